@@ -1,0 +1,56 @@
+"""A graph's metadata: what a runtime must know of the file, from the graph itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from specgraph import __version__
+from specgraph.dims import Dim
+from specgraph.graph import About, Graph, Value
+from specgraph.metadata import Metadata, OutputMetadata
+from specgraph.ops.layout import is_time
+from specgraph.reach import WHOLE_CLIP, Reach
+from specgraph.serialize import digest
+
+AXES = {
+    2: ("batch", "samples"),
+    3: ("batch", "bins", "frames"),
+    4: ("batch", "bins", "frames", "parts"),
+}
+
+
+def describe(graph: Graph, target: str, lowering: tuple[dict[str, Any], ...], verified: Mapping[str, Any]) -> Metadata:
+    """The metadata of a file made from ``graph``."""
+    reach = graph.reach()
+    return Metadata(
+        name=graph.name,
+        version=__version__,
+        sample_rate=graph.sample_rate,
+        target=target,
+        min_samples=graph.least(),
+        parameters=dict(graph.parameters),
+        outputs={
+            name: _output(value, reach.get(value, WHOLE_CLIP), graph.about.get(name, About()))
+            for name, value in graph.outputs.items()
+        },
+        lowering=lowering,
+        verified=dict(verified),
+        hash=digest(graph),
+    )
+
+
+def _output(value: Value, reach: Reach, about: About) -> OutputMetadata:
+    times = [size for size in value.shape if isinstance(size, Dim) and is_time(size)]
+    return OutputMetadata(
+        axes=AXES.get(len(value.shape), tuple(f"axis_{i}" for i in range(len(value.shape)))),
+        hop=float(reach.hop),
+        centre=reach.centre,
+        before=math.ceil(reach.centre - reach.first) if reach.finite else None,
+        after=math.ceil(reach.last - reach.centre) if reach.finite else None,
+        quantity=about.quantity,
+        unit=about.unit,
+        frequencies=about.frequencies,
+        frames=times[0].steps if times else (),
+    )

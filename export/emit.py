@@ -1,0 +1,145 @@
+"""A graph of primitives as an ONNX model: standard ops only, batch and samples dynamic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import Sequential, common
+from onnx_ir.tape import Tape
+
+from specgraph.dims import Dim, Shape
+from specgraph.graph import Constant, Graph, GraphError, Input, Value
+
+IR_VERSION = 8  # with opset 18, what every onnxruntime from 1.15 on loads
+OPSETS = (18, 19, 20, 21)
+
+
+class Emitter(Tape):
+    """``onnx.Conv(x, w, strides=[2])`` adds a node and returns its value; constants are folded where they are used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage = ""
+        self._ranks: dict[ir.Value, int] = {}
+        self._arrays: dict[ir.Value, np.ndarray] = {}
+        self._blocks: dict[tuple[ir.Value, int], ir.Value] = {}
+
+    def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
+        if not op_type[:1].isupper():
+            raise AttributeError(op_type)
+
+        def add(*inputs: ir.Value | None, **attributes: Any) -> ir.Value:
+            name = f"{self.stage}/{op_type}_{len(self.nodes)}"
+            return self.op(op_type, inputs, attributes, name=name)
+
+        return add
+
+    def const(self, array: Any, name: str = "") -> ir.Value:
+        """An initializer: floats as float32, whole numbers as int64."""
+        fixed = np.asarray(array)
+        fixed = fixed.astype(np.int64 if fixed.dtype.kind in "iu" else np.float32)
+        value = self.initializer(ir.tensor(fixed, name=name or f"{self.stage}/const_{len(self.initializers)}"))
+        self._arrays[value] = fixed
+        return value
+
+    def array(self, value: ir.Value) -> np.ndarray:
+        """The array of a constant."""
+        if value not in self._arrays:
+            raise GraphError(f"{self.stage} needs a constant operand to be written as ONNX")
+        return self._arrays[value]
+
+    def rank(self, value: ir.Value) -> int:
+        """The number of axes of an op's operand."""
+        return self._ranks[value]
+
+    def set_rank(self, value: ir.Value, rank: int) -> None:
+        """Record the number of axes of an op's result."""
+        self._ranks[value] = rank
+
+    def unsqueezed(self, value: ir.Value, axis: int) -> ir.Value:
+        """With an axis of one more; done at once for a constant."""
+        if value in self._arrays:
+            return self.const(np.expand_dims(self._arrays[value], axis), f"{value.name}/unsqueezed")
+        return self.Unsqueeze(value, self.const([axis]))
+
+    def whole_blocks(self, signal: ir.Value, size: int) -> ir.Value:
+        """(batch, samples) cut to a multiple of ``size`` samples."""
+        if size == 1:
+            return signal
+        if (signal, size) not in self._blocks:
+            samples = self.Shape(signal, start=1, end=2)
+            whole = self.Mul(self.Div(samples, self.const([size])), self.const([size]))
+            self._blocks[signal, size] = self.Slice(signal, self.const([0]), whole, self.const([1]))
+        return self._blocks[signal, size]
+
+
+def emit(graph: Graph, opset: int = 18, properties: Mapping[str, str] | None = None) -> ir.Model:
+    """The model of a lowered graph, checked by ONNX's own checker."""
+    onnx = Emitter()
+    env: dict[Value, ir.Value] = {}
+    for value in graph.inputs:
+        assert isinstance(value.op, Input)
+        env[value] = ir.val(value.op.name, ir.DataType.FLOAT, ir.Shape(list(value.op.sizes)))
+        onnx.set_rank(env[value], len(value.shape))
+    inputs = list(env.values())
+    names: dict[str, int] = {}
+    for value in graph.values():
+        op = value.op
+        if value in env:
+            continue
+        label = op.name if isinstance(op, Constant) else op.method
+        names[label] = names.get(label, 0) + 1
+        onnx.stage = label if names[label] == 1 else f"{label}_{names[label]}"
+        if isinstance(op, Constant):
+            env[value] = onnx.const(op.array, onnx.stage)
+        else:
+            env[value] = op.onnx(onnx, *(env[operand] for operand in value.inputs))
+        onnx.set_rank(env[value], len(value.shape))
+    onnx.stage = "output"
+    axes = _Axes()
+    outputs = []
+    for name, value in graph.outputs.items():
+        result = env[value]
+        if result in inputs or result in outputs or isinstance(value.op, Constant):
+            result = onnx.Identity(result)
+        result.name, result.dtype = name, ir.DataType.FLOAT
+        result.shape = axes.shape(name, value.shape)
+        outputs.append(result)
+    body = ir.Graph(
+        inputs,
+        outputs,
+        nodes=onnx.nodes,
+        initializers=onnx.initializers,
+        opset_imports={"": opset},
+        name=graph.name,
+    )
+    model = ir.Model(body, ir_version=IR_VERSION, producer_name="specgraph", metadata_props=dict(properties or {}))
+    tidy = Sequential(
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.NameFixPass(),
+        common.CheckerPass(),
+    )
+    return tidy(model).model
+
+
+class _Axes:
+    """Names for the axes of outputs: the inputs' own, and ``frames`` for the first length that derives from them."""
+
+    def __init__(self) -> None:
+        self._named: dict[Dim, str] = {}
+
+    def shape(self, output: str, shape: Shape) -> ir.Shape:
+        return ir.Shape([self._name(output, size) if isinstance(size, Dim) else size for size in shape])
+
+    def _name(self, output: str, size: Dim) -> str:
+        if not size.steps:
+            return size.root
+        if size not in self._named:
+            self._named[size] = "frames" if "frames" not in self._named.values() else f"frames_{output}"
+        return self._named[size]

@@ -1,0 +1,55 @@
+"""Files read back: the graph that a file was made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from specgraph.graph import Array, Graph
+from specgraph.metadata import PREFIX, Metadata
+from specgraph.serialize import from_json
+
+
+@dataclass(frozen=True)
+class ReadModel:
+    """What a file holds."""
+
+    graph: Graph
+    metadata: Metadata
+    nodes: int
+    operators: dict[str, int]
+
+
+def read_graph(path: str | Path) -> Graph:
+    """The graph that ``path`` was made from: to verify, to lower for another target, or, by ``.module()``, to train on.
+
+    Raises:
+        ValueError: the file is not an ONNX model, or not one that specgraph wrote.
+        FileNotFoundError: there is no such file.
+    """
+    return read_model(path).graph
+
+
+def read_model(path: str | Path) -> ReadModel:
+    """The graph, the metadata, and the ONNX operators by how often each is used."""
+    import onnx_ir as ir
+
+    from specgraph.runtimes.load import checked_header  # the same checks and sentences as load's
+
+    path = Path(path)
+    metadata, properties = checked_header(path)
+    model = ir.load(path)
+
+    def initializer(name: str) -> Array:
+        tensor = model.graph.initializers[name].const_value
+        if tensor is None:
+            raise ValueError(f"{path} has no array for initializer {name!r}")
+        return np.asarray(tensor.numpy())
+
+    graph = from_json(properties[PREFIX + "graph"], initializer)
+    operators: dict[str, int] = {}
+    for node in model.graph:
+        operators[node.op_type] = operators.get(node.op_type, 0) + 1
+    return ReadModel(graph, metadata, len(model.graph), operators)

@@ -1,0 +1,63 @@
+"""What exporting and verifying report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from specgraph.listing import bytes_text
+from specgraph.lower import Choice
+
+
+@dataclass(frozen=True)
+class Check:
+    """One verification run.
+
+    ``error`` is the largest difference from the float64 definition, as a fraction of the peak of the linear features: for
+    features behind a logarithm, the error before it that explains what is seen behind it. ``torch_error`` is the same
+    between this result and the torch module's, None where torch was not asked. ``difference`` is the largest difference
+    from the definition in the features' own units.
+    """
+
+    signal: str
+    batch: int
+    samples: int
+    error: float
+    torch_error: float | None
+    difference: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written or verified; ``str(report)`` is a summary."""
+
+    path: Path
+    target: str
+    device: str
+    file_size: int
+    nodes: int
+    choices: tuple[Choice, ...]
+    checks: tuple[Check, ...]
+    tolerance: float
+
+    @property
+    def error(self) -> float:
+        """The largest error of all checks, a fraction of the peak."""
+        return max(check.error for check in self.checks)
+
+    @property
+    def torch_error(self) -> float | None:
+        """The largest difference from the torch module, or None where torch was not asked."""
+        errors = [check.torch_error for check in self.checks if check.torch_error is not None]
+        return max(errors, default=None)
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}: {bytes_text(self.file_size)}, {self.nodes} nodes, for {self.target}"]
+        for choice in self.choices:
+            others = ", ".join(
+                f"{name} {'cannot run there' if seconds is None else f'{1e3 * seconds:.2f} ms'}"
+                for name, seconds in choice.prices.items()
+            )
+            lines.append(f"  {choice.op}: {choice.chosen} ({others}; for 10 s of audio, {'measured' if choice.measured else 'estimated'})")
+        lines.append(f"  verified on {self.device}: largest error {self.error:.1e} of the peak, allowed {self.tolerance:.1e}")
+        return "\n".join(lines)

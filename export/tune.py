@@ -1,0 +1,47 @@
+"""Candidates timed by onnxruntime on this machine, instead of priced."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from specgraph.dims import evaluate
+from specgraph.export.emit import emit
+from specgraph.graph import Graph
+
+SECONDS = 10.0
+ROUNDS = 7
+
+
+def timed(candidates: Mapping[str, Graph], target: str) -> dict[str, float | None]:
+    """Seconds for ten seconds of audio at batch 1 on the target's provider: the least of several alternating rounds.
+
+    Raises:
+        RuntimeUnavailable: the target's provider is not available here.
+    """
+    from specgraph.runtimes.ort import session
+
+    runs = {}
+    for name, graph in candidates.items():
+        data = ir.to_proto(emit(graph)).SerializeToString()
+        made = session(data, device=target)
+        sizes = dict.fromkeys(graph.axes(), 1000) | {
+            "batch": 1,
+            "samples": max(int(SECONDS * graph.sample_rate), graph.least()),
+        }
+        rng = np.random.default_rng(0)
+        feed = {
+            value.op.label: rng.standard_normal(evaluate(value.shape, sizes)).astype(np.float32) for value in graph.inputs
+        }
+        runs[name] = made, feed
+    least: dict[str, float | None] = {}
+    for _ in range(ROUNDS):
+        for name, (made, feed) in runs.items():
+            start = time.perf_counter()
+            made.run(None, feed)
+            seconds = time.perf_counter() - start
+            least[name] = min(seconds, least.get(name) or seconds)
+    return least

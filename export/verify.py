@@ -1,0 +1,173 @@
+"""Is a model what its graph defines: onnxruntime against float64 numpy, and against torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from specgraph.export.report import Check, Report
+from specgraph.export.signals import trials
+from specgraph.graph import Array, Constant, Graph, Value
+from specgraph.ops.filterbank import Filterbank
+from specgraph.ops.frame_conv import FrameConv
+from specgraph.ops.magnitude import Magnitude
+from specgraph.ops.phase import Phase
+
+TOLERANCE = 2e-6  # of the peak of the linear features, in float32
+TINY = float(np.finfo(np.float32).tiny)
+
+
+class VerificationError(ValueError):
+    """A model does not compute what its graph defines."""
+
+
+def verify(path: str | Path, device: str = "cpu", tolerance: float | None = None) -> Report:
+    """Check a file against the definition that it carries, on this machine, with onnxruntime.
+
+    Args:
+        path: a file that specgraph wrote.
+        device: "cpu" or "cuda".
+        tolerance: the largest error allowed, a fraction of the peak; None takes the one that the file was exported with.
+
+    Raises:
+        VerificationError: the error is larger; the message says on which signal.
+        ValueError: the file is not specgraph's.
+    """
+    from specgraph.export.read import read_model
+    from specgraph.lower import Choice
+    from specgraph.runtimes import load
+
+    path = Path(path)
+    model = read_model(path)
+    runner = load(path, device=device)
+    tolerance = tolerance or model.metadata.verified.get("tolerance", TOLERANCE)
+    checks = checked(model.graph, lambda inputs: _as_dict(runner(*inputs), model.graph), tolerance)
+    choices = tuple(Choice(**choice) for choice in model.metadata.lowering)
+    return Report(
+        path, model.metadata.target, runner.device, path.stat().st_size, model.nodes, choices, checks, tolerance
+    )
+
+
+def checked(graph: Graph, run: Any, tolerance: float, torch: bool = True) -> tuple[Check, ...]:
+    """Run every trial; raise ``VerificationError`` at the first that is beyond ``tolerance``."""
+    module = graph.module() if torch else None
+    checks = []
+    for name, inputs in trials(graph):
+        check = _check(graph, name, inputs, run(inputs), module, tolerance)
+        checks.append(check)
+        if not check.error <= tolerance:
+            raise VerificationError(
+                f"on {name} of {check.samples} samples, batch {check.batch}, the model differs from its float64 definition by "
+                f"{check.error:.1e} of the peak ({check.difference:.3g} in the output), and {tolerance:.1e} is allowed; "
+                "choose another lowering with prefer={...}, or a larger tolerance if that is good enough"
+            )
+    return tuple(checks)
+
+
+def _check(
+    graph: Graph, name: str, inputs: tuple[Array, ...], got: dict[str, Array], module: Any, tolerance: float
+) -> Check:
+    wanted, allowed = with_allowances(graph, inputs, tolerance)
+    learned = _torch_results(graph, module, inputs) if module is not None else None
+    error = torch_error = difference = 0.0
+    for output, value in graph.outputs.items():
+        turns = isinstance(value.op, Phase)
+        error = max(error, _explained(got[output], wanted[output], allowed[output], tolerance, turns))
+        difference = max(difference, float(_difference(got[output], wanted[output], turns).max(initial=0.0)))
+        if learned is not None:
+            torch_error = max(torch_error, _explained(got[output], learned[output], allowed[output], tolerance, turns))
+    batch, samples = inputs[0].shape[0], inputs[0].shape[-1]
+    return Check(name, batch, samples, error, torch_error if learned is not None else None, difference)
+
+
+def _difference(got: Array, wanted: Array, turns: bool) -> Array:
+    if got.shape != wanted.shape:
+        raise VerificationError(f"the model gives {got.shape} where its definition gives {wanted.shape}")
+    difference = np.abs(got.astype(np.float64) - wanted)
+    return np.minimum(difference, np.abs(2 * np.pi - difference)) if turns else difference
+
+
+def _explained(got: Array, wanted: Array, allowed: Array, tolerance: float, turns: bool) -> float:
+    """The error in the linear features, as a fraction of their peak, that explains the difference."""
+    if not np.isfinite(got).all():
+        return float("inf")
+    return float((_difference(got, wanted, turns) / allowed).max(initial=0.0)) * tolerance
+
+
+def with_allowances(
+    graph: Graph, inputs: tuple[Array, ...], tolerance: float
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The definition's outputs, and by how much each element may differ.
+
+    Up to the first op that compresses (a logarithm, a phase) an element may be off by ``tolerance`` times the item's peak.
+    Kernels and filterbanks that were trained or given may cancel what they sum; float32 holds such sums to a fraction of
+    their terms, so there it is the peak of the sums without signs.
+    From there on that allowance is carried through the graph: by the op itself where it is not linear, by the absolute
+    values of its constants where it is. What is allowed behind a logarithm is so what float32 can hold in front of it.
+    """
+    values: dict[Value, Array] = {}
+    carried: dict[Value, Array] = {}
+    unsigned: dict[Value, Array] = {}  # sums of kernels and banks without their signs
+    for value, array in zip(graph.inputs, inputs, strict=True):
+        values[value] = unsigned[value] = np.asarray(array, np.float64)
+    for value in graph.values():
+        op = value.op
+        if value in values:
+            continue
+        if isinstance(op, Constant):
+            values[value] = op.array
+            continue
+        operands = [values[operand] for operand in value.inputs]
+        values[value] = unsigned[value] = op.numpy(*operands)
+        if isinstance(op, Filterbank | FrameConv):
+            unsigned[value] = np.abs(op.numpy(*map(np.abs, operands)))
+        if op.compresses or isinstance(op, FrameConv) or any(operand in carried for operand in value.inputs):
+            spread = [
+                None if isinstance(v.op, Constant) else carried.get(v, _share(unsigned[v], tolerance)) for v in value.inputs
+            ]
+            carried[value] = _carry(value, operands, spread, values[value]) + _share(unsigned[value], tolerance)
+    outputs = graph.outputs.items()
+    return (
+        {name: values[value] for name, value in outputs},
+        {name: carried.get(value, _share(unsigned[value], tolerance)) for name, value in outputs},
+    )
+
+
+def _share(value: Array, tolerance: float) -> Array:
+    """``tolerance`` of each item's peak."""
+    peak = np.abs(value).max(axis=tuple(range(1, value.ndim)), keepdims=True, initial=0.0)
+    return np.broadcast_to(np.maximum(tolerance * peak, TINY), value.shape)
+
+
+def _carry(value: Value, operands: list[Array], spread: list[Array | None], result: Array) -> Array:
+    op = value.op
+    if isinstance(op, Phase | Magnitude):
+        size = np.hypot(*np.moveaxis(operands[0], op.axis, 0))
+        off = np.hypot(*np.moveaxis(np.asarray(spread[0]), op.axis, 0))
+        if isinstance(op, Magnitude):
+            return np.maximum((size + off) ** op.power - result, result - np.maximum(size - off, 0.0) ** op.power)
+        return np.where(size > off, np.arcsin(np.minimum(off / np.maximum(size, TINY), 1.0)), np.inf)
+    if op.linear:
+        return np.abs(op.numpy(*(np.abs(a) if s is None else s for a, s in zip(operands, spread, strict=True))))
+    sides = []
+    for sign in (1.0, -1.0):
+        moved = [a if s is None else a + sign * s for a, s in zip(operands, spread, strict=True)]
+        if op.compresses:
+            moved = [np.maximum(a, 0.0) if (b >= 0).all() else a for a, b in zip(moved, operands, strict=True)]
+        sides.append(np.abs(op.numpy(*moved) - result))
+    return np.maximum(*sides)
+
+
+def _torch_results(graph: Graph, module: Any, inputs: tuple[Array, ...]) -> dict[str, Array]:
+    import torch
+
+    with torch.no_grad():
+        result = module(*(torch.from_numpy(np.asarray(array)) for array in inputs))
+    return {name: array.numpy() for name, array in _as_dict(result, graph).items()}
+
+
+def _as_dict(result: Any, graph: Graph) -> dict[str, Any]:
+    return result if isinstance(result, dict) else dict(zip(graph.outputs, [result], strict=True))
+

@@ -1,0 +1,171 @@
+"""Write a graph, a transform or a trained module as one verified ``.onnx`` file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from specgraph.export.describe import describe
+from specgraph.export.emit import OPSETS, emit
+from specgraph.export.report import Check, Report
+from specgraph.export.verify import TOLERANCE, checked
+from specgraph.graph import Array, Graph
+from specgraph.lower import lower
+from specgraph.metadata import PREFIX
+from specgraph.serialize import FORMS, to_json
+
+SHARED = 50_000  # bytes of a float32 array from which the metadata points to an equal initializer
+
+
+def to_onnx(
+    source: Any,
+    path: str | Path,
+    target: str = "cpu",
+    tolerance: float | None = None,
+    prefer: Mapping[str, str] | None = None,
+    tune: bool = False,
+    opset: int = 18,
+) -> Report:
+    """Export to one self-contained ``.onnx`` file, verified before it is written.
+
+    The file holds standard operators only, takes any batch and any number of samples, and carries its own definition and
+    metadata. Its input is ``waveforms``, float32, and its output ``features``, or what the graph names them.
+
+    Args:
+        source: a transform, a graph, or a module made from one, whose learned arrays are exported.
+        path: the file to write; its folder must exist. It appears whole or not at all.
+        target: what the lowerings are chosen for, "cpu" or "cuda". The file runs on either.
+        tolerance: largest error against the float64 definition, as a fraction of the peak of the linear features; None is 2e-6.
+        prefer: lowerings by compound op, such as ``{"Stft": "conv"}``, instead of the cheapest.
+        tune: time the candidates with onnxruntime on this machine instead of estimating them.
+        opset: ONNX opset, 18 to 21; 18 loads in every onnxruntime from 1.15 on.
+
+    Returns:
+        A report: the lowering chosen and the prices of the others, nodes, size, the error on every signal.
+
+    Raises:
+        VerificationError: the error is above the tolerance; nothing is written.
+        ValueError, TypeError: a wrong argument, in one sentence.
+    """
+    graph = as_graph(source)
+    path = Path(path)
+    if target not in ("cpu", "cuda"):
+        raise ValueError(f"target must be 'cpu' or 'cuda', not {target!r}")
+    if opset not in OPSETS:
+        raise ValueError(f"opset must be one of {', '.join(map(str, OPSETS))}, not {opset!r}")
+    if tolerance is not None and not tolerance > 0:
+        raise ValueError(f"tolerance must be above 0, not {tolerance!r}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file, such as {path / 'features.onnx'}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist; create it first")
+    lowered = lower(graph.frozen(), target, prefer, tune)
+    model = emit(lowered, opset)
+    checks = checked(graph, _runner(ir.to_proto(model).SerializeToString()), tolerance or TOLERANCE)
+    report = Report(path, target, "cpu", 0, len(model.graph), lowered.choices, checks, tolerance or TOLERANCE)
+    model.metadata_props.update(_properties(graph, model, report))
+    data = ir.to_proto(model).SerializeToString(deterministic=True)
+    _write(path, data)
+    return Report(path, target, "cpu", len(data), report.nodes, report.choices, checks, report.tolerance)
+
+
+def as_graph(source: Any) -> Graph:
+    """The graph of whatever can be exported."""
+    if isinstance(source, Graph):
+        return source
+    graph = getattr(source, "graph", None)
+    if callable(graph):
+        graph = graph()
+    if isinstance(graph, Graph):
+        return graph
+    raise TypeError(
+        f"to_onnx takes a specgraph transform, graph or module, not {type(source).__module__}.{type(source).__qualname__}"
+    )
+
+
+def _runner(data: bytes) -> Any:
+    """Runs the model on the CPU provider, whatever the target: the numbers are what is verified."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ImportError(
+            "to_onnx verifies what it writes with onnxruntime, which is not installed: "
+            "pip install 'specgraph[cpu]', or 'specgraph[gpu]' for CUDA"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+    outputs = [node.name for node in session.get_outputs()]
+
+    def run(inputs: tuple[Array, ...]) -> dict[str, Array]:
+        return dict(zip(outputs, session.run(None, dict(zip(names, inputs, strict=True))), strict=True))
+
+    return run
+
+
+def _properties(graph: Graph, model: ir.Model, report: Report) -> dict[str, str]:
+    lowering = tuple(asdict(choice) for choice in report.choices)
+    verified = {
+        "error": report.error,
+        "torch_error": report.torch_error,
+        "tolerance": report.tolerance,
+        "device": report.device,
+        "checks": [_check(check) for check in report.checks],
+    }
+    metadata = describe(graph, report.target, lowering, verified)
+    return metadata.to_properties() | {PREFIX + "graph": to_json(graph, _finder(model))}
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {"signal": check.signal, "batch": check.batch, "samples": check.samples, "error": check.error}
+
+
+def _finder(model: ir.Model) -> Any:
+    """Finds an initializer that holds a large array, in one of the forms that lowering leaves it in."""
+    held = {
+        name: np.asarray(value.const_value.numpy())
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None and value.const_value.nbytes >= SHARED
+    }
+
+    def find(array: Array) -> tuple[str, str] | None:
+        exact = array.astype(np.float32)
+        if exact.nbytes < SHARED or not (exact == array).all():
+            return None  # the definition is float64: only what was float32 to begin with is shared
+        for form, (forward, _) in FORMS.items():
+            flat = forward(exact)
+            for name, candidate in held.items():
+                if flat is not None and candidate.size == flat.size and np.array_equal(candidate.ravel(), flat.ravel()):
+                    return name, form
+        return None
+
+    return find
+
+
+def _write(path: Path, data: bytes) -> None:
+    """The whole file or none: written beside its place, then renamed."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

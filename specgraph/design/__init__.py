@@ -1,0 +1,1 @@
+"""Designs in float64 numpy, without a graph: windows, filterbanks, transforms' matrices."""

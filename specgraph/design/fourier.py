@@ -1,0 +1,46 @@
+"""The Fourier basis, and how a DFT of composite length splits into small ones."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+
+def twiddle(product: npt.ArrayLike, n: int) -> npt.NDArray[np.complex128]:
+    """``exp(-2j pi product / n)`` for whole numbers, reduced modulo n first, so that no angle is large."""
+    return np.exp(-2j * np.pi / n * (np.asarray(product, np.int64) % n))
+
+
+def windowed_basis(window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(2, bins, n_fft): real and imaginary parts of ``window * exp(+2j pi k n / n_fft)`` for the bins of a real DFT."""
+    n_fft = len(window)
+    kernels = window * twiddle(np.outer(np.arange(n_fft // 2 + 1), np.arange(n_fft)), n_fft)
+    # The sines of DC and Nyquist are zero; rounding must not leave anything of them.
+    imaginary = -kernels.imag
+    imaginary[0] = 0.0
+    if n_fft % 2 == 0:
+        imaginary[-1] = 0.0
+    return np.stack([kernels.real, imaginary])
+
+
+def bin_frequencies(sample_rate: float, n_fft: int) -> npt.NDArray[np.float64]:
+    """(n_fft // 2 + 1,): the centres of the DFT's bins in hertz."""
+    return np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
+
+
+def real_pairs(matrix: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:
+    """Complex (..., out, in) as real (..., out, (re, im), in, (re, im)): its product with split complex numbers."""
+    rows = np.stack([np.stack([matrix.real, -matrix.imag], -1), np.stack([matrix.imag, matrix.real], -1)], -3)
+    return rows
+
+
+def factor_pairs(n: int) -> list[tuple[int, int]]:
+    """All (a, b) with a * b = n and both above 1, a ascending."""
+    return [(a, n // a) for a in range(2, n) if n % a == 0]
+
+
+def common_block(hop_length: int, n_fft: int) -> int:
+    """The largest number of samples that both the hop and the frame are made of."""
+    return math.gcd(hop_length, n_fft)

@@ -1,0 +1,41 @@
+"""Analysis windows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+WindowSpec = str | float | tuple[Any, ...] | npt.NDArray[Any]
+
+
+def analysis_window(spec: WindowSpec, win_length: int, n_fft: int) -> npt.NDArray[np.float64]:
+    """A window of ``win_length`` samples, centred among zeros in ``n_fft``, as librosa centres it.
+
+    Args:
+        spec: what ``scipy.signal.get_window`` takes ("hann", ("kaiser", 8.0), ...; periodic), or the samples themselves.
+        win_length: samples of the window, at most ``n_fft``.
+        n_fft: samples of the result.
+
+    Raises:
+        ValueError: the window is unknown, has another length than ``win_length``, or is not finite.
+    """
+    if isinstance(spec, np.ndarray) or (isinstance(spec, tuple | list) and spec and not isinstance(spec[0], str)):
+        samples = np.asarray(spec, np.float64)
+        if samples.shape != (win_length,):
+            raise ValueError(
+                f"window has shape {samples.shape} and win_length is {win_length}; give {win_length} samples or set win_length"
+            )
+        if not np.isfinite(samples).all():
+            raise ValueError("window has a sample that is not finite")
+    else:
+        from scipy.signal import get_window
+
+        try:
+            samples = np.asarray(get_window(spec, win_length, fftbins=True), np.float64)
+        except (ValueError, TypeError, KeyError) as error:
+            reason = str(error).strip("'\"").rstrip(".")
+            raise ValueError(f"window {spec!r} is not one that scipy.signal.get_window makes ({reason})") from None
+    before = (n_fft - win_length) // 2
+    return np.pad(samples, (before, n_fft - win_length - before))

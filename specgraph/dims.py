@@ -1,0 +1,122 @@
+"""Sizes that vary: a dimension is an int, or an exact function of an input's axis.
+
+Every op of an audio front end maps a length by an affine function with a floor, and such functions compose, so a
+frame count is known exactly and by name while the graph is built, without a symbolic algebra package:
+
+>>> samples = Dim("samples")
+>>> frames = (samples + 400 - 400) // 160 + 1
+>>> str(frames), frames.at(16000)
+('(samples + 160) // 160', 101)
+>>> (samples + 7) // 2 // 2 == (samples + 7) // 4
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import gcd
+
+Step = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Dim:
+    """``root`` changed by ``n -> (n * multiply + add) // divide``, one step after another."""
+
+    root: str
+    steps: tuple[Step, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.root.isidentifier():
+            raise ValueError(f"an axis is named by an identifier, not {self.root!r}")
+
+    def _then(self, multiply: int, add: int, divide: int) -> Dim:
+        steps = [*self.steps, (multiply, add, divide)]
+        if len(steps) > 1 and multiply == 1:
+            # floor((floor(u / d) + a) / e) is floor((u + a d) / (d e)) for whole u: the two steps are one.
+            (before_multiply, before_add, before_divide) = steps[-2]
+            steps[-2:] = [(before_multiply, before_add + add * before_divide, before_divide * divide)]
+        elif len(steps) > 1 and steps[-2][2] == 1:
+            (before_multiply, before_add, _) = steps[-2]
+            steps[-2:] = [(before_multiply * multiply, before_add * multiply + add, divide)]
+        multiply, add, divide = steps[-1]
+        common = gcd(multiply, divide)  # whole numbers: what is below a multiple of it does not matter
+        steps[-1] = (multiply // common, add // common, divide // common)
+        return Dim(self.root, tuple(step for step in steps if step != (1, 0, 1)))
+
+    def __add__(self, other: int) -> Dim:
+        return self._then(1, other, 1)
+
+    def __sub__(self, other: int) -> Dim:
+        return self._then(1, -other, 1)
+
+    def __mul__(self, other: int) -> Dim:
+        return self._then(other, 0, 1)
+
+    def __floordiv__(self, other: int) -> Dim:
+        return self._then(1, 0, other)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def divided(self, by: int) -> Dim | None:
+        """The exact quotient, or None where this is not always a multiple of ``by``."""
+        if by == 1:
+            return self
+        multiply, add, divide = self.steps[-1] if self.steps else (1, 0, 1)
+        if divide != 1 or multiply % by or add % by:
+            return None
+        return Dim(self.root, self.steps[:-1])._then(multiply // by, add // by, 1)
+
+    def at(self, size: int) -> int:
+        """The size where the root axis has ``size``."""
+        for multiply, add, divide in self.steps:
+            size = (size * multiply + add) // divide
+        return size
+
+    def least(self, wanted: int = 1) -> int:
+        """The smallest root size at which this is at least ``wanted``."""
+        for multiply, add, divide in reversed(self.steps):
+            wanted = -((add - wanted * divide) // multiply)
+        return wanted
+
+    def __str__(self) -> str:
+        text = self.root
+        for multiply, add, divide in self.steps:
+            if multiply != 1:
+                text = f"{text} * {multiply}" if text.isidentifier() else f"({text}) * {multiply}"
+            if add:
+                text = f"{text} {'+' if add > 0 else '-'} {abs(add)}"
+            if divide != 1:
+                text = f"({text}) // {divide}" if not text.isidentifier() else f"{text} // {divide}"
+        return text
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+Size = int | Dim
+Shape = tuple[Size, ...]
+
+
+def evaluate(shape: Sequence[Size], sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """A shape as numbers, with the root axes at ``sizes``."""
+    return tuple(size.at(sizes[size.root]) if isinstance(size, Dim) else size for size in shape)
+
+
+def text(shape: Sequence[Size]) -> str:
+    """A shape as it is printed: ``(batch, 80, samples // 160)``."""
+    return f"({', '.join(map(str, shape))})"
+
+
+def broadcast(*shapes: Shape) -> Shape | None:
+    """The shape that numpy's broadcasting gives, or None where sizes differ."""
+    rank = max(map(len, shapes))
+    result: list[Size] = []
+    for column in zip(*((1,) * (rank - len(shape)) + tuple(shape) for shape in shapes), strict=True):
+        sizes = {size for size in column if size != 1}
+        if len(sizes) > 1:
+            return None
+        result.append(sizes.pop() if sizes else 1)
+    return tuple(result)

@@ -1,0 +1,111 @@
+"""Choose a lowering for every compound op: the cheapest on the target, by price or by the clock."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from specgraph import ops as _ops  # noqa: F401  (registers every op and lowering)
+from specgraph.cost import Cost, Target, target_named
+from specgraph.dims import evaluate
+from specgraph.graph import Compound, Constant, Graph, GraphError, Op, Value
+from specgraph.rewrite import rewritten
+
+SECONDS = 10.0  # the clip that prices are for, batch 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for a compound op, and what each candidate costs for ten seconds of audio, in seconds.
+
+    None: it cannot run on the target. A lowering that does not apply to the op is absent.
+    """
+
+    op: str
+    chosen: str
+    prices: Mapping[str, float | None]
+    measured: bool = False
+
+
+def lower(
+    graph: Graph, target: str | Target = "cpu", prefer: Mapping[str, str] | None = None, tune: bool = False
+) -> Graph:
+    """A graph of primitive ops that computes what ``graph`` does, and in ``choices`` how that was decided.
+
+    Args:
+        graph: any graph.
+        target: "cpu" or "cuda" for onnxruntime's providers, "torch", or a ``Target`` with its own numbers.
+        prefer: lowerings by compound op, such as ``{"Stft": "conv"}``; where one does not apply, the price decides.
+        tune: build the candidates and time them with onnxruntime on this machine instead of pricing them.
+
+    Raises:
+        GraphError: an op has no lowering that runs on the target, or ``prefer`` names one that does not exist.
+    """
+    target, prefer = target_named(target), prefer or {}
+    _check(prefer)
+    choices: list[Choice] = list(graph.choices)
+    while compound := next((value for value in graph.values() if isinstance(value.op, Compound)), None):
+        op = compound.op
+        assert isinstance(op, Compound)
+        candidates = _candidates(graph, compound)
+        prices = {name: price(candidate, target) for name, candidate in candidates.items()}
+        allowed = [name for name, seconds in prices.items() if seconds is not None]
+        wanted = op.forced or prefer.get(type(op).__name__)
+        if wanted in candidates:  # asked for by name, or the only one: also where it is priced out
+            name = str(wanted)
+        elif not allowed:
+            raise GraphError(f"{op} has no lowering that runs on {target.name}; it has {', '.join(op.lowerings)}")
+        else:
+            if tune and len(allowed) > 1 and target.name != "torch":
+                from specgraph.export.tune import timed
+
+                prices |= timed({name: rewritten(candidates[name], target.name) for name in allowed}, target.name)
+            name = min(allowed, key=lambda name: prices[name] or 0.0)
+        choices.append(Choice(str(op), name, prices, tune and len(allowed) > 1 and wanted not in candidates))
+        graph = candidates[name]
+    return replace(rewritten(graph, target.name), choices=tuple(choices))
+
+
+def _candidates(graph: Graph, compound: Value) -> dict[str, Graph]:
+    """The graph with one compound value built in each way that applies."""
+    op = compound.op
+    assert isinstance(op, Compound)
+    names = [op.forced] if op.forced else list(op.lowerings)
+    built = {name: op.lowerings[name](op, *compound.inputs) for name in names}
+    found = {}
+    for name, result in built.items():
+        if result is not None:
+            if result.shape != compound.shape:
+                raise GraphError(f"lowering {name} of {op} gives {result.shape} instead of {compound.shape}")
+            found[name] = graph.rewrite(lambda value, result=result: result if value is compound else None)
+    return found
+
+
+def price(graph: Graph, target: Target) -> float | None:
+    """Seconds on the target for ten seconds of audio at batch 1, or None where it lacks an op.
+
+    Compound ops are not counted: they are the same in every candidate.
+    """
+    graph = rewritten(graph, target.name)
+    sizes = dict.fromkeys(graph.axes(), 1000) | {"batch": 1, "samples": max(int(SECONDS * graph.sample_rate), graph.least())}
+    total = Cost()
+    for value in graph.values():
+        if isinstance(value.op, Constant | Compound) or not value.inputs:
+            continue
+        if value.op.requires in target.lacks:
+            return None
+        shapes = [evaluate(shape, sizes) for shape in (value.shape, *(operand.shape for operand in value.inputs))]
+        total += value.op.cost(*shapes)
+    return target.seconds(total)
+
+
+def _check(prefer: Mapping[str, str]) -> None:
+    compounds = {name: cls for name, cls in Op.registry.items() if issubclass(cls, Compound)}
+    for name, wanted in prefer.items():
+        if name not in compounds:
+            raise GraphError(f"prefer names {name!r}; the compound ops are {', '.join(compounds)}")
+        if wanted not in compounds[name].lowerings:
+            near = difflib.get_close_matches(wanted, compounds[name].lowerings, 1)
+            hint = f"; did you mean {near[0]!r}" if near else ""
+            raise GraphError(f"{name} has no lowering {wanted!r}{hint}; it has {', '.join(compounds[name].lowerings)}")

@@ -1,0 +1,114 @@
+"""What a specgraph file says about itself: read by every runtime, written by the exporter.
+
+Standard library only, so that a serving host needs nothing more than onnxruntime and numpy to read it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+FORMAT = 1
+PREFIX = "specgraph."
+
+
+class MetadataError(ValueError):
+    """A file that specgraph did not write, or that a newer specgraph wrote."""
+
+
+@dataclass(frozen=True)
+class OutputMetadata:
+    """One output: its axes, and where its frames lie in the clip.
+
+    Frame ``t`` is centred on sample ``t * hop + centre`` of the input and reads from ``before`` samples before that
+    to ``after`` samples after it; both are None where a frame depends on the whole clip.
+    """
+
+    axes: tuple[str, ...]
+    hop: float = 1.0
+    centre: float = 0.0
+    before: int | None = 0
+    after: int | None = 0
+    quantity: str = ""
+    unit: str = ""
+    frequencies: tuple[float, ...] | None = None
+    frames: tuple[tuple[int, int, int], ...] = ()
+
+    def count(self, samples: int) -> int:
+        """The number of frames that a clip of ``samples`` samples gives.
+
+        >>> OutputMetadata(("batch", "bins", "frames"), frames=((1, 160, 160),)).count(1600)
+        11
+        """
+        for multiply, add, divide in self.frames:
+            samples = (samples * multiply + add) // divide
+        return samples
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """All that a runtime needs to know of a file, besides its inputs and outputs."""
+
+    name: str
+    version: str
+    sample_rate: int
+    target: str = "cpu"
+    min_samples: int = 1
+    parameters: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, OutputMetadata] = field(default_factory=dict)
+    lowering: tuple[dict[str, Any], ...] = ()
+    verified: dict[str, Any] = field(default_factory=dict)
+    hash: str = ""
+
+    def to_properties(self) -> dict[str, str]:
+        """The model's ``metadata_props``: strings as they are, everything else as JSON."""
+        fields = {"format": FORMAT} | asdict(self)
+        return {PREFIX + key: value if isinstance(value, str) else _json(value) for key, value in fields.items()}
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str], path: str) -> Metadata:
+        """Read a model's ``metadata_props``; ``path`` is named in the error, a ``MetadataError``."""
+        stated = properties.get(PREFIX + "format")
+        if stated is None:
+            raise MetadataError(
+                f"{path} was not written by specgraph: its metadata has no '{PREFIX}format'; "
+                "export the front end with specgraph.to_onnx first"
+            )
+        if not stated.isdigit() or int(stated) > FORMAT:
+            raise MetadataError(
+                f"{path} has format {stated}, newer than the format {FORMAT} that this specgraph reads; "
+                "upgrade specgraph"
+            )
+        text = {key.removeprefix(PREFIX): value for key, value in properties.items() if key.startswith(PREFIX)}
+        try:
+            outputs = {
+                name: OutputMetadata(**{key: _frozen(value) for key, value in output.items()})
+                for name, output in json.loads(text["outputs"]).items()
+            }
+            return cls(
+                name=text["name"],
+                version=text["version"],
+                sample_rate=int(text["sample_rate"]),
+                target=text["target"],
+                min_samples=int(text["min_samples"]),
+                parameters=json.loads(text["parameters"]),
+                outputs=outputs,
+                lowering=tuple(json.loads(text["lowering"])),
+                verified=json.loads(text["verified"]),
+                hash=text["hash"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise MetadataError(
+                f"{path} has damaged specgraph metadata ({type(error).__name__}: {error}); export it again"
+            ) from None
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _frozen(value: Any) -> Any:
+    """Lists, at any depth, as tuples."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

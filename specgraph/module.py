@@ -1,0 +1,146 @@
+"""The torch runtime of a graph: an ``nn.Module`` whose trainable constants are parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from specgraph.graph import Compound, Constant, Graph, Input, Value
+from specgraph.lower import lower
+
+
+class GraphModule(nn.Module):
+    """(batch, samples) -> the graph's output, or a dict of its outputs where there are several.
+
+    A clip without a batch axis, (samples,), gives features without one. Trainable constants are parameters, named as
+    they are in the graph ("fourier", "mel", ...); fixed ones are buffers outside of ``state_dict``. The module works in
+    the dtype it was made in or moved to, float32 or float64, on any device; gradients are finite everywhere, silence
+    included.
+
+    Args:
+        graph: any graph; parts of it that are not trained run through ``torch.fft``.
+        dtype: ``torch.float32`` (default) or ``torch.float64``, to which constants are exact.
+    """
+
+    def __init__(self, graph: Graph, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self._source = _trained_parts_expanded(graph)
+        lowered = lower(self._source, "torch")
+        self._least = graph.least()
+        self._only_waveforms = [value.op.sizes for value in _inputs(graph)] == [("batch", "samples")]
+        self._names: dict[Constant, str] = {}
+        values = lowered.values()
+        place = {value: i for i, value in enumerate(values)}
+        self._constants: list[tuple[int, str]] = []
+        self._steps: list[tuple[int, Any, tuple[int, ...]]] = []
+        for value in values:
+            op = value.op
+            if isinstance(op, Constant):
+                name = self._names.get(op) or self._hold(op, torch.float32 if dtype is None else dtype)
+                self._constants.append((place[value], name))
+            elif not isinstance(op, Input):
+                self._steps.append((place[value], op, tuple(place[operand] for operand in value.inputs)))
+        self._size = len(values)
+        self._inputs = [place[value] for value in lowered.inputs]
+        self._outputs = {name: place[value] for name, value in lowered.outputs.items()}
+
+    def _hold(self, constant: Constant, dtype: torch.dtype) -> str:
+        name, number = constant.name, 1
+        while hasattr(self, name):
+            name, number = f"{constant.name}_{number}", number + 1
+        self._names[constant] = name
+        tensor = torch.tensor(constant.array, dtype=dtype)
+        if constant.trainable:
+            self.register_parameter(name, nn.Parameter(tensor))
+        else:
+            self.register_buffer(name, tensor, persistent=False)
+        return name
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> GraphModule:
+        """As ``nn.Module``'s; a fixed constant that becomes float64 is set from its design, not from its float32."""
+        before = {name: buffer.dtype for name, buffer in self.named_buffers(recurse=False)}
+        super()._apply(fn, recurse)
+        for constant, name in self._names.items():
+            if not constant.trainable:
+                buffer = getattr(self, name)
+                if buffer.dtype == torch.float64 != before[name]:
+                    buffer.copy_(torch.from_numpy(constant.array))
+        return self
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of the waveforms it takes."""
+        return self._source.sample_rate
+
+    @property
+    def graph(self) -> Graph:
+        """The graph with the arrays as they are now: what was learned, ready for ``to_onnx`` or another ``module``."""
+        learned = {
+            constant: getattr(self, name).detach().cpu().double().numpy().copy()
+            for constant, name in self._names.items()
+            if constant.trainable
+        }
+        return self._source.with_arrays(learned)
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        """The features of ``inputs``, in the order that the graph names them; usually one tensor of waveforms."""
+        if len(inputs) != len(self._inputs):
+            raise TypeError(f"takes {len(self._inputs)} tensors, not {len(inputs)}")
+        single = self._only_waveforms and inputs[0].ndim == 1
+        if single:
+            inputs = (inputs[0][None],)
+        if self._only_waveforms:
+            self._check(inputs[0])
+        env: list[Any] = [None] * self._size
+        for place, tensor in zip(self._inputs, inputs, strict=True):
+            env[place] = tensor
+        for place, name in self._constants:
+            env[place] = getattr(self, name)
+        for place, op, operands in self._steps:
+            env[place] = op.torch(*[env[operand] for operand in operands])
+        results = {name: env[place][0] if single else env[place] for name, place in self._outputs.items()}
+        return results if len(results) > 1 else next(iter(results.values()))
+
+    def _check(self, waveforms: torch.Tensor) -> None:
+        if waveforms.ndim != 2:
+            raise ValueError(f"waveforms must be (batch, samples) or (samples,), not of shape {tuple(waveforms.shape)}")
+        if not waveforms.is_floating_point():
+            raise TypeError(
+                f"waveforms must be floating-point, not {waveforms.dtype}; divide 16-bit samples by 32768 first"
+            )
+        for tensor in (*self.parameters(recurse=False), *self.buffers(recurse=False)):
+            if tensor.dtype != waveforms.dtype:
+                raise TypeError(
+                    f"waveforms are {waveforms.dtype} and the module works in {tensor.dtype}; "
+                    "convert one, by waveforms.to(dtype) or module.to(dtype)"
+                )
+            break
+        if waveforms.shape[1] < self._least:
+            raise ValueError(
+                f"a clip needs at least {self._least} samples here and this one has {waveforms.shape[1]}; "
+                "pad it, or use center=True"
+            )
+
+    def extra_repr(self) -> str:
+        """The graph, in a line."""
+        parts = ", ".join(name for constant, name in self._names.items() if constant.trainable)
+        return f"{self._source.name}, {self.sample_rate} Hz, trainable: {parts or 'nothing'}"
+
+
+def _inputs(graph: Graph) -> list[Any]:
+    return [value for value in graph.inputs if isinstance(value.op, Input)]
+
+
+def _trained_parts_expanded(graph: Graph) -> Graph:
+    """Compound ops that are trained become the ops whose constants are trained, so that these are the graph's own."""
+
+    def expanded(value: Value) -> Value | None:
+        op = value.op
+        if not isinstance(op, Compound) or op.forced is None:
+            return None
+        return op.lowerings[op.forced](op, *value.inputs)
+
+    return graph.rewrite(expanded)

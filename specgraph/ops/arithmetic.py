@@ -1,0 +1,88 @@
+"""Elementwise arithmetic: product, sum and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from specgraph.dims import Shape, broadcast, text
+from specgraph.graph import GraphError, Op
+
+
+@dataclass(frozen=True, eq=False)
+class _Binary(Op):
+    """(...), (...) -> (...), broadcast as numpy's."""
+
+    def infer(self, left: Shape, right: Shape) -> Shape:
+        shape = broadcast(left, right)
+        if shape is None:
+            raise GraphError(f"{text(left)} and {text(right)} do not broadcast")
+        return shape
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple]:
+        yield cls(), ("batch", 3, "frames"), ("batch", 3, "frames")
+        yield cls(), ("batch", 3, "frames"), np.array([[1.0], [-2.0], [3.0]])
+        yield cls(), ("batch", 3, "frames"), np.array(0.25)
+
+
+@dataclass(frozen=True, eq=False)
+class Multiply(_Binary):
+    """(...), (...) -> (...): the product, broadcast as numpy's."""
+
+    linear = True
+
+    def numpy(self, left, right):
+        return left * right
+
+    torch = numpy
+
+    def onnx(self, onnx, left, right):
+        return onnx.Mul(left, right)
+
+
+@dataclass(frozen=True, eq=False)
+class Add(_Binary):
+    """(...), (...) -> (...): the sum, broadcast as numpy's."""
+
+    def numpy(self, left, right):
+        return left + right
+
+    torch = numpy
+
+    def onnx(self, onnx, left, right):
+        return onnx.Add(left, right)
+
+
+@dataclass(frozen=True, eq=False)
+class Clip(Op):
+    """(...) -> (...): every value raised to ``minimum`` and lowered to ``maximum``; None is no limit."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise GraphError(f"minimum {self.minimum} is above maximum {self.maximum}")
+
+    def infer(self, features: Shape) -> Shape:
+        return features
+
+    def numpy(self, features):
+        return np.clip(features, self.minimum, self.maximum)
+
+    def torch(self, features):
+        return features if self.minimum is None and self.maximum is None else features.clamp(self.minimum, self.maximum)
+
+    def onnx(self, onnx, features):
+        limits: list[Any] = [None if x is None else onnx.const(np.float32(x)) for x in (self.minimum, self.maximum)]
+        return onnx.Clip(features, *limits)
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple]:
+        yield cls(-0.5, 0.5), ("batch", 3, "frames")
+        yield cls(minimum=0.0), ("batch", 3, "frames")
+        yield cls(maximum=0.1), ("batch", 3, "frames")

@@ -1,0 +1,75 @@
+"""A FIR filter that keeps every factor-th sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from specgraph.cost import Cost
+from specgraph.dims import Shape, text
+from specgraph.graph import GraphError, Op
+from specgraph.ops.frame_conv import check_positive, check_signal
+from specgraph.reach import Reach
+
+
+@dataclass(frozen=True, eq=False)
+class FirDownsample(Op):
+    """(batch, samples), taps (width,) -> (batch, ceil(samples / factor)), zeros outside the clip.
+
+    Output m is ``np.convolve(x, taps)[m * factor + (width - 1) // 2]``. An odd number of taps is centred on input sample
+    ``m * factor``; an even number is centred half a sample before it, and the graph's reach, and so a file's times, say so.
+    """
+
+    linear = True
+    requires = "cuDNN"
+
+    factor: int
+
+    def __post_init__(self) -> None:
+        check_positive(factor=self.factor)
+
+    def infer(self, signal: Shape, taps: Shape) -> Shape:
+        check_signal(signal)
+        if len(taps) != 1:
+            raise GraphError(f"the taps must be one row of numbers, not {text(taps)}")
+        return signal[0], (signal[1] + (self.factor - 1)) // self.factor
+
+    @staticmethod
+    def _pads(width: int) -> tuple[int, int]:
+        """Zeros before and after, for the reversed taps to slide over."""
+        return width - 1 - (width - 1) // 2, (width - 1) // 2
+
+    def numpy(self, signal, taps):
+        width = len(taps)
+        full = np.stack([np.convolve(row, taps) for row in signal])
+        return full[:, (width - 1) // 2 : (width - 1) // 2 + signal.shape[1] : self.factor]
+
+    def torch(self, signal, taps):
+        from torch.nn import functional
+
+        padded = functional.pad(signal, self._pads(taps.shape[0]))
+        return functional.conv1d(padded[:, None], taps.flip(0)[None, None], stride=self.factor)[:, 0]
+
+    def onnx(self, onnx, signal, taps):
+        array = onnx.array(taps)
+        pads = list(self._pads(len(array)))
+        kernel = onnx.const(array[::-1][None, None].copy())
+        result = onnx.Conv(onnx.unsqueezed(signal, 1), kernel, strides=[self.factor], pads=pads)
+        return onnx.Squeeze(result, onnx.const([1]))
+
+    def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
+        return Cost.contraction(shapes[1][0], out, *shapes)
+
+    def reach(self, *shapes: Shape) -> Reach:
+        width = shapes[1][0]
+        assert isinstance(width, int)
+        before, after = self._pads(width)
+        return Reach(self.factor, -before, after, (after - before) / 2)
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple]:
+        rng = np.random.default_rng(0)
+        for width, factor in ((31, 2), (32, 2), (7, 5), (1, 3), (2, 3), (501, 4), (8, 1)):
+            yield cls(factor), ("batch", "samples"), rng.standard_normal(width)

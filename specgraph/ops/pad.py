@@ -1,0 +1,121 @@
+"""Samples added before and after a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from specgraph.cost import Cost
+from specgraph.dims import Shape
+from specgraph.graph import GraphError, Op
+from specgraph.ops.frame_conv import check_signal
+from specgraph.reach import Reach
+
+PadMode = Literal["reflect", "constant", "edge"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(Op):
+    """(batch, samples) -> (batch, before + samples + after), as ``numpy.pad``; ``after`` is ``before`` if not given.
+
+    A clip of one sample or more may be shorter than the padding: reflection then repeats, as numpy's does.
+    ``constant`` pads with ``value``.
+    """
+
+    before: int
+    after: int | None = None
+    mode: PadMode = "reflect"
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("before", "after"):
+            count = getattr(self, name)
+            if count is not None and (not isinstance(count, int | np.integer) or count < 0):
+                raise GraphError(f"{name} must be a whole number of at least 0, not {count!r}")
+        if self.mode not in get_args(PadMode):
+            raise GraphError(f"mode must be one of {', '.join(get_args(PadMode))}, not {self.mode!r}")
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Samples added before and after."""
+        return self.before, self.before if self.after is None else self.after
+
+    def infer(self, signal: Shape) -> Shape:
+        check_signal(signal)
+        return signal[0], signal[1] + sum(self.widths)
+
+    def numpy(self, signal):
+        options = {"constant_values": self.value} if self.mode == "constant" else {}
+        return np.pad(signal, ((0, 0), self.widths), mode=self.mode, **options)
+
+    def torch(self, signal):
+        import torch
+        from torch.nn import functional
+
+        before, after = self.widths
+        if self.mode == "constant":
+            return functional.pad(signal, (before, after), value=self.value)
+        samples = signal.shape[1]
+        if self.mode == "edge":
+            return torch.cat(
+                [signal[:, :1].expand(-1, before), signal, signal[:, -1:].expand(-1, after)], 1
+            )
+        if max(before, after) < samples:
+            return functional.pad(signal[:, None], (before, after), mode="reflect")[:, 0]
+        period = max(2 * (samples - 1), 1)
+        place = torch.arange(-before, samples + after, device=signal.device).remainder(period)
+        return signal[:, torch.minimum(place, period - place)]
+
+    def onnx(self, onnx, signal):
+        before, after = self.widths
+        if self.mode == "constant":
+            return onnx.Pad(signal, onnx.const([0, before, 0, after]), onnx.const(np.float32(self.value)))
+        head, tail = (self._edge if self.mode == "edge" else self._reflected)(onnx, signal, before, after)
+        parts = [part for part, count in ((head, before), (signal, 1), (tail, after)) if count]
+        return onnx.Concat(*parts, axis=1) if len(parts) > 1 else signal
+
+    @staticmethod
+    def _edge(onnx: Any, signal: Any, before: int, after: int) -> tuple[Any, Any]:
+        head = onnx.Gather(signal, onnx.const(np.zeros(before, np.int64)), axis=1)
+        tail = onnx.Gather(signal, onnx.const(np.full(after, -1, np.int64)), axis=1)
+        return head, tail
+
+    @staticmethod
+    def _reflected(onnx: Any, signal: Any, before: int, after: int) -> tuple[Any, Any]:
+        """ONNX ``Pad`` refuses to reflect more than there is, so both ends are gathered by index arithmetic.
+
+        Reflection repeats with period 2 (samples - 1), is symmetric about sample 0 and about sample samples - 1, and index
+        -1 - p of Gather counts from the end: both ends are the triangle wave of their distance, with no index below 0.
+        """
+        one = onnx.const(np.int64(1))
+        samples = onnx.Squeeze(onnx.Shape(signal, start=1, end=2), onnx.const([0]))
+        count = onnx.Mul(onnx.Sub(samples, one), onnx.const(np.int64(2)))
+        count = onnx.Max(count, one)  # one sample: every place is that sample
+        # Range brings the number, shape arithmetic that the CUDA provider leaves on the CPU, to the device without a copy.
+        period = onnx.Range(count, onnx.Add(count, one), one)
+
+        def triangle(places: np.ndarray) -> Any:
+            place = onnx.const(places)
+            place = onnx.Sub(place, onnx.Mul(onnx.Div(place, period), period))
+            return onnx.Min(place, onnx.Sub(period, place))
+
+        head = onnx.Gather(signal, triangle(np.arange(before, 0, -1)), axis=1)
+        tail = onnx.Gather(signal, onnx.Sub(onnx.const([-1]), triangle(np.arange(1, after + 1))), axis=1)
+        return head, tail
+
+    def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
+        return Cost(moved=8.0 * float(np.prod(out)), launches=4)
+
+    def reach(self, *shapes: Shape) -> Reach:
+        return Reach(1, -self.before, -self.before, -float(self.before))
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple]:
+        for mode in get_args(PadMode):
+            yield cls(5, mode=mode), ("batch", "samples")
+            yield cls(300, 7, mode=mode), ("batch", "samples")
+            yield cls(0, 200, mode=mode), ("batch", "samples")
+        yield cls(4, mode="constant", value=-2.5), ("batch", "samples")

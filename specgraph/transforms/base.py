@@ -1,0 +1,134 @@
+"""What every transform has: checked parameters, a graph, a torch module, and a row in ``specgraph list``."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
+
+from specgraph.graph import About, Graph, Input, Value
+from specgraph.transforms import parse
+
+if TYPE_CHECKING:
+    import torch
+
+    from specgraph.module import GraphModule
+
+Self = TypeVar("Self", bound="Transform")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a transform, as ``specgraph list`` shows it."""
+
+    name: str
+    type: str
+    default: object
+    help: str
+
+
+def parameter(default: Any, help: str) -> Any:
+    """A dataclass field with a default and a line of help."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transform(ABC):
+    """Parameters of an audio transform; nothing is computed until its graph is asked for."""
+
+    classes: ClassVar[dict[str, type[Transform]]] = {}
+    command: ClassVar[str] = ""  # its name on the command line
+    trainable_parts: ClassVar[tuple[str, ...]] = ()
+
+    sample_rate: int = parameter(22050, "samples a second of the waveforms, in hertz")
+
+    def __init_subclass__(cls) -> None:
+        if not inspect.isabstract(cls) and cls.command:
+            Transform.classes[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = parse.checked(field.name, getattr(self, field.name), get_type_hints(type(self))[field.name])
+            object.__setattr__(self, field.name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Raise ``ValueError``, in one sentence, where parameters do not go together."""
+        at_least(self, 1, "sample_rate")
+
+    @abstractmethod
+    def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
+        """The features of ``wave`` (batch, samples), from ops; ``trainable`` names the parts to be parameters."""
+
+    @abstractmethod
+    def about(self) -> About:
+        """What the features hold."""
+
+    def graph(self, trainable: Sequence[str] = ()) -> Graph:
+        """The graph: input ``waveforms`` (batch, samples), output ``features``."""
+        parts = (trainable,) if isinstance(trainable, str) else tuple(trainable)
+        for part in parts:
+            if part not in self.trainable_parts:
+                raise ValueError(
+                    f"{type(self).__name__} has no part {part!r} to train; it has {', '.join(self.trainable_parts)}"
+                )
+        wave = Input("waveforms")()
+        return Graph(
+            (wave,),
+            {"features": self.compose(wave, frozenset(parts))},
+            self.sample_rate,
+            type(self).__name__,
+            dataclasses.asdict(self),
+            {"features": self.about()},
+        )
+
+    def module(self, trainable: Sequence[str] = (), dtype: torch.dtype | None = None) -> GraphModule:
+        """A ``torch.nn.Module``, (batch, samples) -> (batch, bins, frames), with these parts as its parameters.
+
+        Args:
+            trainable: any of ``trainable_parts``.
+            dtype: ``torch.float32`` (default) or ``torch.float64``.
+        """
+        from specgraph.module import GraphModule
+
+        return GraphModule(self.graph(trainable), dtype=dtype)
+
+    @classmethod
+    def help(cls) -> str:
+        """What it computes, in a line."""
+        return (inspect.getdoc(cls) or "").splitlines()[0]
+
+    @classmethod
+    def parameters(cls) -> tuple[Parameter, ...]:
+        """Its parameters, in order."""
+        hints = get_type_hints(cls)
+        return tuple(
+            Parameter(field.name, parse.type_text(hints[field.name]), field.default, field.metadata.get("help", ""))
+            for field in dataclasses.fields(cls)
+        )
+
+    @classmethod
+    def from_strings(cls: type[Self], values: Mapping[str, str]) -> Self:
+        """The transform whose parameters are written as on a command line: ``{"n_mels": "80", "fmax": "none"}``."""
+        hints = get_type_hints(cls)
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in names:
+                raise ValueError(f"{cls.__name__} has no parameter {name!r}{parse.nearest(name, names)}; it has {', '.join(names)}")
+        return cls(**{name: parse.from_text(name, text, hints[name]) for name, text in values.items()})
+
+
+def registry() -> dict[str, type[Transform]]:
+    """Every transform by its name."""
+    return dict(Transform.classes)
+
+
+def at_least(transform: Transform, least: float, *names: str) -> None:
+    """Raise unless the named parameters are at least ``least``, or None."""
+    for name in names:
+        value = getattr(transform, name)
+        if value is not None and not value >= least:
+            raise ValueError(f"{name} must be at least {least}, not {value!r}")

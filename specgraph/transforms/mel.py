@@ -1,0 +1,133 @@
+"""Mel spectrogram, linear and logarithmic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from specgraph.design.mel import MelNorm, mel_edges, mel_filterbank
+from specgraph.graph import About, Constant, Value
+from specgraph.ops.decibel import Decibel
+from specgraph.ops.filterbank import Filterbank
+from specgraph.ops.log import Log, Log10
+from specgraph.ops.magnitude import Magnitude
+from specgraph.transforms.base import at_least, parameter
+from specgraph.transforms.spectrogram import FourierTransform
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelTransform(FourierTransform):
+    """A transform that begins with a mel spectrogram."""
+
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel")
+
+    n_mels: int = parameter(128, "mel filters")
+    fmin: float = parameter(0.0, "lowest frequency of the filters, in hertz")
+    fmax: float | None = parameter(None, "highest frequency of the filters, in hertz; none: half the sample rate")
+    htk: bool = parameter(False, "HTK's mel scale instead of Slaney's")
+    norm: MelNorm | None = parameter("slaney", "slaney: filters of equal area; none: filters with a peak of 1")
+    power: float = parameter(2.0, "exponent of the magnitude before the filters")
+    allow_empty_filters: bool = parameter(False, "accept filters that no bin of the DFT falls into; they give zeros")
+
+    def check(self) -> None:
+        super().check()
+        at_least(self, 1, "n_mels")
+        at_least(self, 0, "fmin")
+        if not self.power > 0:
+            raise ValueError(f"power must be above 0, not {self.power}")
+        nyquist = self.sample_rate / 2
+        if self.highest > nyquist:
+            raise ValueError(
+                f"fmax {self.highest:g} Hz is above half the sample rate, {nyquist:g} Hz; lower it or set fmax=None"
+            )
+        if self.fmin >= self.highest:
+            raise ValueError(f"fmin {self.fmin:g} Hz is not below fmax {self.highest:g} Hz")
+        empty = np.flatnonzero(~self.bank().any(axis=1))
+        if len(empty) and not self.allow_empty_filters:
+            raise ValueError(
+                f"{len(empty)} of {self.n_mels} mel filters are empty, the first of them filter {empty[0]}: no bin of an n_fft of "
+                f"{self.n_fft} falls into them; lower n_mels, raise n_fft, or set allow_empty_filters=True"
+            )
+
+    @property
+    def highest(self) -> float:
+        """``fmax`` or what stands for it."""
+        return self.sample_rate / 2 if self.fmax is None else self.fmax
+
+    def bank(self) -> np.ndarray:
+        """(n_mels, n_fft // 2 + 1): the filterbank."""
+        return mel_filterbank(
+            self.sample_rate, self.n_fft, self.n_mels, self.fmin, self.highest, htk=self.htk, norm=self.norm
+        )
+
+    def centres(self) -> tuple[float, ...]:
+        """The frequencies at which the filters peak, in hertz."""
+        return tuple(mel_edges(self.n_mels, self.fmin, self.highest, self.htk)[1:-1].tolist())
+
+    def mel(self, wave: Value, trainable: frozenset[str]) -> Value:
+        """(batch, samples) -> (batch, n_mels, frames)."""
+        magnitude = Magnitude(self.power)(self.spectrum(wave, trainable))
+        bank = Constant.lazy("mel", (self.n_mels, self.n_fft // 2 + 1), self.bank, "mel" in trainable)
+        return Filterbank()(magnitude, bank)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelSpectrogram(MelTransform):
+    """Mel spectrogram: triangular filters over the power spectrum.
+
+    (batch, samples) -> (batch, n_mels, frames). Equal to ``librosa.feature.melspectrogram`` with the same ``pad_mode``;
+    torchaudio's default filters are ``htk=True, norm=None``.
+
+    Trainable parts: ``fourier``, the windowed basis; ``mel``, the filterbank, (n_mels, n_fft // 2 + 1).
+    """
+
+    command: ClassVar[str] = "mel"
+
+    def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
+        return self.mel(wave, trainable)
+
+    def about(self) -> About:
+        quantity = {1.0: "mel magnitude", 2.0: "mel power"}.get(self.power, f"mel magnitude ** {self.power:g}")
+        return About(quantity, "", self.centres())
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogMelSpectrogram(MelTransform):
+    """Mel spectrogram in decibels, or in natural or decimal logarithms.
+
+    (batch, samples) -> (batch, n_mels, frames). ``log="db"`` is ``10 log10(max(S, amin) / max(ref, amin))`` raised to at
+    least the clip's maximum less ``top_db``: ``librosa.power_to_db`` of the mel spectrogram, but for each clip of a batch
+    by itself. ``log="ln"`` and ``"log10"`` are the logarithm of ``max(S + offset, amin)``, without ``ref`` and ``top_db``.
+    With ``top_db=None`` a frame depends on its own samples only.
+
+    Trainable parts: ``fourier``, the windowed basis; ``mel``, the filterbank, (n_mels, n_fft // 2 + 1).
+    """
+
+    command: ClassVar[str] = "log-mel"
+
+    log: Literal["db", "ln", "log10"] = parameter("db", "decibels, natural or decimal logarithm")
+    amin: float = parameter(1e-10, "smallest value that the logarithm is taken of")
+    offset: float = parameter(0.0, "added before the logarithm, for ln and log10")
+    ref: float = parameter(1.0, "the power that is 0 dB, for db")
+    top_db: float | None = parameter(80.0, "range below the clip's maximum, for db; none: no limit")
+
+    def check(self) -> None:
+        super().check()
+        at_least(self, 0, "offset", "top_db")
+        if self.log == "db" and self.offset:
+            raise ValueError(f"offset {self.offset} goes with log ln or log10; in decibels amin is the floor")
+        self.logarithm()
+
+    def logarithm(self) -> Decibel | Log | Log10:
+        """The op that compresses."""
+        if self.log == "db":
+            return Decibel(self.ref, self.amin, self.top_db)
+        return (Log if self.log == "ln" else Log10)(self.amin, self.offset)
+
+    def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
+        return self.logarithm()(self.mel(wave, trainable))
+
+    def about(self) -> About:
+        return About("log-mel", {"db": "dB", "ln": "ln", "log10": "log10"}[self.log], self.centres())

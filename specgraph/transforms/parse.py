@@ -1,0 +1,91 @@
+"""Parameters from text and from Python, checked against their annotations."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+import types
+from collections.abc import Iterable
+from typing import Any, Literal, Union, get_args, get_origin
+
+import numpy as np
+
+from specgraph.design.windows import WindowSpec
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (types.UnionType, Union) else (annotation,)
+
+
+def type_text(annotation: Any) -> str:
+    """An annotation for people: ``int``, ``float or none``, ``reflect | constant | edge``."""
+    if annotation == WindowSpec:
+        return "window"
+    names: list[str] = []
+    for option in _options(annotation):
+        if get_origin(option) is Literal:
+            names += map(str, get_args(option))
+        else:
+            names.append("none" if option is types.NoneType else option.__name__)
+    return " | ".join(names)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint at the name that was meant, or nothing."""
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def checked(name: str, value: Any, annotation: Any) -> Any:
+    """The value in its field's own type: 400.0 is the int 400, 1 is the float 1.0; else a ``ValueError``."""
+    if annotation == WindowSpec:
+        return _window(value)
+    options = _options(annotation)
+    if value is None and types.NoneType in options:
+        return None
+    if isinstance(value, np.generic):
+        value = value.item()
+    for option in options:
+        if get_origin(option) is Literal and value in get_args(option):
+            return value
+        if option is bool and isinstance(value, bool):
+            return value
+        if option is str and isinstance(value, str):
+            return value
+        if isinstance(value, bool):
+            continue
+        if option is int and isinstance(value, int | float) and math.isfinite(value) and value == int(value):
+            return int(value)
+        if option is float and isinstance(value, int | float) and math.isfinite(value):
+            return float(value)
+    raise ValueError(f"{name} must be {type_text(annotation)}, not {value!r}")
+
+
+def _window(value: Any) -> Any:
+    """A window's name, its name with parameters, or its samples as a tuple, so that transforms can be compared."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return tuple(value) if isinstance(value, list) else value
+
+
+def from_text(name: str, text: str, annotation: Any) -> Any:
+    """A parameter as it is written on a command line."""
+    if annotation == WindowSpec:
+        return ast.literal_eval(text) if text.startswith(("(", "[")) else text
+    options = _options(annotation)
+    lowered = text.strip().lower()
+    if types.NoneType in options and lowered in ("none", "null"):
+        return None
+    if bool in options and lowered in ("true", "yes", "on", "1", "false", "no", "off", "0"):
+        return lowered in ("true", "yes", "on", "1")
+    if any(get_origin(option) is Literal and lowered in get_args(option) for option in options):
+        return lowered
+    if int in options or float in options:
+        try:
+            return float(text) if float in options else int(text)
+        except ValueError:
+            pass
+    elif str in options:
+        return text
+    raise ValueError(f"{name} must be {type_text(annotation)}, not {text!r}")

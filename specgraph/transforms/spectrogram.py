@@ -1,0 +1,96 @@
+"""Spectrogram, and what all transforms that begin with one share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from specgraph.design.fourier import bin_frequencies
+from specgraph.design.windows import WindowSpec, analysis_window
+from specgraph.graph import About, Value
+from specgraph.ops.magnitude import Magnitude
+from specgraph.ops.pad import Pad, PadMode
+from specgraph.ops.phase import Phase
+from specgraph.ops.stft import Stft
+from specgraph.transforms.base import Transform, at_least, parameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourierTransform(Transform):
+    """A transform that begins with a short-time Fourier transform."""
+
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier",)
+
+    n_fft: int = parameter(2048, "samples of a frame")
+    win_length: int | None = parameter(None, "samples of the window, centred in the frame; none: n_fft")
+    hop_length: int | None = parameter(512, "samples from one frame to the next; none: a quarter of the window")
+    window: WindowSpec = parameter("hann", "a window of scipy.signal.get_window (periodic), or win_length samples")
+    center: bool = parameter(True, "frame t is centred on sample t * hop_length: n_fft // 2 samples are padded at both ends")
+    pad_mode: PadMode = parameter("reflect", "how the clip is padded (librosa's own default is constant)")
+
+    def check(self) -> None:
+        super().check()
+        at_least(self, 1, "n_fft", "win_length", "hop_length")
+        if self.win_length is not None and self.win_length > self.n_fft:
+            raise ValueError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}; raise n_fft to {self.win_length}")
+        if self.hop < 1:
+            raise ValueError(f"a window of {self.window_samples} samples has no quarter to hop by; set hop_length")
+        analysis_window(self.window, self.window_samples, self.n_fft)
+
+    @property
+    def window_samples(self) -> int:
+        """``win_length`` or what stands for it."""
+        return self.n_fft if self.win_length is None else self.win_length
+
+    @property
+    def hop(self) -> int:
+        """``hop_length`` or what stands for it."""
+        return self.window_samples // 4 if self.hop_length is None else self.hop_length
+
+    def spectrum(self, wave: Value, trainable: frozenset[str]) -> Value:
+        """(batch, samples) -> (batch, n_fft // 2 + 1, frames, 2)."""
+        if self.center:
+            wave = Pad(self.n_fft // 2, mode=self.pad_mode)(wave)
+        return Stft(self.n_fft, self.hop, self.win_length, self.window, "fourier" in trainable)(wave)
+
+    def bins(self) -> tuple[float, ...]:
+        """The frequencies of the spectrum's bins, in hertz."""
+        return tuple(bin_frequencies(self.sample_rate, self.n_fft).tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrogram(FourierTransform):
+    """Short-time Fourier transform: magnitude, power, complex or phase.
+
+    (batch, samples) -> (batch, n_fft // 2 + 1, frames), and for ``output="complex"`` (batch, n_fft // 2 + 1, frames, 2), the
+    real and imaginary parts. Equal to ``librosa.stft`` with the same ``pad_mode``: ``frames = 1 + samples // hop_length``
+    where centred. ``output="magnitude"`` is ``abs(X) ** power``, ``"power"`` is ``abs(X) ** 2``, ``"phase"`` the angle in
+    radians, in (-pi, pi], 0 where the magnitude is 0. Not centred, a clip needs at least ``n_fft`` samples.
+
+    Trainable part: ``fourier``, the windowed basis, (2, n_fft // 2 + 1, n_fft).
+    """
+
+    command: ClassVar[str] = "spectrogram"
+
+    hop_length: int | None = parameter(None, "samples from one frame to the next; none: a quarter of the window")
+    output: Literal["magnitude", "power", "complex", "phase"] = parameter("magnitude", "what to give of each bin")
+    power: float = parameter(1.0, "exponent of the magnitude, for output magnitude")
+
+    def check(self) -> None:
+        super().check()
+        if not self.power > 0:
+            raise ValueError(f"power must be above 0, not {self.power}")
+        if self.power != 1 and self.output != "magnitude":
+            raise ValueError(f"power {self.power} goes with output magnitude; output {self.output} has no exponent to choose")
+
+    def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
+        spectrum = self.spectrum(wave, trainable)
+        if self.output == "complex":
+            return spectrum
+        if self.output == "phase":
+            return Phase()(spectrum)
+        return Magnitude(2.0 if self.output == "power" else self.power)(spectrum)
+
+    def about(self) -> About:
+        quantity = self.output if self.power == 1 else f"magnitude ** {self.power:g}"
+        return About(quantity, "rad" if self.output == "phase" else "", self.bins())

@@ -1,0 +1,67 @@
+"""What tests share: signals, and running a graph in all three ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+from specgraph.dims import Dim, evaluate
+from specgraph.export.emit import emit
+from specgraph.graph import Graph
+
+
+def session(graph: Graph) -> onnxruntime.InferenceSession:
+    """A lowered graph in plain onnxruntime, on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    data = ir.to_proto(emit(graph)).SerializeToString()
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def arrays_for(graph: Graph, sizes: Mapping[str, int], seed: int = 0) -> list[np.ndarray]:
+    """Float32 noise for every input of a graph, with its axes at these sizes."""
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(evaluate(value.shape, sizes)).astype(np.float32) for value in graph.inputs]
+
+
+def axes(graph: Graph) -> set[str]:
+    """The names of the axes that vary."""
+    return {size.root for value in graph.inputs for size in value.shape if isinstance(size, Dim)}
+
+
+def peak_error(got: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest difference, as a fraction of the largest value wanted; 0 where both are silent."""
+    assert got.shape == wanted.shape, (got.shape, wanted.shape)
+    assert np.isfinite(got).all()
+    difference = float(np.abs(got - wanted).max(initial=0.0))
+    return difference and difference / max(float(np.abs(wanted).max()), 1e-30)
+
+
+def waves(samples: int, sample_rate: int = 22050) -> dict[str, np.ndarray]:
+    """Signals that hurt, float32: noise, a sweep, an impulse, silence, a full-scale square wave, drift."""
+    t = np.arange(samples)
+    impulse = np.zeros(samples)
+    impulse[samples // 2] = 1
+    made = {
+        "noise": 0.3 * np.random.default_rng(1).standard_normal(samples),
+        "sweep": 0.8 * np.sin(np.pi * 0.45 * t**2 / max(samples, 1)),
+        "impulse": impulse,
+        "silence": np.zeros(samples),
+        "square": np.where(t // 40 % 2, 1.0, -1.0),
+        "drift": 0.5 + 0.3 * t / max(samples, 1) + 1e-3 * np.sin(2 * np.pi * 440 / sample_rate * t),
+    }
+    return {name: wave.astype(np.float32) for name, wave in made.items()}
+
+
+@pytest.fixture(scope="session")
+def mel_file(tmp_path_factory: pytest.TempPathFactory):
+    """A log-mel front end as a file."""
+    import specgraph as sg
+
+    path = tmp_path_factory.mktemp("models") / "mel.onnx"
+    sg.to_onnx(sg.LogMelSpectrogram(sample_rate=16000, n_fft=400, hop_length=160, n_mels=40), path)
+    return path
