@@ -33,7 +33,9 @@ class Emitter(Tape):
 
         def add(*inputs: ir.Value | None, **attributes: Any) -> ir.Value:
             name = f"{self.stage}/{op_type}_{len(self.nodes)}"
-            return self.op(op_type, inputs, attributes, name=name)
+            result = self.op(op_type, inputs, attributes, name=name)
+            result.name = name
+            return result
 
         return add
 

@@ -13,8 +13,8 @@ from specgraph.lower import Choice
 class Check:
     """One verification run.
 
-    ``error`` is the largest difference from the float64 definition, as a fraction of the peak of the linear features: for
-    features behind a logarithm, the error before it that explains what is seen behind it. ``torch_error`` is the same
+    ``error`` is the largest difference from the float64 definition, as a fraction of the peak of the spectrum: for
+    features behind filters or a logarithm, the error of the spectrum that explains what is seen behind them. ``torch_error`` is the same
     between this result and the torch module's, None where torch was not asked. ``difference`` is the largest difference
     from the definition in the features' own units.
     """

@@ -14,8 +14,9 @@ from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.phase import Phase
+from specgraph.ops.stft import Stft
 
-TOLERANCE = 2e-6  # of the peak of the linear features, in float32
+TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third of it or less
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -55,29 +56,29 @@ def checked(graph: Graph, run: Any, tolerance: float, torch: bool = True) -> tup
     module = graph.module() if torch else None
     checks = []
     for name, inputs in trials(graph):
-        check = _check(graph, name, inputs, run(inputs), module, tolerance)
+        check = _check(graph, name, inputs, run(inputs), module)
         checks.append(check)
         if not check.error <= tolerance:
             raise VerificationError(
                 f"on {name} of {check.samples} samples, batch {check.batch}, the model differs from its float64 definition by "
-                f"{check.error:.1e} of the peak ({check.difference:.3g} in the output), and {tolerance:.1e} is allowed; "
+                f"{check.error:.1e} of the spectrum's peak ({check.difference:.3g} in the output), and {tolerance:.1e} is allowed; "
                 "choose another lowering with prefer={...}, or a larger tolerance if that is good enough"
             )
     return tuple(checks)
 
 
 def _check(
-    graph: Graph, name: str, inputs: tuple[Array, ...], got: dict[str, Array], module: Any, tolerance: float
+    graph: Graph, name: str, inputs: tuple[Array, ...], got: dict[str, Array], module: Any
 ) -> Check:
-    wanted, allowed = with_allowances(graph, inputs, tolerance)
+    wanted, allowed = with_allowances(graph, inputs, TOLERANCE)
     learned = _torch_results(graph, module, inputs) if module is not None else None
     error = torch_error = difference = 0.0
     for output, value in graph.outputs.items():
         turns = isinstance(value.op, Phase)
-        error = max(error, _explained(got[output], wanted[output], allowed[output], tolerance, turns))
+        error = max(error, _explained(got[output], wanted[output], allowed[output], turns))
         difference = max(difference, float(_difference(got[output], wanted[output], turns).max(initial=0.0)))
         if learned is not None:
-            torch_error = max(torch_error, _explained(got[output], learned[output], allowed[output], tolerance, turns))
+            torch_error = max(torch_error, _explained(got[output], learned[output], allowed[output], turns))
     batch, samples = inputs[0].shape[0], inputs[0].shape[-1]
     return Check(name, batch, samples, error, torch_error if learned is not None else None, difference)
 
@@ -89,11 +90,13 @@ def _difference(got: Array, wanted: Array, turns: bool) -> Array:
     return np.minimum(difference, np.abs(2 * np.pi - difference)) if turns else difference
 
 
-def _explained(got: Array, wanted: Array, allowed: Array, tolerance: float, turns: bool) -> float:
-    """The error in the linear features, as a fraction of their peak, that explains the difference."""
+def _explained(got: Array, wanted: Array, allowed: Array, turns: bool) -> float:
+    """The error of the spectrum, as a fraction of its peak, that explains the difference."""
     if not np.isfinite(got).all():
         return float("inf")
-    return float((_difference(got, wanted, turns) / allowed).max(initial=0.0)) * tolerance
+    difference = _difference(got, wanted, turns)
+    share = np.divide(difference, allowed, out=np.zeros_like(difference), where=difference > 0)
+    return float(share.max(initial=0.0)) * TOLERANCE
 
 
 def with_allowances(
@@ -101,17 +104,17 @@ def with_allowances(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """The definition's outputs, and by how much each element may differ.
 
-    Up to the first op that compresses (a logarithm, a phase) an element may be off by ``tolerance`` times the item's peak.
-    Kernels and filterbanks that were trained or given may cancel what they sum; float32 holds such sums to a fraction of
-    their terms, so there it is the peak of the sums without signs.
-    From there on that allowance is carried through the graph: by the op itself where it is not linear, by the absolute
-    values of its constants where it is. What is allowed behind a logarithm is so what float32 can hold in front of it.
+    What float32 can hold is a fraction of the peak of a spectrum: each of its bins may be off by ``tolerance`` of the
+    item's largest magnitude. From there that allowance is carried through
+    the graph, by the op itself where it is not linear and by the absolute values of its constants where it is, so that what
+    is allowed behind a logarithm or in a quiet band is what the spectrum explains. Kernels and banks that were trained or
+    given may cancel what they sum: theirs is a fraction of the sums without signs. A graph without a spectrum may be off
+    by ``tolerance`` of each output's peak.
     """
     values: dict[Value, Array] = {}
     carried: dict[Value, Array] = {}
-    unsigned: dict[Value, Array] = {}  # sums of kernels and banks without their signs
     for value, array in zip(graph.inputs, inputs, strict=True):
-        values[value] = unsigned[value] = np.asarray(array, np.float64)
+        values[value] = np.asarray(array, np.float64)
     for value in graph.values():
         op = value.op
         if value in values:
@@ -120,18 +123,21 @@ def with_allowances(
             values[value] = op.array
             continue
         operands = [values[operand] for operand in value.inputs]
-        values[value] = unsigned[value] = op.numpy(*operands)
-        if isinstance(op, Filterbank | FrameConv):
-            unsigned[value] = np.abs(op.numpy(*map(np.abs, operands)))
-        if op.compresses or isinstance(op, FrameConv) or any(operand in carried for operand in value.inputs):
+        result = values[value] = op.numpy(*operands)
+        unsigned = np.abs(op.numpy(*map(np.abs, operands))) if isinstance(op, Filterbank | FrameConv) else result
+        if isinstance(op, Stft | FrameConv):
+            carried[value] = _share(unsigned, tolerance)
+        elif op.compresses or any(operand in carried for operand in value.inputs):
             spread = [
-                None if isinstance(v.op, Constant) else carried.get(v, _share(unsigned[v], tolerance)) for v in value.inputs
+                None if isinstance(v.op, Constant) else carried.get(v, _share(values[v], tolerance)) for v in value.inputs
             ]
-            carried[value] = _carry(value, operands, spread, values[value]) + _share(unsigned[value], tolerance)
+            carried[value] = _carry(value, operands, spread, result)
+            if op.compresses or any(v.op.compresses for v in value.inputs) or (unsigned > np.abs(result)).any():
+                carried[value] = carried[value] + _share(unsigned, tolerance)
     outputs = graph.outputs.items()
     return (
         {name: values[value] for name, value in outputs},
-        {name: carried.get(value, _share(unsigned[value], tolerance)) for name, value in outputs},
+        {name: carried.get(value, _share(values[value], tolerance)) for name, value in outputs},
     )
 
 

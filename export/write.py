@@ -42,7 +42,7 @@ def to_onnx(
         source: a transform, a graph, or a module made from one, whose learned arrays are exported.
         path: the file to write; its folder must exist. It appears whole or not at all.
         target: what the lowerings are chosen for, "cpu" or "cuda". The file runs on either.
-        tolerance: largest error against the float64 definition, as a fraction of the peak of the linear features; None is 2e-6.
+        tolerance: largest error against the float64 definition, as a fraction of the peak of the spectrum; None is 2e-6.
         prefer: lowerings by compound op, such as ``{"Stft": "conv"}``, instead of the cheapest.
         tune: time the candidates with onnxruntime on this machine instead of estimating them.
         opset: ONNX opset, 18 to 21; 18 loads in every onnxruntime from 1.15 on.

@@ -1,0 +1,192 @@
+"""What every runtime does: check its input in one sentence, run, and say where the frames lie."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specgraph.metadata import Metadata, OutputMetadata
+
+PCM_SCALE = np.float32(1 / 32768)  # 16-bit samples to -1 ... 1
+
+
+class RuntimeUnavailable(RuntimeError):
+    """The device asked for cannot be used here; the message says what is missing."""
+
+
+class Runner(ABC):
+    """A loaded front end: ``run(waveforms)`` gives its features.
+
+    Attributes:
+        path: the file.
+        device: where it runs: "cpu", "cuda:0", "torch".
+        meta: what the file says of itself.
+        input_names, output_names: in order.
+    """
+
+    path: str
+    device: str
+    meta: Metadata
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+
+    def __init__(self, path: str, meta: Metadata, check_finite: bool) -> None:
+        self.path, self.meta, self._check_finite = path, meta, check_finite
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Features of waveforms.
+
+        Args:
+            inputs: numpy arrays or torch tensors in the order of ``input_names``, or by name; usually one, (batch, samples), or
+                (samples,) for features without a batch axis. float32 in -1 ... 1; float64 is rounded to float32, and int16
+                is taken as PCM and divided by 32768.
+
+        Returns:
+            An array for a file with one output, a dict by name for several; torch tensors, on the device of the input, if the
+            first input was one.
+
+        Raises:
+            ValueError: wrong rank, an empty or too short clip, NaN or infinity.
+            TypeError: a wrong dtype or number of inputs.
+        """
+        given = self._gathered(inputs, named)
+        tensor = given[0] if _is_torch(given[0]) else None
+        single = len(given) == 1 and getattr(given[0], "ndim", 0) == 1 and self._takes_waveforms
+        if tensor is not None and tensor.device.type == "cuda" and len(given) == 1:
+            outputs = self._run_on_device(self._checked_tensor(tensor[None] if single else tensor))
+        else:
+            arrays = [self._checked(name, value, single) for name, value in zip(self.input_names, given, strict=True)]
+            outputs = self._run(arrays)
+            if tensor is not None:
+                outputs = [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
+        if single:
+            outputs = [output[0] for output in outputs]
+        return outputs[0] if len(outputs) == 1 else dict(zip(self.output_names, outputs, strict=True))
+
+    @abstractmethod
+    def _run(self, arrays: list[npt.NDArray[np.float32]]) -> list[Any]:
+        """The outputs for checked inputs."""
+
+    def _run_on_device(self, tensor: Any) -> list[Any]:
+        """The outputs for one checked CUDA tensor, as CUDA tensors. By default by way of the host."""
+        outputs = self._run([tensor.detach().cpu().numpy()])
+        return [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of the waveforms it takes."""
+        return self.meta.sample_rate
+
+    @property
+    def _takes_waveforms(self) -> bool:
+        return self.input_names == ("waveforms",)
+
+    @property
+    def frequencies(self) -> npt.NDArray[np.float64] | None:
+        """The centre frequencies of the first output's bins in hertz, or None where bins are not frequencies."""
+        return self.frequencies_of(self.output_names[0])
+
+    def frequencies_of(self, output: str) -> npt.NDArray[np.float64] | None:
+        """The centre frequencies of an output's bins in hertz, or None."""
+        frequencies = self._output(output).frequencies
+        return None if frequencies is None else np.array(frequencies)
+
+    def times(self, frames: int, output: str | None = None) -> npt.NDArray[np.float64]:
+        """The centres of the first ``frames`` frames in seconds; frame 0 of a centred transform is at 0."""
+        meta = self._output(output or self.output_names[0])
+        return (np.arange(frames) * meta.hop + meta.centre) / self.sample_rate
+
+    def latency(self, output: str | None = None) -> float | None:
+        """Seconds of sound that must follow a frame's centre before it can be computed; None: the whole clip."""
+        after = self._output(output or self.output_names[0]).after
+        return None if after is None else max(after, 0) / self.sample_rate
+
+    def _output(self, name: str) -> OutputMetadata:
+        if name not in self.meta.outputs:
+            raise ValueError(f"{self.path} has no output {name!r}; it has {', '.join(self.meta.outputs)}")
+        return self.meta.outputs[name]
+
+    def _gathered(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
+        given = dict(zip(self.input_names, inputs, strict=False)) | named
+        if len(inputs) > len(self.input_names) or len(given) != len(inputs) + len(named) or set(given) != set(self.input_names):
+            raise TypeError(
+                f"{self.path} takes {', '.join(self.input_names)}; "
+                f"{len(inputs)} arrays and {', '.join(named) or 'no names'} were given"
+            )
+        return [given[name] for name in self.input_names]
+
+    def _checked(self, name: str, value: Any, single: bool) -> npt.NDArray[np.float32]:
+        if _is_torch(value):
+            value = value.detach().cpu().numpy()
+        array = _as_float32(name, value)
+        if single:
+            array = array[None]
+        self._check_shape(name, array.shape)
+        if self._check_finite and not np.isfinite(array.sum(dtype=np.float64)):
+            _refuse_not_finite(name, array)
+        return np.ascontiguousarray(array)
+
+    def _checked_tensor(self, tensor: Any) -> Any:
+        torch = sys.modules["torch"]
+        if tensor.dtype == torch.int16:
+            tensor = tensor.float() * float(PCM_SCALE)
+        elif tensor.dtype == torch.float64:
+            tensor = tensor.float()
+        elif tensor.dtype != torch.float32:
+            raise TypeError(_dtype_sentence(self.input_names[0], str(tensor.dtype)))
+        self._check_shape(self.input_names[0], tuple(tensor.shape))
+        if self._check_finite and not bool(torch.isfinite(tensor).all()):
+            _refuse_not_finite(self.input_names[0], tensor.detach().cpu().numpy())
+        return tensor.detach().contiguous()
+
+    def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        if not self._takes_waveforms:
+            if 0 in shape:
+                raise ValueError(f"{name} has shape {shape}, which is empty")
+            return
+        if len(shape) != 2:
+            raise ValueError(
+                f"{name} must be (batch, samples) or (samples,), not of shape {shape}; mix channels to one, or stack clips"
+            )
+        batch, samples = shape
+        if batch == 0 or samples == 0:
+            raise ValueError(f"{name} has shape {shape}: there are no {'clips' if batch == 0 else 'samples'} in it")
+        if samples < self.meta.min_samples:
+            raise ValueError(
+                f"{name} has {samples} samples and {self.path} needs at least {self.meta.min_samples}; pad the clip with zeros"
+            )
+
+
+def _is_torch(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _as_float32(name: str, value: Any) -> npt.NDArray[np.float32]:
+    array = np.asarray(value)
+    if array.dtype == np.float32:
+        return array
+    if array.dtype == np.float64:
+        return array.astype(np.float32)
+    if array.dtype == np.int16:
+        return array * PCM_SCALE
+    raise TypeError(_dtype_sentence(name, str(array.dtype)))
+
+
+def _dtype_sentence(name: str, dtype: str) -> str:
+    return f"{name} must be float32, float64 or int16 (16-bit PCM), not {dtype}; convert it to float32 in -1 ... 1"
+
+
+def _refuse_not_finite(name: str, array: npt.NDArray[Any]) -> None:
+    """Raise for the first element that is not finite. The sum that led here may have overflowed: then there is none."""
+    places = np.argwhere(~np.isfinite(array))
+    if not len(places):
+        return
+    where = tuple(int(i) for i in places[0])
+    kind = "NaN" if np.isnan(array[where]) else "infinity"
+    at = f"sample {where[-1]} of clip {where[0]}" if array.ndim == 2 else f"index {where}"
+    raise ValueError(f"{name} has {len(places)} values that are not finite, the first {kind} at {at}; clean the input")

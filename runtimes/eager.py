@@ -1,0 +1,48 @@
+"""torch: the file's graph, rebuilt from its metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specgraph.metadata import Metadata
+from specgraph.runtimes.base import Runner, RuntimeUnavailable
+
+
+class TorchRunner(Runner):
+    """A file in torch, with the interface of the others; ``specgraph.load(path, device="torch")`` makes it."""
+
+    def __init__(self, path: str, meta: Metadata, device: str, check_finite: bool) -> None:
+        super().__init__(path, meta, check_finite)
+        try:
+            import torch
+        except ImportError:
+            raise RuntimeUnavailable("torch is not installed: pip install torch, or use device='cpu'") from None
+        from specgraph.export.read import read_graph
+
+        _, _, place = device.partition(":")
+        if place.startswith("cuda") and not torch.cuda.is_available():
+            raise RuntimeUnavailable("torch finds no CUDA device here; use device='torch' or 'cpu'")
+        graph = read_graph(path)
+        self.module = graph.module().to(place or "cpu").eval()
+        self.device = device
+        self._place = place or "cpu"
+        self.input_names = tuple(value.op.label for value in graph.inputs)
+        self.output_names = tuple(graph.outputs)
+
+    def _run(self, arrays: list[npt.NDArray[np.float32]]) -> list[Any]:
+        import torch
+
+        return [tensor.cpu().numpy() for tensor in self._features([torch.from_numpy(array) for array in arrays])]
+
+    def _run_on_device(self, tensor: Any) -> list[Any]:
+        return [output.to(tensor.device) for output in self._features([tensor])]
+
+    def _features(self, tensors: list[Any]) -> list[Any]:
+        import torch
+
+        with torch.no_grad():
+            result = self.module(*(tensor.to(self._place) for tensor in tensors))
+        return [result[name] for name in self.output_names] if isinstance(result, dict) else [result]

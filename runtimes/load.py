@@ -1,0 +1,66 @@
+"""Load a file, on the device that was asked for or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from specgraph.metadata import Metadata
+from specgraph.runtimes.base import Runner, RuntimeUnavailable
+from specgraph.runtimes.ort import OrtRunner
+from specgraph.runtimes.wire import read_header
+
+DEVICES = "'cpu', 'cuda', 'cuda:N', 'auto', 'torch' or 'torch:cuda'"
+
+
+def load(
+    path: str | Path, device: str = "cpu", threads: int | None = None, check_finite: bool = True
+) -> Runner:
+    """A front end ready to run: numpy in, numpy out; torch in, torch out.
+
+    Args:
+        path: a file that specgraph wrote.
+        device: "cpu"; "cuda" or "cuda:N", refused where CUDA cannot be used, never replaced by the CPU in silence; "auto" for
+            CUDA where it works and else the CPU (``run.device`` tells); "torch" for torch instead of onnxruntime.
+        threads: threads on the CPU; None leaves it to onnxruntime.
+        check_finite: refuse waveforms with NaN or infinity.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a model, not specgraph's, of a newer format, or keeps tensors in other files.
+        RuntimeUnavailable: the device cannot be used; the message says what is missing.
+    """
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads must be a whole number of at least 1 or None, not {threads!r}")
+    kind, _, index = device.partition(":")
+    known = device in ("cpu", "cuda", "auto", "torch") or (kind == "cuda" and index.isdigit()) or kind == "torch"
+    if not known:
+        raise ValueError(f"device must be {DEVICES}, not {device!r}")
+    data, meta, _ = _checked(Path(path))
+    if kind == "torch":
+        from specgraph.runtimes.eager import TorchRunner
+
+        return TorchRunner(str(path), meta, device, check_finite)
+    if device == "auto":
+        try:
+            return OrtRunner(data, str(path), meta, "cuda", threads, check_finite)
+        except RuntimeUnavailable:
+            device = "cpu"
+    return OrtRunner(data, str(path), meta, device, threads, check_finite)
+
+
+def checked_header(path: Path) -> tuple[Metadata, dict[str, str]]:
+    """The metadata of a file, and all its properties, after the checks that ``load`` makes."""
+    _, meta, properties = _checked(path)
+    return meta, properties
+
+
+def _checked(path: Path) -> tuple[bytes, Metadata, dict[str, str]]:
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}; specgraph export writes one")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name the .onnx file in it")
+    data = path.read_bytes()
+    header = read_header(data, str(path))
+    if header.external:
+        raise ValueError(f"{path} keeps tensors in other files, which specgraph never does and does not load; export it as one file")
+    return data, Metadata.from_properties(header.properties, str(path)), header.properties
