@@ -36,7 +36,7 @@ def read_model(path: str | Path) -> ReadModel:
     """The graph, the metadata, and the ONNX operators by how often each is used."""
     import onnx_ir as ir
 
-    from specgraph.runtimes.load import checked_header  # the same checks and sentences as load's
+    from specgraph.runtimes.loading import checked_header  # the same checks and sentences as load's
 
     path = Path(path)
     metadata, properties = checked_header(path)

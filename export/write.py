@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +13,8 @@ import onnx_ir as ir
 from specgraph.export.describe import describe
 from specgraph.export.emit import OPSETS, emit
 from specgraph.export.report import Check, Report
-from specgraph.export.verify import TOLERANCE, checked
+from specgraph.export.verification import TOLERANCE, checked
+from specgraph.files import check_writable, whole
 from specgraph.graph import Array, Graph
 from specgraph.lower import lower
 from specgraph.metadata import PREFIX
@@ -62,17 +61,15 @@ def to_onnx(
         raise ValueError(f"opset must be one of {', '.join(map(str, OPSETS))}, not {opset!r}")
     if tolerance is not None and not tolerance > 0:
         raise ValueError(f"tolerance must be above 0, not {tolerance!r}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file, such as {path / 'features.onnx'}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist; create it first")
+    check_writable(path)
     lowered = lower(graph.frozen(), target, prefer, tune)
     model = emit(lowered, opset)
     checks = checked(graph, _runner(ir.to_proto(model).SerializeToString()), tolerance or TOLERANCE)
     report = Report(path, target, "cpu", 0, len(model.graph), lowered.choices, checks, tolerance or TOLERANCE)
     model.metadata_props.update(_properties(graph, model, report))
     data = ir.to_proto(model).SerializeToString(deterministic=True)
-    _write(path, data)
+    with whole(path) as temporary:
+        temporary.write_bytes(data)
     return Report(path, target, "cpu", len(data), report.nodes, report.choices, checks, report.tolerance)
 
 
@@ -148,24 +145,3 @@ def _finder(model: ir.Model) -> Any:
         return None
 
     return find
-
-
-def _write(path: Path, data: bytes) -> None:
-    """The whole file or none: written beside its place, then renamed."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

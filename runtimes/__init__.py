@@ -2,4 +2,4 @@
 
 from specgraph.runtimes.base import Runner as Runner
 from specgraph.runtimes.base import RuntimeUnavailable as RuntimeUnavailable
-from specgraph.runtimes.load import load as load
+from specgraph.runtimes.loading import load as load

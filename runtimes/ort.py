@@ -67,7 +67,7 @@ def session(data: bytes, device: str = "cpu", threads: int | None = None) -> Any
     providers = [(CUDA, CUDA_OPTIONS | {"device_id": index or "0"}), CPU]
     try:
         made = onnxruntime.InferenceSession(data, options, providers=providers)
-    except Exception as error:  # onnxruntime raises its own types and bare RuntimeError alike
+    except Exception as error:  # noqa: BLE001  (onnxruntime's own types and bare RuntimeError alike)
         raise RuntimeUnavailable(f"CUDA cannot be used: {_no_library() or _first_line(error)}") from None
     if CUDA not in made.get_providers():  # it fell back to the CPU without a word
         raise RuntimeUnavailable(f"CUDA cannot be used: {_no_library() or 'the CUDA provider did not load'}")

@@ -38,7 +38,20 @@ _HOME = {
     "verify": "specgraph.export",
 }
 
-__all__ = [*_HOME, "__version__"]
+__all__ = [  # noqa: RUF022
+    "__version__",
+    "Builder",
+    "Graph",
+    "LogMelSpectrogram",
+    "MFCC",
+    "MelSpectrogram",
+    "Spectrogram",
+    "load",
+    "lower",
+    "read_graph",
+    "to_onnx",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

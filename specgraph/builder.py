@@ -97,14 +97,14 @@ def _call(cls: type[Op]) -> Callable[..., Value]:
             value if isinstance(value, Value) else _constant(value, name or operand_name, trainable)
             for value, operand_name in zip(values, _operand_names(cls, operands, len(values)), strict=True)
         ]
+        if trainable and "trainable" in inspect.signature(cls).parameters:
+            parameters["trainable"] = True
         try:
             op = cls(*rest, **parameters)
         except TypeError:
             takes = ", ".join(inspect.signature(cls).parameters) or "none"
             wrong = ", ".join([*map(repr, rest), *parameters])
             raise TypeError(f"{cls.method} has the parameters {takes}, and was given {wrong or 'none'}") from None
-        if trainable and hasattr(op, "trainable") and not op.trainable:
-            op = cls(*rest, **parameters, trainable=True)
         return op(*made)
 
     method.__name__ = method.__qualname__ = cls.method

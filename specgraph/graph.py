@@ -251,7 +251,7 @@ class Graph:
     def values(self) -> list[Value]:
         """Every value, operands before results."""
         order: dict[Value, None] = {}
-        stack = [(value, False) for value in (*reversed(self.outputs.values()), *reversed(self.inputs))]
+        stack = [(value, False) for value in (*reversed([*self.outputs.values()]), *reversed(self.inputs))]
         while stack:  # not recursive: an unrolled iteration can be deeper than Python's stack
             value, ready = stack.pop()
             if ready:

@@ -78,7 +78,7 @@ def _candidates(graph: Graph, compound: Value) -> dict[str, Graph]:
         if result is not None:
             if result.shape != compound.shape:
                 raise GraphError(f"lowering {name} of {op} gives {result.shape} instead of {compound.shape}")
-            found[name] = graph.rewrite(lambda value, result=result: result if value is compound else None)
+            found[name] = graph.rewrite({compound: result}.get)
     return found
 
 

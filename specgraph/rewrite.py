@@ -87,7 +87,7 @@ def bins_into_bank(value: Value) -> Value | None:
 
     def scattered() -> np.ndarray:
         columns = np.zeros((len(constant.array), slots))
-        np.add.at(columns, (slice(None), indices), constant.array)
+        np.add.at(columns.T, indices, constant.array.T)
         return columns
 
     return value.op(source, Constant.lazy(constant.name, (constant.shape[0], slots), scattered))

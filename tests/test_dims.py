@@ -55,4 +55,5 @@ def test_broadcast_and_evaluate() -> None:
 @pytest.mark.parametrize("module", [specgraph.dims, specgraph.graph, specgraph.reach, specgraph.builder, specgraph.metadata])
 def test_doctests(module) -> None:
     results = doctest.testmod(module)
-    assert results.attempted and not results.failed
+    assert results.attempted
+    assert not results.failed

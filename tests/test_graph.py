@@ -51,7 +51,8 @@ def test_errors_name_the_call_and_its_operands(build, sentence: str) -> None:
     b = sg.Builder(sample_rate=16000)
     with pytest.raises(GraphError) as caught:
         build(b, b.input("waveforms"))
-    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_error_says_where_operands_came_from() -> None:
@@ -86,13 +87,16 @@ def test_builder_has_a_method_for_every_op() -> None:
     b = sg.Builder(sample_rate=16000)
     for cls in Op.registry.values():
         if cls.__name__ not in ("Input", "Constant"):
-            assert cls.method in dir(b) and getattr(b, cls.method).__doc__
+            assert cls.method in dir(b)
+            assert getattr(b, cls.method).__doc__
 
 
 def test_listing_names_ops_shapes_and_constants() -> None:
     text = str(built())
-    assert "%features" in text and "frame_conv(hop_length=16)" in text
-    assert "(batch, 9, (samples + 16) // 16, 2)" in text and "144 B trainable" in text
+    assert "%features" in text
+    assert "frame_conv(hop_length=16)" in text
+    assert "(batch, 9, (samples + 16) // 16, 2)" in text
+    assert "144 B trainable" in text
     assert text.splitlines()[0] == "Graph at 22050 Hz: 6 ops, 4.88 KB of constants"
     assert "stft(n_fft=96, hop_length=24): " in str(lower(small()))
 
@@ -127,7 +131,8 @@ def names(graph: Graph) -> list[str]:
 
 def test_bin_order_folds_into_the_bank_and_magnitude_comes_first() -> None:
     lowered = names(lower(small(), "cpu", prefer={"Stft": "factored"}))
-    assert "take" not in lowered and "select_bins" not in lowered
+    assert "take" not in lowered
+    assert "select_bins" not in lowered
     assert lowered.index("magnitude") < lowered.index("filterbank")
 
 
@@ -156,7 +161,8 @@ def test_prefer_is_followed_and_checked() -> None:
 def test_a_trained_basis_is_never_replaced() -> None:
     graph = sg.MelSpectrogram(n_fft=512).graph(trainable=("fourier",))
     choice = lower(graph, "cpu", prefer={"Stft": "factored"}).choices[0]
-    assert choice.chosen == "conv" and list(choice.prices) == ["conv"]
+    assert choice.chosen == "conv"
+    assert list(choice.prices) == ["conv"]
 
 
 @pytest.mark.parametrize("name", sorted(registry()))
@@ -164,7 +170,8 @@ def test_json_round_trip(name: str) -> None:
     graph = registry()[name]().graph()
     text = to_json(graph)
     again = from_json(text)
-    assert to_json(again) == text and digest(again) == digest(graph)
+    assert to_json(again) == text
+    assert digest(again) == digest(graph)
     wave = np.random.default_rng(0).standard_normal((1, 3000))
     np.testing.assert_array_equal(again.numpy(wave)["features"], graph.numpy(wave)["features"])
 

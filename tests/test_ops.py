@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import specgraph.ops  # noqa: F401
+import specgraph.ops
 from specgraph.cost import TARGETS
 from specgraph.dims import evaluate
 from specgraph.graph import Compound, Constant, Graph, Input, Op
@@ -62,7 +62,8 @@ def test_op(op: Op, operands: list) -> None:
     runs_in_onnx = op.requires != "FFT"
     check(graph, lower(graph, "cpu") if runs_in_onnx else graph, 1e-6, runs_in_onnx)
     seconds = price(graph, TARGETS["torch"])
-    assert seconds is not None and (seconds > 0 or isinstance(op, Compound))
+    assert seconds is not None
+    assert (seconds > 0 or isinstance(op, Compound))
 
 
 @pytest.mark.parametrize("target", ["cpu", "cuda"])
@@ -95,7 +96,8 @@ def test_pad_is_numpys_however_short_the_clip(mode: str, samples: int) -> None:
 def test_gradient_is_zero_at_zero_and_right_elsewhere(op: Op) -> None:
     z = torch.zeros(1, 3, 2, 2, dtype=torch.float64, requires_grad=True)
     op.torch(z).sum().backward()
-    assert z.grad is not None and (z.grad == 0).all()
+    assert z.grad is not None
+    assert (z.grad == 0).all()
     z = torch.randn(1, 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     assert torch.autograd.gradcheck(op.torch, (z,))
 
@@ -105,7 +107,9 @@ def test_phase_of_every_direction() -> None:
     z = np.stack(np.meshgrid(parts, parts), -1)[None]  # (1, 10, 10, 2)
     graph = graph_of(Phase(), [("batch", 10, "frames", 2)])
     wanted = graph.numpy(z)["y"]
-    assert wanted.min() >= -np.pi and wanted.max() == np.pi and wanted[0, 1, 1] == 0
+    assert wanted.min() >= -np.pi
+    assert wanted.max() == np.pi
+    assert wanted[0, 1, 1] == 0
     np.testing.assert_allclose(session(graph).run(None, {"x0": z})[0], wanted, atol=4e-7)
     np.testing.assert_allclose(GraphModule(graph)(torch.from_numpy(z)).numpy(), wanted, atol=4e-7)
 

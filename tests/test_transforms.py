@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import librosa
 import numpy as np
 import pytest
@@ -191,9 +193,9 @@ def test_dct_is_scipys() -> None:
     ],
 )
 def test_wrong_parameters_are_named(cls: type[Transform], parameters: dict, sentence: str) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
         cls(**parameters)
-    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_unknown_part_to_train() -> None:
@@ -214,7 +216,8 @@ def test_parameters_from_text() -> None:
 @pytest.mark.parametrize("name", sorted(registry()))
 def test_every_transform_describes_itself(name: str) -> None:
     cls = registry()[name]
-    assert cls.command and cls.help().endswith(".")
+    assert cls.command
+    assert cls.help().endswith(".")
     assert all(parameter.help for parameter in cls.parameters())
     for part in cls.trainable_parts:
         assert f"``{part}``" in (cls.__doc__ or "")

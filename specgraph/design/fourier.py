@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 def twiddle(product: npt.ArrayLike, n: int) -> npt.NDArray[np.complex128]:
     """``exp(-2j pi product / n)`` for whole numbers, reduced modulo n first, so that no angle is large."""
-    return np.exp(-2j * np.pi / n * (np.asarray(product, np.int64) % n))
+    angle = -2 * np.pi / n * (np.asarray(product, np.int64) % n)
+    return np.cos(angle) + 1j * np.sin(angle)
 
 
 def windowed_basis(window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -27,7 +28,7 @@ def windowed_basis(window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def bin_frequencies(sample_rate: float, n_fft: int) -> npt.NDArray[np.float64]:
     """(n_fft // 2 + 1,): the centres of the DFT's bins in hertz."""
-    return np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
+    return np.arange(n_fft // 2 + 1, dtype=np.float64) * (sample_rate / n_fft)
 
 
 def real_pairs(matrix: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:

@@ -31,7 +31,9 @@ class Conv(Op):
         if len(signal) != 3 or len(kernels) != 3:
             raise GraphError(f"takes (batch, channels, length) and (outputs, channels, width), not {text(signal)} and {text(kernels)}")
         outputs, channels, width = kernels
-        assert isinstance(outputs, int) and isinstance(channels, int) and isinstance(width, int)
+        assert isinstance(outputs, int)
+        assert isinstance(channels, int)
+        assert isinstance(width, int)
         if signal[1] != channels * self.groups or outputs % self.groups:
             raise GraphError(f"{signal[1]} channels and {outputs} outputs do not divide into {self.groups} groups of {channels}")
         return signal[0], outputs, frame_count(signal[2], width, self.stride)

@@ -218,8 +218,9 @@ class Concat(Op):
         varying = [size for size in sizes if isinstance(size, Dim)]
         if len(varying) > 1:
             raise GraphError(f"only one value may vary along axis {self.axis}: {', '.join(map(text, values))}")
-        total: Size = sum(size for size in sizes if isinstance(size, int))
-        return *values[0][:axis], varying[0] + total if varying else total, *values[0][axis + 1 :]
+        number = sum(size for size in sizes if isinstance(size, int))
+        total: Size = varying[0] + number if varying else number
+        return *values[0][:axis], total, *values[0][axis + 1 :]
 
     def numpy(self, *values):
         return np.concatenate(values, self.axis)

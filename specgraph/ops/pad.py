@@ -48,8 +48,9 @@ class Pad(Op):
         return signal[0], signal[1] + sum(self.widths)
 
     def numpy(self, signal):
-        options = {"constant_values": self.value} if self.mode == "constant" else {}
-        return np.pad(signal, ((0, 0), self.widths), mode=self.mode, **options)
+        if self.mode == "constant":
+            return np.pad(signal, ((0, 0), self.widths), constant_values=self.value)
+        return np.pad(signal, ((0, 0), self.widths), mode=self.mode)
 
     def torch(self, signal):
         import torch

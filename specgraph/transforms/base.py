@@ -7,7 +7,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
 
 from specgraph.graph import About, Graph, Input, Value
 from specgraph.transforms import parse
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     import torch
 
     from specgraph.module import GraphModule
-
-Self = TypeVar("Self", bound="Transform")
-
 
 @dataclass(frozen=True)
 class Parameter:
@@ -111,7 +108,7 @@ class Transform(ABC):
         )
 
     @classmethod
-    def from_strings(cls: type[Self], values: Mapping[str, str]) -> Self:
+    def from_strings(cls, values: Mapping[str, str]) -> Self:
         """The transform whose parameters are written as on a command line: ``{"n_mels": "80", "fmax": "none"}``."""
         hints = get_type_hints(cls)
         names = [field.name for field in dataclasses.fields(cls)]

@@ -1,0 +1,156 @@
+"""Commands about model files: list, export, inspect, verify."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from specgraph.cli.show import checks_table, choices_table, console
+
+if TYPE_CHECKING:
+    from specgraph.transforms import Transform
+
+Model = Annotated[Path, typer.Argument(help="A file that specgraph wrote.", show_default=False)]
+Target = Annotated[str, typer.Option(help="What the lowerings are chosen for: cpu or cuda. The file runs on either.")]
+
+
+def transform_named(name: str) -> type[Transform]:
+    """A transform by its name on the command line, "mel", or in Python, "MelSpectrogram"."""
+    from specgraph.transforms import registry
+    from specgraph.transforms.parse import nearest
+
+    found = {cls.command: cls for cls in registry().values()} | registry()
+    if name not in found:
+        commands = [cls.command for cls in registry().values()]
+        raise ValueError(f"there is no transform {name!r}{nearest(name, found)}; there are {', '.join(sorted(commands))}")
+    return found[name]
+
+
+def settings(pairs: list[str]) -> dict[str, str]:
+    """``["n_mels=80"]`` as a dict."""
+    for pair in pairs:
+        if not re.match(r"^\w+=.", pair):
+            raise ValueError(f"--set takes name=value, such as --set n_mels=80, not {pair!r}")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def list_transforms(
+    name: Annotated[str | None, typer.Argument(help="Show the parameters of one transform.", show_default=False)] = None,
+) -> None:
+    """List the transforms, or the parameters of one.
+
+    Example: specgraph list mel
+    """
+    from specgraph.transforms import registry
+
+    if name is None:
+        table = Table("name", "in Python", "what it computes", "parts to train")
+        for cls in sorted(registry().values(), key=lambda cls: cls.command):
+            table.add_row(cls.command, f"sg.{cls.__name__}", cls.help(), ", ".join(cls.trainable_parts))
+        console().print(table)
+        console().print("specgraph list NAME shows a transform's parameters.")
+        return
+    cls = transform_named(name)
+    table = Table("parameter", "type", "default", "what it is", title=f"{cls.command}: {cls.help()}", title_justify="left")
+    for parameter in cls.parameters():
+        default = "none" if parameter.default is None else str(parameter.default)
+        table.add_row(parameter.name, parameter.type, default, parameter.help)
+    console().print(table)
+    console().print(f"specgraph export {cls.command} -o {cls.command}.onnx --set {cls.parameters()[0].name}=16000")
+
+
+def export(
+    name: Annotated[str, typer.Argument(help="A transform: see specgraph list.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="A parameter, name=value; repeat for more.", show_default=False)
+    ] = None,
+    target: Target = "cpu",
+    tolerance: Annotated[
+        float | None, typer.Option(help="Largest error allowed, as a fraction of the spectrum's peak; 2e-6 if not given.", show_default=False)
+    ] = None,
+    prefer: Annotated[
+        list[str] | None, typer.Option(help="A lowering instead of the cheapest, such as Stft=conv.", show_default=False)
+    ] = None,
+    tune: Annotated[bool, typer.Option("--tune", help="Time the lowerings on this machine instead of estimating them.")] = False,
+) -> None:
+    """Export a transform as one verified .onnx file.
+
+    Example: specgraph export mel -o mel.onnx --set sample_rate=16000 --set n_mels=80
+    """
+    from specgraph.export import to_onnx
+
+    transform = transform_named(name).from_strings(settings(set_ or []))
+    report = to_onnx(transform, output, target, tolerance, settings(prefer or []), tune)
+    out = console()
+    out.print(choices_table(report.choices, report.target))
+    out.print(checks_table(report.checks, report.tolerance))
+    from specgraph.listing import bytes_text
+
+    out.print(f"wrote [bold]{output}[/]: {bytes_text(report.file_size)}, {report.nodes} nodes")
+    out.print(f"next: specgraph run {output} speech.wav -o features.npy --plot features.png")
+
+
+def inspect(
+    model: Model,
+    graph: Annotated[bool, typer.Option("--graph", help="List the graph, op by op.")] = False,
+) -> None:
+    """Show what a file is: transform, parameters, axes, lowering, operators, verified error.
+
+    Example: specgraph inspect mel.onnx --graph
+    """
+    from specgraph.export.read import read_model
+    from specgraph.listing import bytes_text
+    from specgraph.lower import Choice
+
+    held = read_model(model)
+    meta, out = held.metadata, console()
+    table = Table(show_header=False, title=str(model), title_justify="left")
+    table.add_row("transform", meta.name)
+    table.add_row("parameters", ", ".join(f"{name}={value!r}" for name, value in held.graph.parameters.items()) or "none")
+    table.add_row("sample rate", f"{meta.sample_rate} Hz; a clip needs {meta.min_samples} samples or more")
+    for name, output in meta.outputs.items():
+        where = f"every {output.hop / meta.sample_rate * 1e3:g} ms, the first at {output.centre / meta.sample_rate * 1e3:g} ms"
+        reads = (
+            "each depends on the whole clip"
+            if output.before is None or output.after is None
+            else f"each reads {output.before} samples before and {output.after} after its centre"
+        )
+        unit = f" ({output.unit})" if output.unit else ""
+        table.add_row(f"output {name}", f"{output.quantity}{unit}, ({', '.join(output.axes)}); frames {where}; {reads}")
+        if output.frequencies:
+            low, high = output.frequencies[0], output.frequencies[-1]
+            table.add_row("frequencies", f"{len(output.frequencies)} bins, {low:.1f} to {high:.1f} Hz")
+    table.add_row("written for", f"{meta.target}, by specgraph {meta.version}")
+    error, tolerance = meta.verified.get("error"), meta.verified.get("tolerance")
+    if error is not None and tolerance is not None:
+        table.add_row("verified", f"largest error {error:.1e} of the spectrum's peak, {tolerance:.0e} allowed")
+    operators = ", ".join(f"{count} {op}" for op, count in sorted(held.operators.items()))
+    table.add_row("operators", f"{held.nodes} nodes: {operators}")
+    table.add_row("size", bytes_text(model.stat().st_size))
+    table.add_row("hash", meta.hash)
+    out.print(table)
+    if meta.lowering:
+        out.print(choices_table(tuple(Choice(**choice) for choice in meta.lowering), meta.target))
+    if graph:
+        out.print(str(held.graph), markup=False, soft_wrap=True)
+
+
+def verify(
+    model: Model,
+    device: Annotated[str, typer.Option(help="Where to run it: cpu, cuda or cuda:N.")] = "cpu",
+    tolerance: Annotated[float | None, typer.Option(help="Largest error allowed; as exported if not given.", show_default=False)] = None,
+) -> None:
+    """Check a file against the definition that it carries, on this machine.
+
+    Example: specgraph verify mel.onnx --device cuda
+    """
+    from specgraph.export import verify as check
+
+    report = check(model, device, tolerance)
+    console().print(checks_table(report.checks, report.tolerance))
+    console().print(f"[green]{model} computes what it defines[/], on {report.device}: largest error {report.error:.1e}")

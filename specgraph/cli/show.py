@@ -1,0 +1,48 @@
+"""Tables that several commands print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from specgraph.export.report import Check
+    from specgraph.lower import Choice
+
+
+def console() -> Console:
+    """Where results go. Made anew, so that it writes to the stdout of now."""
+    return Console(highlight=False)
+
+
+def error_console() -> Console:
+    """Where complaints go."""
+    return Console(stderr=True, highlight=False)
+
+
+def checks_table(checks: tuple[Check, ...], tolerance: float) -> Table:
+    """Signal, length, largest error against float64 and against torch."""
+    table = Table(title=f"verified: largest error, as a fraction of the spectrum's peak ({tolerance:.0e} allowed)", title_justify="left")
+    for name in ("signal", "batch", "samples", "against float64", "against torch"):
+        table.add_column(name, justify="left" if name == "signal" else "right")
+    for check in checks:
+        torch = "-" if check.torch_error is None else f"{check.torch_error:.1e}"
+        table.add_row(check.signal, str(check.batch), f"{check.samples:,}", f"{check.error:.1e}", torch)
+    return table
+
+
+def choices_table(choices: tuple[Choice, ...], target: str) -> Table:
+    """What was chosen for each compound op, and what the others would have cost."""
+    measured = all(choice.measured for choice in choices)
+    title = f"lowering for {target}: milliseconds for 10 s of audio, {'measured' if measured else 'estimated'}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("op")
+    table.add_column("chosen", style="green")
+    table.add_column("others")
+    for choice in choices:
+        prices = {name: "cannot run there" if s is None else f"{1e3 * s:.2f}" for name, s in choice.prices.items()}
+        chosen = f"{choice.chosen} {prices.pop(choice.chosen, '')}"
+        table.add_row(choice.op, chosen, ", ".join(f"{name} {price}" for name, price in prices.items()) or "none applies")
+    return table
