@@ -55,7 +55,7 @@ class Report:
         lines = [f"{self.path}: {bytes_text(self.file_size)}, {self.nodes} nodes, for {self.target}"]
         for choice in self.choices:
             others = ", ".join(
-                f"{name} {'cannot run there' if seconds is None else f'{1e3 * seconds:.2f} ms'}"
+                f"{name} {'not for this target' if seconds is None else f'{1e3 * seconds:.2f} ms'}"
                 for name, seconds in choice.prices.items()
             )
             lines.append(f"  {choice.op}: {choice.chosen} ({others}; for 10 s of audio, {'measured' if choice.measured else 'estimated'})")

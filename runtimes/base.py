@@ -55,7 +55,7 @@ class Runner(ABC):
         """
         given = self._gathered(inputs, named)
         tensor = given[0] if _is_torch(given[0]) else None
-        single = len(given) == 1 and getattr(given[0], "ndim", 0) == 1 and self._takes_waveforms
+        single = len(given) == 1 and given[0].ndim == 1 and self._takes_waveforms
         if tensor is not None and tensor.device.type == "cuda" and len(given) == 1:
             outputs = self._run_on_device(self._checked_tensor(tensor[None] if single else tensor))
         else:
@@ -117,7 +117,7 @@ class Runner(ABC):
                 f"{self.path} takes {', '.join(self.input_names)}; "
                 f"{len(inputs)} arrays and {', '.join(named) or 'no names'} were given"
             )
-        return [given[name] for name in self.input_names]
+        return [value if _is_torch(value) else np.asarray(value) for value in map(given.__getitem__, self.input_names)]
 
     def _checked(self, name: str, value: Any, single: bool) -> npt.NDArray[np.float32]:
         if _is_torch(value):
@@ -166,8 +166,7 @@ def _is_torch(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def _as_float32(name: str, value: Any) -> npt.NDArray[np.float32]:
-    array = np.asarray(value)
+def _as_float32(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     if array.dtype == np.float32:
         return array
     if array.dtype == np.float64:

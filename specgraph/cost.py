@@ -44,7 +44,7 @@ def _bytes(*shapes: tuple[int, ...]) -> float:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a graph runs, as five numbers and the ops that it lacks."""
+    """Where a graph runs, as five numbers, what it lacks, and what it is better to do without."""
 
     name: str
     matmul: float  # multiply-adds a second
@@ -53,6 +53,7 @@ class Target:
     launch: float  # seconds a kernel
     held: float  # seconds a byte of constants: they push other data out of the cache, and are downloaded
     lacks: frozenset[str] = frozenset()  # what ops may require and this target has no kernel for
+    avoids: frozenset[str] = frozenset()  # what it has, at a cost that no price here tells: only when asked for by name
 
     def seconds(self, cost: Cost) -> float:
         """The time that work takes: arithmetic and memory traffic overlap, launches do not."""
@@ -66,7 +67,7 @@ TARGETS = {
     target.name: target
     for target in (
         Target("cpu", matmul=3.5e10, vector=2.5e9, bandwidth=1.2e10, launch=4e-6, held=2e-11, lacks=frozenset({"FFT"})),
-        Target("cuda", matmul=2.5e13, vector=8e12, bandwidth=2.5e12, launch=4e-6, held=1e-13, lacks=frozenset({"FFT", "cuDNN"})),
+        Target("cuda", matmul=2.5e13, vector=8e12, bandwidth=2.5e12, launch=4e-6, held=1e-13, lacks=frozenset({"FFT"}), avoids=frozenset({"cuDNN"})),
         Target("torch", matmul=3.5e10, vector=2.5e9, bandwidth=1.2e10, launch=6e-6, held=2e-11),
     )
 }

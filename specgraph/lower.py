@@ -19,7 +19,7 @@ SECONDS = 10.0  # the clip that prices are for, batch 1
 class Choice:
     """What was chosen for a compound op, and what each candidate costs for ten seconds of audio, in seconds.
 
-    None: it cannot run on the target. A lowering that does not apply to the op is absent.
+    None: the target lacks what it needs, or had better do without it. A lowering that does not apply to the op is absent.
     """
 
     op: str
@@ -52,8 +52,10 @@ def lower(
         prices = {name: price(candidate, target) for name, candidate in candidates.items()}
         allowed = [name for name, seconds in prices.items() if seconds is not None]
         wanted = op.forced or prefer.get(type(op).__name__)
-        if wanted in candidates:  # asked for by name, or the only one: also where it is priced out
+        if wanted in candidates:  # asked for by name, or the only one
             name = str(wanted)
+            if lacking := _lacking(candidates[name], target):
+                raise GraphError(f"lowering {name} of {op} needs {lacking}, which {target.name} does not have")
         elif not allowed:
             raise GraphError(f"{op} has no lowering that runs on {target.name}; it has {', '.join(op.lowerings)}")
         else:
@@ -82,8 +84,13 @@ def _candidates(graph: Graph, compound: Value) -> dict[str, Graph]:
     return found
 
 
+def _lacking(graph: Graph, target: Target) -> str | None:
+    """What a candidate requires and the target has no kernel for."""
+    return next((value.op.requires for value in graph.values() if value.op.requires in target.lacks), None)
+
+
 def price(graph: Graph, target: Target) -> float | None:
-    """Seconds on the target for ten seconds of audio at batch 1, or None where it lacks an op.
+    """Seconds on the target for ten seconds of audio at batch 1, or None where it is not for that target.
 
     Compound ops are not counted: they are the same in every candidate.
     """
@@ -93,7 +100,7 @@ def price(graph: Graph, target: Target) -> float | None:
     for value in graph.values():
         if isinstance(value.op, Constant | Compound) or not value.inputs:
             continue
-        if value.op.requires in target.lacks:
+        if value.op.requires in target.lacks | target.avoids:
             return None
         shapes = [evaluate(shape, sizes) for shape in (value.shape, *(operand.shape for operand in value.inputs))]
         total += value.op.cost(*shapes)

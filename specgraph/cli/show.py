@@ -42,7 +42,7 @@ def choices_table(choices: tuple[Choice, ...], target: str) -> Table:
     table.add_column("chosen", style="green")
     table.add_column("others")
     for choice in choices:
-        prices = {name: "cannot run there" if s is None else f"{1e3 * s:.2f}" for name, s in choice.prices.items()}
+        prices = {name: "not for this target" if s is None else f"{1e3 * s:.2f}" for name, s in choice.prices.items()}
         chosen = f"{choice.chosen} {prices.pop(choice.chosen, '')}"
         table.add_row(choice.op, chosen, ", ".join(f"{name} {price}" for name, price in prices.items()) or "none applies")
     return table
