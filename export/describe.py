@@ -8,8 +8,9 @@ from typing import Any
 
 from specgraph import __version__
 from specgraph.dims import Dim
-from specgraph.graph import About, Graph, Value
+from specgraph.graph import About, Graph
 from specgraph.metadata import Metadata, OutputMetadata
+from specgraph.op import Value
 from specgraph.ops.layout import is_time
 from specgraph.reach import WHOLE_CLIP, Reach
 from specgraph.serialize import digest

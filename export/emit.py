@@ -11,7 +11,8 @@ from onnx_ir.passes import Sequential, common
 from onnx_ir.tape import Tape
 
 from specgraph.dims import Dim, Shape
-from specgraph.graph import Constant, Graph, GraphError, Input, Value
+from specgraph.graph import Graph
+from specgraph.op import Constant, GraphError, Input, Value
 
 IR_VERSION = 8  # with opset 18, what every onnxruntime from 1.15 on loads
 OPSETS = (18, 19, 20, 21)

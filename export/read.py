@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from specgraph.graph import Array, Graph
+from specgraph.graph import Graph
 from specgraph.metadata import PREFIX, Metadata
+from specgraph.op import Array
 from specgraph.serialize import from_json
 
 

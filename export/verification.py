@@ -9,7 +9,8 @@ import numpy as np
 
 from specgraph.export.report import Check, Report
 from specgraph.export.signals import trials
-from specgraph.graph import Array, Constant, Graph, Value
+from specgraph.graph import Graph
+from specgraph.op import Array, Constant, Value
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.magnitude import Magnitude

@@ -15,9 +15,10 @@ from specgraph.export.emit import OPSETS, emit
 from specgraph.export.report import Check, Report
 from specgraph.export.verification import TOLERANCE, checked
 from specgraph.files import check_writable, whole
-from specgraph.graph import Array, Graph
+from specgraph.graph import Graph
 from specgraph.lower import lower
 from specgraph.metadata import PREFIX
+from specgraph.op import Array
 from specgraph.serialize import FORMS, to_json
 
 SHARED = 50_000  # bytes of a float32 array from which the metadata points to an equal initializer

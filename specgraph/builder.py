@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph import ops as _ops  # noqa: F401  (registers every op)
-from specgraph.graph import About, Constant, Graph, GraphError, Input, Op, Value
+from specgraph.graph import About, Graph
+from specgraph.op import Constant, GraphError, Input, Op, Value
 
 
 class Builder:

@@ -1,217 +1,21 @@
-"""The graph: values, and the ops that make them.
-
-A graph is what its outputs reach. Calling an op on values makes a new value, so building a graph is ordinary Python:
-
->>> from specgraph.ops.magnitude import Magnitude
->>> spectrum = Input("spectrum", ("batch", 513, "frames", 2))()
->>> Magnitude(power=2.0)(spectrum).shape
-(batch, 513, frames)
-"""
+"""The graph: named inputs and outputs, and all the values between them."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.cost import Cost
-from specgraph.dims import Dim, Shape, Size, text
+from specgraph.dims import Dim
+from specgraph.op import Array, Constant, GraphError, Input, Value
 from specgraph.reach import HERE, Reach
 
 if TYPE_CHECKING:
     from specgraph.lower import Choice
-
-Array = npt.NDArray[Any]
-Dtype = Literal["float", "int64"]
-Build = TypeVar("Build", bound="Callable[..., Value | None]")
-
-
-class GraphError(ValueError):
-    """An op was called on values that it cannot take, or a graph was put together wrongly."""
-
-
-@dataclass(frozen=True, eq=False)
-class Value:
-    """A tensor in a graph: the op that makes it, what the op reads, and its shape."""
-
-    op: Op
-    inputs: tuple[Value, ...]
-    shape: Shape
-    dtype: Dtype = "float"
-
-    def __str__(self) -> str:
-        return f"{self.op.label} {text(self.shape)}"
-
-
-@dataclass(frozen=True, eq=False)
-class Op:
-    """An op; its fields are its attributes. ``specgraph/ops/__init__.py`` says how to write one."""
-
-    registry: ClassVar[dict[str, type[Op]]] = {}
-    method: ClassVar[str]  # its name in listings and on the Builder
-    requires: ClassVar[str] = ""  # what some targets lack
-    linear: ClassVar[bool] = False  # in its first operand, the rest being constants
-    compresses: ClassVar[bool] = False  # a logarithm or an angle: small inputs make large differences
-
-    def __init_subclass__(cls) -> None:
-        if cls.__name__ in Op.registry:
-            raise TypeError(f"there are two ops named {cls.__name__}; was a module imported under two names?")
-        cls.method = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
-        if not cls.__name__.startswith("_") and cls.__name__ != "Compound":
-            Op.registry[cls.__name__] = cls
-
-    def __call__(self, *inputs: Value) -> Value:
-        """The value that this op makes of ``inputs``; a ``GraphError`` names the call and its operands."""
-        for position, value in enumerate(inputs):
-            if not isinstance(value, Value):
-                raise TypeError(
-                    f"{self} takes values of a graph, and operand {position} is a {type(value).__name__}; "
-                    "begin with Builder.input or Builder.constant"
-                )
-        try:
-            if any(value.dtype != "float" for value in inputs):
-                raise GraphError("it takes floating-point operands only")
-            return Value(self, inputs, self.infer(*(value.shape for value in inputs)))
-        except GraphError as error:
-            operands = ", ".join(map(str, inputs))
-            raise GraphError(f"{self} on {operands}: {error}") from None
-
-    @property
-    def label(self) -> str:
-        """How an error names a value that this op made."""
-        return self.method
-
-    def __str__(self) -> str:
-        shown = ", ".join(
-            f"{f.name}={_short(getattr(self, f.name))}"
-            for f in dataclasses.fields(self)
-            if f.default is dataclasses.MISSING or _differs(getattr(self, f.name), f.default)
-        )
-        return f"{self.method}({shown})"
-
-    # Every op names its own operands, so the base class takes any.
-
-    def infer(self, *args: Any, **kwargs: Any) -> Shape:
-        """The shape of the result from the operands' shapes; raises ``GraphError``."""
-        raise NotImplementedError
-
-    def numpy(self, *args: Any, **kwargs: Any) -> Any:
-        """The definition, in float64 numpy. Every other implementation is tested against it."""
-        raise NotImplementedError
-
-    def torch(self, *args: Any, **kwargs: Any) -> Any:
-        """The same in torch, differentiable."""
-        raise NotImplementedError
-
-    def onnx(self, *args: Any, **kwargs: Any) -> Any:
-        """The same in ONNX; the first argument is the emitter."""
-        raise NotImplementedError
-
-    def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
-        """What it does and moves, at concrete shapes. By default one pass over the operands."""
-        return Cost.elementwise(out, *shapes)
-
-    def reach(self, *shapes: Shape) -> Reach:
-        """Which positions of the first operand's time axis one position of the result reads. By default the same one."""
-        return HERE
-
-    @classmethod
-    def examples(cls) -> Iterator[tuple[Any, ...]]:
-        """Instances with operand shapes for the tests; a size may be named, and an array is a constant."""
-        return iter(())
-
-
-class Compound(Op):
-    """An op with a definition in numpy and several lowerings, functions that build it from other ops."""
-
-    lowerings: ClassVar[dict[str, Callable[..., Value | None]]]
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.lowerings = {}
-
-    @classmethod
-    def lowering(cls, build: Build) -> Build:
-        """Register ``build(op, *values) -> Value``, or None where it does not apply."""
-        name = getattr(build, "__name__", "")
-        if name in cls.lowerings:
-            raise TypeError(f"{cls.__name__} already has a lowering {name!r}")
-        cls.lowerings[name] = build
-        return build
-
-    @property
-    def forced(self) -> str | None:
-        """The only lowering that may be used, if the op's parameters decide it."""
-        return None
-
-
-@dataclass(frozen=True, eq=False)
-class Input(Op):
-    """A graph input. Of its sizes, numbers are fixed and names vary."""
-
-    name: str
-    sizes: tuple[int | str, ...] = ("batch", "samples")
-
-    def infer(self) -> Shape:
-        return tuple(Dim(size) if isinstance(size, str) else size for size in self.sizes)
-
-    @property
-    def label(self) -> str:
-        return self.name
-
-
-@dataclass(frozen=True, eq=False)
-class Constant(Op):
-    """A constant in float64, or with ``trainable`` a torch parameter.
-
-    ``source`` is the array, or a function that makes it when it is first needed: most candidates that ``lower``
-    compares are never built. ``name`` says what it is (fourier, mel, dct, ...).
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    source: Array | Callable[[], Array]
-    trainable: bool = False
-
-    @classmethod
-    def of(cls, name: str, array: npt.ArrayLike, trainable: bool = False) -> Value:
-        """A value that holds ``array``."""
-        fixed = np.asarray(array)
-        fixed = fixed if fixed.dtype.kind in "iu" else fixed.astype(np.float64)
-        return cls(name, fixed.shape, fixed, trainable)()
-
-    @classmethod
-    def lazy(cls, name: str, shape: tuple[int, ...], make: Callable[[], Array], trainable: bool = False) -> Value:
-        """A value that holds ``make()``, called once, when its array is first read."""
-        return cls(name, shape, make, trainable)()
-
-    @cached_property
-    def array(self) -> Array:
-        """The array itself."""
-        array = self.source() if callable(self.source) else self.source
-        if array.shape != self.shape:
-            raise GraphError(f"constant {self.name} was declared {self.shape} and made {array.shape}")
-        return array
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: the array, not the function that makes it."""
-        return self.__dict__ | {"source": self.array}
-
-    def infer(self) -> Shape:
-        return self.shape
-
-    @property
-    def label(self) -> str:
-        return self.name
-
-    def __str__(self) -> str:
-        return f"constant({self.name!r}{', trainable' if self.trainable else ''})"
 
 
 @dataclass(frozen=True)
@@ -339,16 +143,3 @@ class Graph:
         from specgraph.listing import listing
 
         return listing(self)
-
-
-def _short(value: Any) -> str:
-    return f"array{value.shape}" if isinstance(value, np.ndarray) else repr(value)
-
-
-def _differs(value: Any, default: Any) -> bool:
-    return isinstance(value, np.ndarray) or isinstance(default, np.ndarray) or bool(value != default)
-
-
-def sizes_of(value: Sequence[Size]) -> list[Dim]:
-    """The sizes that vary."""
-    return [size for size in value if isinstance(size, Dim)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from specgraph.dims import text
-from specgraph.graph import Constant, Graph, Input, Value
+from specgraph.graph import Graph
+from specgraph.op import Constant, Input, Value
 
 
 def listing(graph: Graph) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from specgraph.graph import Compound, Constant, Graph, Input, Value
+from specgraph.graph import Graph
 from specgraph.lower import lower
+from specgraph.op import Compound, Constant, Input, Value
 
 
 class GraphModule(nn.Module):

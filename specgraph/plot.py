@@ -51,7 +51,7 @@ def save(panels: Sequence[Panel], path: str | Path, dpi: int = 150) -> None:
         raise ValueError(f"{path} does not end in a picture's suffix; name it .png, .pdf or .svg")
     if not panels:
         raise ValueError("there is nothing to draw")
-    style = {"font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.spines.top": False}
+    style: Any = {"font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.spines.top": False}
     with mpl.rc_context(style):
         figure = Figure(figsize=(8.0, 0.6 + 2.4 * len(panels)), layout="constrained")
         FigureCanvasAgg(figure)

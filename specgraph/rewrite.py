@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from specgraph.graph import Constant, Graph, Value
+from specgraph.graph import Graph
+from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Clip
 from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank

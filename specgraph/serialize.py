@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from specgraph import ops as _ops  # noqa: F401  (registers every op)
-from specgraph.graph import About, Array, Constant, Graph, GraphError, Op, Value
+from specgraph.graph import About, Graph
+from specgraph.op import Array, Constant, GraphError, Op, Value
 
 ARRAY, TUPLE = "__array__", "__tuple__"
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import specgraph.builder
 import specgraph.dims
-import specgraph.graph
 import specgraph.metadata
+import specgraph.op
 import specgraph.reach
 from specgraph.dims import Dim, broadcast, evaluate
 
@@ -52,7 +52,7 @@ def test_broadcast_and_evaluate() -> None:
     assert evaluate((2, frames + 1), {"frames": 5}) == (2, 6)
 
 
-@pytest.mark.parametrize("module", [specgraph.dims, specgraph.graph, specgraph.reach, specgraph.builder, specgraph.metadata])
+@pytest.mark.parametrize("module", [specgraph.dims, specgraph.op, specgraph.reach, specgraph.builder, specgraph.metadata])
 def test_doctests(module) -> None:
     results = doctest.testmod(module)
     assert results.attempted

@@ -22,7 +22,7 @@ from specgraph.ops.stft import Stft
 from specgraph.transforms import Transform, registry
 from tests.conftest import peak_error
 
-LENGTHS = lambda n_fft: (1, 7, n_fft // 2, n_fft - 1, n_fft, n_fft + 1, 12_345, 480_000)  # noqa: E731
+LENGTHS = lambda n_fft: (1, 7, n_fft // 2, n_fft - 1, n_fft, n_fft + 1, 12_345, 480_000)
 TRANSFORMS: list[Transform] = [
     sg.Spectrogram(n_fft=400, hop_length=160),
     sg.Spectrogram(n_fft=512, hop_length=441, output="complex"),
@@ -132,7 +132,7 @@ def test_what_was_learned_is_exported(trainable: tuple[str, ...], tmp_path: Path
     torch.testing.assert_close(again(wave), module(wave), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [sg.LogMelSpectrogram, sg.MFCC, lambda: trained(2048), lambda: trained(128)], ids=str)
+@pytest.mark.parametrize("make", [sg.LogMelSpectrogram, sg.MFCC, lambda: trained(2048), lambda: trained(128)], ids="abcd")
 def test_exporting_what_was_read_gives_the_same_file(make, tmp_path: Path) -> None:
     sg.to_onnx(make(), tmp_path / "a.onnx")
     sg.to_onnx(sg.read_graph(tmp_path / "a.onnx"), tmp_path / "b.onnx")
@@ -283,7 +283,7 @@ def cuda_provider_environment() -> dict[str, str] | None:
 )
 def test_cuda_runs_every_node_without_a_copy(transform: Transform, lowering: str | None, tmp_path: Path) -> None:
     environment = cuda_provider_environment()
-    if environment is None or shutil.which("nvidia-smi") is None and "SPECGRAPH_MOCK_CUDA" not in os.environ:
+    if environment is None or (shutil.which("nvidia-smi") is None and "SPECGRAPH_MOCK_CUDA" not in os.environ):
         pytest.skip("needs a GPU, or SPECGRAPH_MOCK_CUDA naming a folder with mock CUDA libraries")
     import json
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import specgraph as sg
-from specgraph.graph import Constant, Graph, GraphError, Op, Value
+from specgraph.graph import Graph
 from specgraph.lower import lower
+from specgraph.op import Constant, GraphError, Op, Value
 from specgraph.ops.stft import Stft
 from specgraph.rewrite import rewritten
 from specgraph.serialize import digest, from_json, to_json

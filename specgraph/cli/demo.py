@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from specgraph.cli.show import checks_table, choices_table, console
 
@@ -39,7 +40,7 @@ def demo(
         with whole(output / f"{name}.wav") as temporary:
             soundfile.write(temporary, wave, SAMPLE_RATE, subtype="PCM_16")
     lengths = ", ".join(f"{name}.wav {len(wave) / SAMPLE_RATE:.1f} s" for name, wave in clips.items())
-    out.print(f"[bold]1. audio[/] made in {output}/: {lengths}")
+    out.print(f"[bold]1. audio[/] made in {escape(str(output))}/: {lengths}")
 
     front_end = sg.LogMelSpectrogram(sample_rate=SAMPLE_RATE, n_fft=400, hop_length=160, n_mels=80)
     out.print("[bold]2. front end[/] composed: sg.LogMelSpectrogram(sample_rate=16000, n_fft=400, hop_length=160, n_mels=80)")
@@ -47,7 +48,7 @@ def demo(
 
     model = output / "log-mel.onnx"
     report = sg.to_onnx(front_end, model)
-    out.print(f"[bold]3. exported[/] {model}: {bytes_text(report.file_size)}, {report.nodes} nodes, standard operators only")
+    out.print(f"[bold]3. exported[/] {escape(str(model))}: {bytes_text(report.file_size)}, {report.nodes} nodes, standard operators only")
     out.print(choices_table(report.choices, report.target))
     out.print(checks_table(report.checks, report.tolerance))
 
@@ -65,6 +66,6 @@ def demo(
     picture = output / "features.png"
     about = run.meta.outputs["features"]
     save([Panel(value, about, SAMPLE_RATE, name) for name, value in features.items()], picture)
-    out.print(f"[bold]5. drawn[/] {picture}")
+    out.print(f"[bold]5. drawn[/] {escape(str(picture))}")
     out.print(f"done in {time.perf_counter() - start:.1f} s. Now with a file of your own:")
-    out.print(f"  specgraph run {model} YOUR.wav -o features.npy --plot features.png", soft_wrap=True)
+    out.print(f"  specgraph run {escape(str(model))} YOUR.wav -o features.npy --plot features.png")

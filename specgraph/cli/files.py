@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from specgraph.cli.show import checks_table, choices_table, console
@@ -91,8 +92,8 @@ def export(
     out.print(checks_table(report.checks, report.tolerance))
     from specgraph.listing import bytes_text
 
-    out.print(f"wrote [bold]{output}[/]: {bytes_text(report.file_size)}, {report.nodes} nodes")
-    out.print(f"next: specgraph run {output} speech.wav -o features.npy --plot features.png")
+    out.print(f"wrote [bold]{escape(str(output))}[/]: {bytes_text(report.file_size)}, {report.nodes} nodes")
+    out.print(f"next: specgraph run {escape(str(output))} speech.wav -o features.npy --plot features.png")
 
 
 def inspect(
@@ -109,9 +110,9 @@ def inspect(
 
     held = read_model(model)
     meta, out = held.metadata, console()
-    table = Table(show_header=False, title=str(model), title_justify="left")
+    table = Table(show_header=False, title=escape(str(model)), title_justify="left")
     table.add_row("transform", meta.name)
-    table.add_row("parameters", ", ".join(f"{name}={value!r}" for name, value in held.graph.parameters.items()) or "none")
+    table.add_row("parameters", escape(", ".join(f"{name}={value!r}" for name, value in held.graph.parameters.items())) or "none")
     table.add_row("sample rate", f"{meta.sample_rate} Hz; a clip needs {meta.min_samples} samples or more")
     for name, output in meta.outputs.items():
         where = f"every {output.hop / meta.sample_rate * 1e3:g} ms, the first at {output.centre / meta.sample_rate * 1e3:g} ms"
@@ -153,4 +154,4 @@ def verify(
 
     report = check(model, device, tolerance)
     console().print(checks_table(report.checks, report.tolerance))
-    console().print(f"[green]{model} computes what it defines[/], on {report.device}: largest error {report.error:.1e}")
+    console().print(f"[green]{escape(str(model))} computes what it defines[/], on {report.device}: largest error {report.error:.1e}")

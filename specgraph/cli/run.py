@@ -177,8 +177,8 @@ class _Sink:
         self.written += 1
         if self.folder is None:
             key = name.as_posix()
-            values = features.values() if self._single else ()
-            self._held |= {key: value for value in values} or {f"{key}:{output}": value for output, value in features.items()}
+            for output, value in features.items():
+                self._held[key if self._single else f"{key}:{output}"] = value
             return
         path = self.folder / name.with_suffix(".npy" if self._single else ".npz")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,4 +199,5 @@ def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
         if path.suffix.lower() == ".npy":
             np.save(file, next(iter(arrays.values())))
         else:
-            np.savez(file, **{name: value for name, value in arrays.items()})
+            keywords: dict[str, Any] = arrays
+            np.savez(file, **keywords)

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def console() -> Console:
     """Where results go. Made anew, so that it writes to the stdout of now."""
-    return Console(highlight=False)
+    return Console(highlight=False, soft_wrap=True)  # a path or a command that is broken in two cannot be copied
 
 
 def error_console() -> Console:
     """Where complaints go."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def checks_table(checks: tuple[Check, ...], tolerance: float) -> Table:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from specgraph.dims import Shape, broadcast, text
-from specgraph.graph import GraphError, Op
+from specgraph.op import GraphError, Op
 
 
 @dataclass(frozen=True, eq=False)

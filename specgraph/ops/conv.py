@@ -9,7 +9,7 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, text
-from specgraph.graph import GraphError, Op
+from specgraph.op import GraphError, Op
 from specgraph.ops.frame_conv import check_positive, frame_count
 from specgraph.reach import Reach
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.graph import GraphError, Op
+from specgraph.op import GraphError, Op
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
 
 SCALE = 10 / math.log(10)

@@ -10,7 +10,7 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.graph import Op
+from specgraph.op import Op
 from specgraph.ops.frame_conv import check_positive, check_signal, frame_count
 from specgraph.reach import Reach
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Dim, Shape, text
-from specgraph.graph import GraphError, Op
+from specgraph.op import GraphError, Op
 from specgraph.reach import Reach
 
 MOST_OVERLAP = 8  # frames that a sample may lie in before copying frames costs torch too much memory

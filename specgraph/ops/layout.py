@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from specgraph.dims import Dim, Shape, Size, text
-from specgraph.graph import GraphError, Op
+from specgraph.op import GraphError, Op
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
 
 TO_THE_END = np.iinfo(np.int64).max

@@ -10,7 +10,7 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, text
-from specgraph.graph import GraphError, Op
+from specgraph.op import GraphError, Op
 
 
 def check_complex(value: Shape, axis: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, broadcast, text
-from specgraph.graph import GraphError, Op
+from specgraph.op import GraphError, Op
 
 
 @dataclass(frozen=True, eq=False)

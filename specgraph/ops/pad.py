@@ -10,7 +10,7 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.graph import GraphError, Op
+from specgraph.op import GraphError, Op
 from specgraph.ops.frame_conv import check_signal
 from specgraph.reach import Reach
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.graph import Op
+from specgraph.op import Op
 from specgraph.ops.magnitude import check_complex, parts, without
 
 # 2 arctan(t) / t as a polynomial in t**2 for |t| <= tan(pi / 8): error 2e-9.

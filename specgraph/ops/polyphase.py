@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from specgraph.dims import Shape
-from specgraph.graph import GraphError, Op
+from specgraph.op import GraphError, Op
 from specgraph.ops.frame_conv import check_positive, check_signal
 from specgraph.reach import Reach
 

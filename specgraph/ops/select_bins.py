@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, text
-from specgraph.graph import GraphError, Op
+from specgraph.op import GraphError, Op
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from specgraph.design.windows import WindowSpec, analysis_window
 from specgraph.dims import Shape
-from specgraph.graph import Compound, GraphError
+from specgraph.op import Compound, GraphError
 from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import check_positive
 from specgraph.reach import Reach

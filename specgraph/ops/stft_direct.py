@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from specgraph.design.fourier import common_block, windowed_basis
-from specgraph.graph import Constant, Value
+from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Multiply
 from specgraph.ops.conv import Conv
 from specgraph.ops.frame import Frame

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from specgraph.design.fourier import factor_pairs, real_pairs, twiddle
-from specgraph.graph import Constant, Value
+from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Multiply
 from specgraph.ops.conv import Conv
 from specgraph.ops.frame import Frame

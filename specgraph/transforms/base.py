@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
 
-from specgraph.graph import About, Graph, Input, Value
+from specgraph.graph import About, Graph
+from specgraph.op import Input, Value
 from specgraph.transforms import parse
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from specgraph.design.mel import MelNorm, mel_edges, mel_filterbank
-from specgraph.graph import About, Constant, Value
+from specgraph.graph import About
+from specgraph.op import Constant, Value
 from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.log import Log, Log10

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from specgraph.design.dct import dct_matrix, lifter
-from specgraph.graph import About, Constant, Value
+from specgraph.graph import About
+from specgraph.op import Constant, Value
 from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
 from specgraph.transforms.base import at_least, parameter

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from specgraph.design.fourier import bin_frequencies
 from specgraph.design.windows import WindowSpec, analysis_window
-from specgraph.graph import About, Value
+from specgraph.graph import About
+from specgraph.op import Value
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.pad import Pad, PadMode
 from specgraph.ops.phase import Phase
