@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from specgraph.listing import bytes_text
-from specgraph.lower import Choice
+from specgraph.lowering import Choice
 
 
 @dataclass(frozen=True)

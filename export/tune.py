@@ -14,6 +14,7 @@ from specgraph.graph import Graph
 
 SECONDS = 10.0
 ROUNDS = 7
+MOST_SAMPLES = 2_000_000
 
 
 def timed(candidates: Mapping[str, Graph], target: str) -> dict[str, float | None]:
@@ -30,7 +31,7 @@ def timed(candidates: Mapping[str, Graph], target: str) -> dict[str, float | Non
         made = session(data, device=target)
         sizes = dict.fromkeys(graph.axes(), 1000) | {
             "batch": 1,
-            "samples": max(int(SECONDS * graph.sample_rate), graph.least()),
+            "samples": max(min(int(SECONDS * graph.sample_rate), MOST_SAMPLES), graph.least()),
         }
         rng = np.random.default_rng(0)
         feed = {

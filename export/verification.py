@@ -38,7 +38,7 @@ def verify(path: str | Path, device: str = "cpu", tolerance: float | None = None
         ValueError: the file is not specgraph's.
     """
     from specgraph.export.read import read_model
-    from specgraph.lower import Choice
+    from specgraph.lowering import Choice
     from specgraph.runtimes import load
 
     path = Path(path)

@@ -16,7 +16,7 @@ from specgraph.export.report import Check, Report
 from specgraph.export.verification import TOLERANCE, checked
 from specgraph.files import check_writable, whole
 from specgraph.graph import Graph
-from specgraph.lower import lower
+from specgraph.lowering import lower
 from specgraph.metadata import PREFIX
 from specgraph.op import Array
 from specgraph.serialize import FORMS, to_json

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from specgraph.export import to_onnx as to_onnx
     from specgraph.export import verify as verify
     from specgraph.graph import Graph as Graph
-    from specgraph.lower import lower as lower
+    from specgraph.lowering import lower as lower
     from specgraph.runtimes import load as load
     from specgraph.transforms import MFCC as MFCC
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
@@ -32,7 +32,7 @@ _HOME = {
     "MelSpectrogram": "specgraph.transforms",
     "Spectrogram": "specgraph.transforms",
     "load": "specgraph.runtimes",
-    "lower": "specgraph.lower",
+    "lower": "specgraph.lowering",
     "read_graph": "specgraph.export",
     "to_onnx": "specgraph.export",
     "verify": "specgraph.export",

@@ -110,5 +110,5 @@ def demo_signals(sample_rate: int = 16000) -> dict[str, npt.NDArray[np.float32]]
     sweep = np.sin(2 * np.pi * low * np.expm1(growth * t) / growth)
     t = seconds(1.5)
     bursts = rng.standard_normal(len(t)) * ((t % 0.25) < 0.08) * np.exp(-(t % 0.25) * 25)
-    made = {"chord": 0.25 * chord, "sweep": 0.5 * sweep, "bursts": 0.4 * bursts}
+    made = {"chord": 0.25 * chord, "sweep": 0.5 * sweep, "bursts": 0.2 * bursts}
     return {name: np.clip(wave, -1, 1).astype(np.float32) for name, wave in made.items()}

@@ -15,7 +15,7 @@ from specgraph.op import Array, Constant, GraphError, Input, Value
 from specgraph.reach import HERE, Reach
 
 if TYPE_CHECKING:
-    from specgraph.lower import Choice
+    from specgraph.lowering import Choice
 
 
 @dataclass(frozen=True)

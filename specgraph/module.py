@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from specgraph.graph import Graph
-from specgraph.lower import lower
+from specgraph.lowering import lower
 from specgraph.op import Compound, Constant, Input, Value
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from specgraph.reach import HERE, Reach
 
 Array = npt.NDArray[Any]
 Dtype = Literal["float", "int64"]
+MOST_ELEMENTS = 2**29  # of a constant: 2 GB of float32, the most that an ONNX file can hold
 Build = TypeVar("Build", bound="Callable[..., Value | None]")
 
 
@@ -174,6 +176,10 @@ class Constant(Op):
     source: Array | Callable[[], Array]
     trainable: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise GraphError(f"a constant is named by an identifier, not {self.name!r}")
+
     @classmethod
     def of(cls, name: str, array: npt.ArrayLike, trainable: bool = False) -> Value:
         """A value that holds ``array``."""
@@ -189,6 +195,11 @@ class Constant(Op):
     @cached_property
     def array(self) -> Array:
         """The array itself."""
+        if math.prod(self.shape) > MOST_ELEMENTS:
+            raise GraphError(
+                f"constant {self.name} of shape {self.shape} would hold {math.prod(self.shape):.2g} numbers; "
+                "a file holds at most 2 GB, so choose smaller parameters"
+            )
         array = self.source() if callable(self.source) else self.source
         if array.shape != self.shape:
             raise GraphError(f"constant {self.name} was declared {self.shape} and made {array.shape}")

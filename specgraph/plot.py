@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.files import whole
+from specgraph.files import check_writable, whole
 from specgraph.metadata import OutputMetadata
 
 if TYPE_CHECKING:
@@ -46,24 +46,31 @@ def save(panels: Sequence[Panel], path: str | Path, dpi: int = 150) -> None:
     from matplotlib.figure import Figure
 
     path = Path(path)
-    kinds = FigureCanvasAgg.get_supported_filetypes()
-    if path.suffix[1:].lower() not in kinds:
-        raise ValueError(f"{path} does not end in a picture's suffix; name it .png, .pdf or .svg")
+    check_picture(path)
     if not panels:
         raise ValueError("there is nothing to draw")
     style: Any = {"font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.spines.top": False}
     with mpl.rc_context(style):
         figure = Figure(figsize=(8.0, 0.6 + 2.4 * len(panels)), layout="constrained")
         FigureCanvasAgg(figure)
-        rows = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-        for axes, panel in zip(rows, panels, strict=True):
-            _draw(axes, panel)
-        rows[-1].set_xlabel("time (s)")
+        rows = figure.subplots(len(panels), 2, squeeze=False, width_ratios=(1, 0.018))
+        for (axes, bar), panel in zip(rows, panels, strict=True):
+            _draw(axes, bar, panel)
+        rows[-1][0].set_xlabel("time (s)")
         with whole(path) as temporary:
             figure.savefig(temporary, dpi=dpi)
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
+def check_picture(path: Path) -> None:
+    """Raise ``ValueError`` or ``OSError``, in a sentence, where a picture cannot be drawn to ``path``: before any work for it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if path.suffix[1:].lower() not in FigureCanvasAgg.get_supported_filetypes():
+        raise ValueError(f"{path} does not end in a picture's suffix; name it .png, .pdf or .svg")
+    check_writable(path)
+
+
+def _draw(axes: Axes, bar: Axes, panel: Panel) -> None:
     axes.set_title(panel.title)
     features, about = np.asarray(panel.features, np.float64), panel.about
     if features.ndim == 3 and features.shape[-1] == 2:
@@ -71,48 +78,59 @@ def _draw(axes: Axes, panel: Panel) -> None:
     if features.ndim == 1:
         axes.plot((np.arange(len(features)) * about.hop + about.centre) / panel.sample_rate, features, linewidth=0.6)
         axes.set_ylabel(about.quantity or "value")
+        axes.margins(x=0)
+        bar.set_axis_off()
         return
     if features.ndim != 2:
         raise ValueError(f"features of shape {features.shape} cannot be drawn; they must be (bins, frames)")
-    shown, label, colours = _levels(features, about)
     step = about.hop / panel.sample_rate
     start = about.centre / panel.sample_rate - step / 2
     extent = (start, start + step * features.shape[1], -0.5, features.shape[0] - 0.5)
+    shown, label, look = _levels(features, about)
     image = axes.imshow(
-        shown, aspect="auto", origin="lower", extent=extent, cmap=colours, interpolation="nearest", rasterized=True
+        shown, aspect="auto", origin="lower", extent=extent, interpolation="nearest", rasterized=True, **look
     )
     axes.set_xlim(left=max(start, 0.0))
     _frequency_axis(axes, about, features.shape[0])
-    axes.figure.colorbar(image, ax=axes, label=label, pad=0.01, aspect=18)
+    axes.figure.colorbar(image, cax=bar, label=label)
 
 
-def _levels(features: npt.NDArray[np.float64], about: OutputMetadata) -> tuple[npt.NDArray[np.float64], str, str]:
-    """What is drawn, what it is called, and its colours."""
+def _levels(
+    features: npt.NDArray[np.float64], about: OutputMetadata
+) -> tuple[npt.NDArray[np.float64], str, dict[str, Any]]:
+    """What is drawn, what it is called, and its colours and their limits."""
     if about.unit == "rad":
-        return features, "phase (rad)", "twilight"
+        return features, "phase (rad)", {"cmap": "twilight", "vmin": -np.pi, "vmax": np.pi}
+    label = about.quantity + (f" ({about.unit})" if about.unit else "")
+    if about.quantity == "MFCC":  # of either sign; the first two, level and tilt, would leave no colour for the others
+        limit = float(np.abs(features[2:] if len(features) > 2 else features).max(initial=0.0)) or 1.0
+        return features, label, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     if about.unit in LOGARITHMIC or about.frequencies is None or (features < 0).any():
-        label = about.quantity + (f" ({about.unit})" if about.unit else "")
-        return features, label, "magma"
+        return features, label, {"cmap": "magma"}
     peak = features.max(initial=0.0) or 1.0
     factor = 10 if "power" in about.quantity else 20
     level = factor * np.log10(np.maximum(features / peak, 10 ** (-RANGE / factor)))
-    return level, f"{about.quantity} (dB below peak)", "magma"
+    quantity = "magnitude" if about.quantity == "complex" else about.quantity
+    return level, f"{quantity} (dB below peak)", {"cmap": "magma"}
 
 
 def _frequency_axis(axes: Axes, about: OutputMetadata, bins: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     if about.frequencies is None:
         axes.set_ylabel("coefficient" if about.quantity == "MFCC" else "bin")
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         return
     frequencies = np.array(about.frequencies)
-    even = len(frequencies) > 2 and np.allclose(np.diff(frequencies), frequencies[1] - frequencies[0])
-    if even:
-        step = next(s for s in (*ROUND[2:], 50000) if frequencies[-1] / s <= 6)
-        wanted = np.arange(0, frequencies[-1] + 1, step)
+    low, high = frequencies[0], frequencies[-1]
+    if len(frequencies) > 2 and np.allclose(np.diff(frequencies), frequencies[1] - low):
+        wanted = [f for f in MaxNLocator(6, steps=(1, 2, 5, 10)).tick_values(low, high) if low <= f <= high]
     else:
-        wanted = np.array([f for f in ROUND if frequencies[0] <= f <= frequencies[-1]])
-        places = np.interp(wanted, frequencies, np.arange(bins))
-        apart = [True, *(np.diff(places) > bins / 14)]
-        wanted = wanted[np.array(apart[: len(wanted)], bool)]
+        wanted = []
+        for frequency in (f for f in ROUND if low <= f <= high):  # round ones that are not too close to the last
+            place, last = np.interp([frequency, wanted[-1] if wanted else -np.inf], frequencies, np.arange(bins))
+            if not wanted or place - last > bins / 14:
+                wanted.append(frequency)
     axes.set_yticks(np.interp(wanted, frequencies, np.arange(bins)), [_hertz(f) for f in wanted])
     axes.set_ylabel("frequency (Hz)")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
 
 import specgraph as sg
 from specgraph.graph import Graph
-from specgraph.lower import lower
+from specgraph.lowering import lower
 from specgraph.op import Constant, GraphError, Op, Value
 from specgraph.ops.stft import Stft
 from specgraph.rewrite import rewritten
@@ -208,3 +209,15 @@ def test_values_are_only_made_of_values() -> None:
     with pytest.raises(TypeError, match="operand 0 is a ndarray"):
         Stft(16, 4)(np.zeros((1, 100)))  # type: ignore[arg-type]
     assert isinstance(built().outputs["low"], Value)
+
+
+def test_public_names_are_not_shadowed_by_modules_of_the_same_name() -> None:
+    import specgraph.export
+    import specgraph.runtimes
+
+    for package in (sg, specgraph.export, specgraph.runtimes):
+        for name, value in list(vars(package).items()):
+            module = sys.modules.get(f"{package.__name__}.{name}")
+            assert module is None or module is value, f"{package.__name__}.{name} is both a module and something else"
+    assert callable(sg.lower)
+    assert callable(sg.load)

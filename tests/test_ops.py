@@ -10,7 +10,7 @@ import specgraph.ops
 from specgraph.cost import TARGETS
 from specgraph.dims import evaluate
 from specgraph.graph import Graph
-from specgraph.lower import lower, price
+from specgraph.lowering import lower, price
 from specgraph.module import GraphModule
 from specgraph.op import Compound, Constant, Input, Op
 from specgraph.ops.magnitude import Magnitude

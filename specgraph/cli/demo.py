@@ -44,7 +44,7 @@ def demo(
 
     front_end = sg.LogMelSpectrogram(sample_rate=SAMPLE_RATE, n_fft=400, hop_length=160, n_mels=80)
     out.print("[bold]2. front end[/] composed: sg.LogMelSpectrogram(sample_rate=16000, n_fft=400, hop_length=160, n_mels=80)")
-    out.print(str(front_end.graph()), markup=False, soft_wrap=True)
+    out.print(str(front_end.graph()), markup=False)
 
     model = output / "log-mel.onnx"
     report = sg.to_onnx(front_end, model)

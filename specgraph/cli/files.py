@@ -106,7 +106,7 @@ def inspect(
     """
     from specgraph.export.read import read_model
     from specgraph.listing import bytes_text
-    from specgraph.lower import Choice
+    from specgraph.lowering import Choice
 
     held = read_model(model)
     meta, out = held.metadata, console()
@@ -138,7 +138,7 @@ def inspect(
     if meta.lowering:
         out.print(choices_table(tuple(Choice(**choice) for choice in meta.lowering), meta.target))
     if graph:
-        out.print(str(held.graph), markup=False, soft_wrap=True)
+        out.print(str(held.graph), markup=False)
 
 
 def verify(

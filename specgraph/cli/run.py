@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from specgraph.cli.show import console, error_console
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from specgraph.runtimes import Runner
+
+    Features = dict[str, np.ndarray]
+    Named = tuple[Path, str]  # a file, and what it is called in what is written
 
 Model = Annotated[Path, typer.Argument(help="A file that specgraph wrote.", show_default=False)]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, auto or torch.")]
@@ -35,29 +40,21 @@ def run(
 
     Example: specgraph run mel.onnx speech.wav -o features.npy --plot features.png
     """
-    from specgraph.audio import audio_files
     from specgraph.runtimes import load
 
-    files = audio_files(audio)
-    if not files:
-        raise ValueError(f"there is no audio in {', '.join(map(str, audio))}")
+    files = _inputs(audio)
     runner = load(model, device=device, threads=threads)
     sink = _Sink(output, files, runner)
-    failed = _run_all(runner, files, sink, plot)
-    out = console()
+    failed = _run_all(runner, sink.files, plot, sink.add)
+    sink.close()
     if sink.written:
-        out.print(f"wrote features of {sink.written} of {len(files)} files to [bold]{output}[/]")
-    if failed:
-        complaints = error_console()
-        complaints.print(f"[bold red]{len(failed)} of {len(files)} files failed:[/]")
-        for _, sentence in failed:
-            complaints.print(f"  {sentence}", markup=False, soft_wrap=True)
-        raise typer.Exit(1)
+        console().print(f"wrote features of {sink.written} of {len(files)} files to [bold]{escape(str(output))}[/]")
+    _end(failed, len(files))
 
 
 def plot(
     model: Model,
-    audio: Annotated[list[Path], typer.Argument(help="Audio files.", show_default=False)],
+    audio: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture: png, pdf or svg.", show_default=False)],
     device: Device = "cpu",
 ) -> None:
@@ -65,54 +62,68 @@ def plot(
 
     Example: specgraph plot mel.onnx speech.wav -o features.png
     """
-    from specgraph.audio import audio_files
-    from specgraph.plot import save
     from specgraph.runtimes import load
 
-    runner = load(model, device=device)
-    panels = []
-    for file, name in audio_files(audio)[:MOST_PANELS]:
-        features, note = _features(runner, file)
-        panels += _panels(runner, features, str(name))
-        _report(name, note)
-    save(panels, output)
-    console().print(f"drew [bold]{output}[/]")
+    files = [(file, str(name)) for file, name in _inputs(audio)]
+    failed = _run_all(load(model, device=device), files, output, lambda name, features: None)
+    _end(failed, len(files))
+
+
+def _inputs(audio: list[Path]) -> list[tuple[Path, Path]]:
+    """Every file once, with its name relative to the folder that it was found in."""
+    from specgraph.audio import audio_files
+
+    files = list({file.resolve(): (file, name) for file, name in reversed(audio_files(audio))}.values())[::-1]
+    if not files:
+        raise ValueError(f"there is no audio in {', '.join(map(str, audio))}")
+    return files
 
 
 def _run_all(
-    runner: Runner, files: list[tuple[Path, Path]], sink: _Sink, plot: Path | None
-) -> list[tuple[Path, str]]:
-    """Every file, going on after a bad one; returns those with what was wrong with them."""
+    runner: Runner, files: list[Named], picture: Path | None, keep: Callable[[str, Features], None]
+) -> list[str]:
+    """Run every file, going on after a bad one unless it is the only one; returns what was wrong with the bad ones."""
     from rich.progress import track
 
-    from specgraph.files import check_writable
-    from specgraph.plot import save
+    from specgraph.plot import check_picture, save
 
-    if plot is not None:
-        check_writable(plot)
-    failed: list[tuple[Path, str]] = []
+    if picture is not None:
+        check_picture(picture)
+    failed: list[str] = []
     panels: list[Any] = []
-    quiet = len(files) == 1
-    for file, name in track(files, "running", console=error_console(), disable=quiet, transient=True):
+    left_out = 0
+    for file, name in track(files, "running", console=error_console(), disable=len(files) == 1, transient=True):
         try:
             features, note = _features(runner, file)
         except (ValueError, OSError) as error:
-            if quiet:
+            if len(files) == 1:
                 raise
-            failed.append((file, str(error)))
+            failed.append(str(error))
             continue
-        sink.add(name, features)
-        _report(name, note)
-        if plot is not None and len(panels) < MOST_PANELS:
-            panels += _panels(runner, features, str(name))
-    sink.close()
-    if plot is not None and panels:
-        save(panels[:MOST_PANELS], plot)
-        console().print(f"drew [bold]{plot}[/]")
+        keep(name, features)
+        console().print(f"{name}: {note}", markup=False)
+        if picture is not None and len(panels) + len(features) <= MOST_PANELS:
+            panels += _panels(runner, features, name)
+        else:
+            left_out += 1
+    if picture is not None and panels:
+        save(panels, picture)
+        rest = f", without the last {left_out} files" if left_out else ""
+        console().print(f"drew [bold]{escape(str(picture))}[/]{rest}")
     return failed
 
 
-def _features(runner: Runner, file: Path) -> tuple[dict[str, np.ndarray], str]:
+def _end(failed: list[str], files: int) -> None:
+    """List what failed and leave with exit code 1, or do nothing."""
+    if failed:
+        complaints = error_console()
+        complaints.print(f"[bold red]{len(failed)} of {files} files failed:[/]")
+        for sentence in failed:
+            complaints.print(f"  {sentence}", markup=False)
+        raise typer.Exit(1)
+
+
+def _features(runner: Runner, file: Path) -> tuple[Features, str]:
     """The outputs for a file, without a batch axis, and a line about what was done to it."""
     from specgraph.audio import read_audio
 
@@ -125,11 +136,7 @@ def _features(runner: Runner, file: Path) -> tuple[dict[str, np.ndarray], str]:
     return outputs, f"{clip.seconds:.2f} s -> {shapes}" + (f" ({clip.changes})" if clip.changes else "")
 
 
-def _report(name: Path, note: str) -> None:
-    console().print(f"{name}: {note}", markup=False, soft_wrap=True)
-
-
-def _panels(runner: Runner, features: dict[str, np.ndarray], title: str) -> list[Any]:
+def _panels(runner: Runner, features: Features, title: str) -> list[Any]:
     from specgraph.plot import Panel
 
     several = len(features) > 1
@@ -146,51 +153,58 @@ class _Sink:
         from specgraph.files import check_writable
 
         self.output, self.written = output, 0
+        self.folder = output if output.is_dir() or not output.suffix else None
+        self.files = _named(files, stems=self.folder is not None)
         self._single = len(runner.output_names) == 1
-        self._held: dict[str, Any] = {}
-        suffix = output.suffix.lower()
+        self._held: Features = {}
         if any(output.resolve() == file.resolve() for file, _ in files):
             raise ValueError(f"{output} is one of the inputs; choose another output")
-        if suffix in (".npy", ".npz"):
-            if suffix == ".npy" and (len(files) > 1 or not self._single):
-                what = f"{len(files)} files" if len(files) > 1 else f"{len(runner.output_names)} outputs"
-                raise ValueError(f"{output} holds one array, and there are {what}; name a .npz file or a folder")
-            check_writable(output)
-            self.folder = None
+        if self.folder is not None:
+            if output.exists() and not output.is_dir():
+                raise ValueError(f"{output} is a file; name a folder, a .npy or a .npz file")
             return
-        if suffix:
+        suffix = output.suffix.lower()
+        if suffix not in (".npy", ".npz"):
             raise ValueError(f"{output} must end in .npy or .npz, or be a folder")
-        if output.exists() and not output.is_dir():
-            raise ValueError(f"{output} is a file; name a folder, a .npy or a .npz file")
-        self.folder = output
-        names: dict[Path, Path] = {}
-        for file, name in files:  # a.wav and a.flac, or x/a.wav and y/a.wav, must not be written to one place
-            if name.with_suffix("") in names and names[name.with_suffix("")] != file:
-                raise ValueError(
-                    f"{names[name.with_suffix('')]} and {file} would both be written to {name.with_suffix('.npy')}; "
-                    "rename one, run them apart, or write a .npz"
-                )
-            names[name.with_suffix("")] = file
+        if suffix == ".npy" and (len(files) > 1 or not self._single):
+            what = f"{len(files)} files" if len(files) > 1 else f"{len(runner.output_names)} outputs"
+            raise ValueError(f"{output} holds one array, and there are {what}; name a .npz file or a folder")
+        check_writable(output)
 
-    def add(self, name: Path, features: dict[str, np.ndarray]) -> None:
+    def add(self, name: str, features: Features) -> None:
         """Keep or write the features of one input."""
         self.written += 1
         if self.folder is None:
-            key = name.as_posix()
             for output, value in features.items():
-                self._held[key if self._single else f"{key}:{output}"] = value
+                self._held[name if self._single else output if len(self.files) == 1 else f"{name}:{output}"] = value
             return
-        path = self.folder / name.with_suffix(".npy" if self._single else ".npz")
+        path = self.folder / f"{name}{'.npy' if self._single else '.npz'}"
         path.parent.mkdir(parents=True, exist_ok=True)
         _save(path, features)
 
     def close(self) -> None:
         """Write what was kept."""
-        if self.folder is None and self._held:
+        if self._held:
             _save(self.output, self._held)
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _named(files: list[tuple[Path, Path]], stems: bool) -> list[Named]:
+    """Names that differ: ``a`` (stems) or ``a.wav``; ``a.wav`` beside ``a.flac``; else with the folders that tell them apart."""
+    import os
+
+    top = os.path.commonpath([file.resolve().parent for file, _ in files])
+    ways = [
+        [name.with_suffix("").as_posix() for _, name in files] if stems else [],
+        [name.as_posix() for _, name in files],
+        [file.resolve().relative_to(top).as_posix() for file, _ in files],
+    ]
+    names = next(names for names in ways if len(set(names)) == len(files))
+    return [(file, name) for (file, _), name in zip(files, names, strict=True)]
+
+
+def _save(path: Path, arrays: Features) -> None:
+    import zipfile
+
     import numpy as np
 
     from specgraph.files import whole
@@ -198,6 +212,8 @@ def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with whole(path) as temporary, temporary.open("wb") as file:
         if path.suffix.lower() == ".npy":
             np.save(file, next(iter(arrays.values())))
-        else:
-            keywords: dict[str, Any] = arrays
-            np.savez(file, **keywords)
+            return
+        with zipfile.ZipFile(file, "w") as archive:  # what np.savez writes, which takes no array by the name of "file"
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)

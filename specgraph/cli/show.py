@@ -9,7 +9,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from specgraph.export.report import Check
-    from specgraph.lower import Choice
+    from specgraph.lowering import Choice
 
 
 def console() -> Console:

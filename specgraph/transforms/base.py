@@ -124,6 +124,14 @@ def registry() -> dict[str, type[Transform]]:
     return dict(Transform.classes)
 
 
+def at_most(transform: Transform, most: float, *names: str) -> None:
+    """Raise unless the named parameters are at most ``most``, or None."""
+    for name in names:
+        value = getattr(transform, name)
+        if value is not None and not value <= most:
+            raise ValueError(f"{name} must be at most {most}, not {value!r}")
+
+
 def at_least(transform: Transform, least: float, *names: str) -> None:
     """Raise unless the named parameters are at least ``least``, or None."""
     for name in names:

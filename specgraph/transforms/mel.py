@@ -14,7 +14,7 @@ from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.log import Log, Log10
 from specgraph.ops.magnitude import Magnitude
-from specgraph.transforms.base import at_least, parameter
+from specgraph.transforms.base import at_least, at_most, parameter
 from specgraph.transforms.spectrogram import FourierTransform
 
 
@@ -35,6 +35,7 @@ class MelTransform(FourierTransform):
     def check(self) -> None:
         super().check()
         at_least(self, 1, "n_mels")
+        at_most(self, self.n_fft + 2, "n_mels")  # each bin falls into two filters at most
         at_least(self, 0, "fmin")
         if not self.power > 0:
             raise ValueError(f"power must be above 0, not {self.power}")
@@ -111,7 +112,7 @@ class LogMelSpectrogram(MelTransform):
     log: Literal["db", "ln", "log10"] = parameter("db", "decibels, natural or decimal logarithm")
     amin: float = parameter(1e-10, "smallest value that the logarithm is taken of")
     offset: float = parameter(0.0, "added before the logarithm, for ln and log10")
-    ref: float = parameter(1.0, "the power that is 0 dB, for db")
+    ref: float | Literal["max"] = parameter(1.0, "the power that is 0 dB, for db; max: the clip's largest")
     top_db: float | None = parameter(80.0, "range below the clip's maximum, for db; none: no limit")
 
     def check(self) -> None:

@@ -13,7 +13,9 @@ from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.pad import Pad, PadMode
 from specgraph.ops.phase import Phase
 from specgraph.ops.stft import Stft
-from specgraph.transforms.base import Transform, at_least, parameter
+from specgraph.transforms.base import Transform, at_least, at_most, parameter
+
+LONGEST_FRAME = 2**20  # samples; far above any use, and where designing a basis would exhaust the memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class FourierTransform(Transform):
     def check(self) -> None:
         super().check()
         at_least(self, 1, "n_fft", "win_length", "hop_length")
+        at_most(self, LONGEST_FRAME, "n_fft", "win_length", "hop_length")
         if self.win_length is not None and self.win_length > self.n_fft:
             raise ValueError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}; raise n_fft to {self.win_length}")
         if self.hop < 1:

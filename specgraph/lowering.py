@@ -63,7 +63,7 @@ def lower(
             if tune and len(allowed) > 1 and target.name != "torch":
                 from specgraph.export.tune import timed
 
-                prices |= timed({name: rewritten(candidates[name], target.name) for name in allowed}, target.name)
+                prices |= timed({name: lower(candidates[name], target, prefer) for name in allowed}, target.name)
             name = min(allowed, key=lambda name: prices[name] or 0.0)
         choices.append(Choice(str(op), name, prices, tune and len(allowed) > 1 and wanted not in candidates))
         graph = candidates[name]

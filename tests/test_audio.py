@@ -1,0 +1,120 @@
+"""Audio files: what is read, what is done to it, and what is refused in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from specgraph.audio import AudioError, audio_files, demo_signals, read_audio
+
+
+def tone(sample_rate: int, seconds: float = 1.0, frequency: float = 440.0) -> np.ndarray:
+    return 0.5 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * sample_rate)) / sample_rate)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype", "tolerance"),
+    [
+        (".wav", "PCM_16", 4e-5),
+        (".wav", "PCM_24", 1e-6),
+        (".wav", "PCM_U8", 9e-3),
+        (".wav", "FLOAT", 1e-7),
+        (".wav", "DOUBLE", 1e-7),
+        (".flac", "PCM_16", 4e-5),
+        (".ogg", "VORBIS", 0.03),
+    ],
+)
+def test_formats(tmp_path: Path, suffix: str, subtype: str, tolerance: float) -> None:
+    path, wave = tmp_path / f"tone{suffix}", tone(16000)
+    soundfile.write(path, wave, 16000, subtype=subtype)
+    audio = read_audio(path, 16000)
+    assert audio.samples.dtype == np.float32
+    assert audio.samples.shape == (16000,)
+    np.testing.assert_allclose(audio.samples, wave, atol=tolerance)
+    assert (audio.seconds, audio.changes) == (1.0, "")
+
+
+def test_mp3(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "tone.mp3", tone(22050), 22050)
+    audio = read_audio(tmp_path / "tone.mp3", 22050)
+    assert abs(audio.seconds - 1) < 0.1
+    assert np.abs(np.fft.rfft(audio.samples[:22050])).argmax() == 440
+
+
+def test_stereo_is_mixed_by_the_mean(tmp_path: Path) -> None:
+    left, right = tone(8000), tone(8000, frequency=1000.0)
+    soundfile.write(tmp_path / "stereo.wav", np.stack([left, right], 1), 8000, subtype="FLOAT")
+    audio = read_audio(tmp_path / "stereo.wav", 8000)
+    np.testing.assert_allclose(audio.samples, (left + right) / 2, atol=1e-7)
+    assert audio.changes == "mixed 2 channels to mono"
+
+
+@pytest.mark.parametrize("file_rate", [8000, 22050, 44100, 48000])
+def test_resampling_keeps_time_pitch_and_level(tmp_path: Path, file_rate: int) -> None:
+    soundfile.write(tmp_path / "tone.wav", tone(file_rate), file_rate, subtype="FLOAT")
+    audio = read_audio(tmp_path / "tone.wav", 16000)
+    inside = slice(1000, 15000)
+    np.testing.assert_allclose(audio.samples[inside], tone(16000)[inside], atol=1e-4)
+    assert audio.changes == f"resampled from {file_rate} to 16000 Hz"
+
+
+def bad_files(folder: Path) -> dict[str, Path]:
+    made = {name: folder / f"{name}.wav" for name in ("missing", "empty", "text", "truncated", "no_samples", "nan", "short")}
+    made["folder"] = folder
+    made["empty"].touch()
+    made["text"].write_text("not audio at all\n" * 40)
+    soundfile.write(made["truncated"], tone(8000), 8000)
+    made["truncated"].write_bytes(made["truncated"].read_bytes()[:20])
+    soundfile.write(made["no_samples"], np.zeros(0), 8000)
+    soundfile.write(made["nan"], np.array([0.0, np.nan]), 8000, subtype="FLOAT")
+    soundfile.write(made["short"], np.zeros(1), 96000)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "sentence"),
+    [
+        ("missing", FileNotFoundError, "there is no file"),
+        ("folder", IsADirectoryError, "is a folder"),
+        ("empty", AudioError, "is empty"),
+        ("text", AudioError, "cannot be read as audio"),
+        ("truncated", AudioError, "cannot be read as audio"),
+        ("no_samples", AudioError, "no samples"),
+        ("nan", AudioError, "not finite"),
+        ("short", AudioError, "too short to resample from 96000 to 8000 Hz"),
+    ],
+)
+def test_refused_in_one_sentence(tmp_path: Path, name: str, error: type[Exception], sentence: str) -> None:
+    path = bad_files(tmp_path)[name]
+    with pytest.raises(error, match=sentence) as caught:
+        read_audio(path, 8000)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_folders_are_searched(tmp_path: Path) -> None:
+    for name in ("b.wav", "sub/a.FLAC", "sub/notes.txt", "sub/deep/c.mp3"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    named = tmp_path / "sub" / "notes.txt"  # a file that is named is tried, whatever its suffix
+    found = audio_files([tmp_path, named])
+    assert [str(name) for _, name in found] == ["b.wav", "sub/a.FLAC", "sub/deep/c.mp3", "notes.txt"]
+    assert all(file.exists() for file, _ in found)
+
+
+def test_demo_signals() -> None:
+    made, again = demo_signals(16000), demo_signals(16000)
+    assert set(made) == {"chord", "sweep", "bursts"}
+    for name, wave in made.items():
+        assert wave.dtype == np.float32
+        assert 0.1 < np.abs(wave).max() < 1, f"{name} is silent, or clips"
+        assert (wave == again[name]).all()
+    sweep = made["sweep"]
+    crossings = [np.count_nonzero(np.diff(np.signbit(part))) for part in np.array_split(sweep, 6)]
+    assert crossings == sorted(crossings)
+    chord = np.abs(np.fft.rfft(made["chord"][16000:]))
+    for root in (220.0, 277.18, 329.63):
+        assert chord[round(root)] > 20 * np.median(chord)
