@@ -116,7 +116,7 @@ def test_export_with_a_preference(cli) -> None:
         (["mel", "-s", "n_mels=many"], "n_mels must be int, not 'many'"),
         (["mel", "-s", "fmax=90000"], "above half the sample rate"),
         (["mel", "-s", "window=hanning"], "window 'hanning'"),
-        (["mel", "-s", "window=[1,2"], "window"),
+        (["mel", "-s", "window=[1,2"], "window must be a window's name or a tuple"),
         (["mel", "--target", "tpu"], "target must be 'cpu' or 'cuda'"),
         (["mel", "--prefer", "Stft=fast"], "no lowering 'fast'"),
         (["mel", "--tolerance", "1e-12"], "1.0e-12 is allowed"),

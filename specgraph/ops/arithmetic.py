@@ -1,4 +1,4 @@
-"""Elementwise arithmetic: product, sum and limits."""
+"""Elementwise arithmetic of two operands, and limits."""
 
 from __future__ import annotations
 
@@ -55,6 +55,69 @@ class Add(_Binary):
 
     def onnx(self, onnx, left, right):
         return onnx.Add(left, right)
+
+
+@dataclass(frozen=True, eq=False)
+class Subtract(_Binary):
+    """(...), (...) -> (...): the difference, broadcast as numpy's."""
+
+    def numpy(self, left, right):
+        return left - right
+
+    torch = numpy
+
+    def onnx(self, onnx, left, right):
+        return onnx.Sub(left, right)
+
+
+@dataclass(frozen=True, eq=False)
+class Divide(_Binary):
+    """(...), (...) -> (...): the quotient, broadcast as numpy's; keep the divisor away from 0 by ``clip``."""
+
+    def numpy(self, left, right):
+        return left / right
+
+    torch = numpy
+
+    def onnx(self, onnx, left, right):
+        return onnx.Div(left, right)
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple]:
+        yield cls(), ("batch", 3, "frames"), np.array([[1.0], [-2.0], [3.0]])
+        yield cls(), ("batch", 3, "frames"), np.array(0.25)
+
+
+@dataclass(frozen=True, eq=False)
+class Maximum(_Binary):
+    """(...), (...) -> (...): the larger of each two elements, broadcast as numpy's."""
+
+    def numpy(self, left, right):
+        return np.maximum(left, right)
+
+    def torch(self, left, right):
+        import torch
+
+        return torch.maximum(left, right)
+
+    def onnx(self, onnx, left, right):
+        return onnx.Max(left, right)
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum(_Binary):
+    """(...), (...) -> (...): the smaller of each two elements, broadcast as numpy's."""
+
+    def numpy(self, left, right):
+        return np.minimum(left, right)
+
+    def torch(self, left, right):
+        import torch
+
+        return torch.minimum(left, right)
+
+    def onnx(self, onnx, left, right):
+        return onnx.Min(left, right)
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,6 +40,7 @@ class Transform(ABC):
     classes: ClassVar[dict[str, type[Transform]]] = {}
     command: ClassVar[str] = ""  # its name on the command line
     trainable_parts: ClassVar[tuple[str, ...]] = ()
+    output_name: ClassVar[str] = "features"  # of the only output; an inverse gives "waveforms"
 
     sample_rate: int = parameter(22050, "samples a second of the waveforms, in hertz")
 
@@ -58,29 +59,34 @@ class Transform(ABC):
         at_least(self, 1, "sample_rate")
 
     @abstractmethod
-    def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
-        """The features of ``wave`` (batch, samples), from ops; ``trainable`` names the parts to be parameters."""
+    def compose(self, wave: Value, trainable: frozenset[str]) -> Value | Mapping[str, Value]:
+        """The output for the input ``wave``, from ops, or several by name; ``trainable`` names the parts to be parameters."""
 
     @abstractmethod
-    def about(self) -> About:
-        """What the features hold."""
+    def about(self) -> About | Mapping[str, About]:
+        """What the output holds, or several by name."""
+
+    def input(self) -> Input:
+        """The graph's input: ``waveforms`` (batch, samples), unless the transform turns features into something else."""
+        return Input("waveforms")
 
     def graph(self, trainable: Sequence[str] = ()) -> Graph:
-        """The graph: input ``waveforms`` (batch, samples), output ``features``."""
+        """The graph: input ``waveforms`` (batch, samples) and output ``features``, or what the class says."""
         parts = (trainable,) if isinstance(trainable, str) else tuple(trainable)
         for part in parts:
             if part not in self.trainable_parts:
                 raise ValueError(
                     f"{type(self).__name__} has no part {part!r} to train; it has {', '.join(self.trainable_parts)}"
                 )
-        wave = Input("waveforms")()
+        wave, about = self.input()(), self.about()
+        made = self.compose(wave, frozenset(parts))
         return Graph(
             (wave,),
-            {"features": self.compose(wave, frozenset(parts))},
+            {self.output_name: made} if isinstance(made, Value) else made,
             self.sample_rate,
             type(self).__name__,
             dataclasses.asdict(self),
-            {"features": self.about()},
+            {self.output_name: about} if isinstance(about, About) else about,
         )
 
     def module(self, trainable: Sequence[str] = (), dtype: torch.dtype | None = None) -> GraphModule:

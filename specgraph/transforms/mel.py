@@ -17,6 +17,8 @@ from specgraph.ops.magnitude import Magnitude
 from specgraph.transforms.base import at_least, at_most, parameter
 from specgraph.transforms.spectrogram import FourierTransform
 
+MOST_MELS = 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class MelTransform(FourierTransform):
@@ -35,7 +37,7 @@ class MelTransform(FourierTransform):
     def check(self) -> None:
         super().check()
         at_least(self, 1, "n_mels")
-        at_most(self, self.n_fft + 2, "n_mels")  # each bin falls into two filters at most
+        at_most(self, max(self.n_fft + 2, MOST_MELS), "n_mels")  # more are empty for certain, and may exhaust the memory
         at_least(self, 0, "fmin")
         if not self.power > 0:
             raise ValueError(f"power must be above 0, not {self.power}")

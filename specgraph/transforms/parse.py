@@ -72,7 +72,12 @@ def _window(value: Any) -> Any:
 def from_text(name: str, text: str, annotation: Any) -> Any:
     """A parameter as it is written on a command line."""
     if annotation == WindowSpec:
-        return ast.literal_eval(text) if text.startswith(("(", "[")) else text
+        if not text.startswith(("(", "[")):
+            return text
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            raise ValueError(f"{name} must be a window's name or a tuple such as ('kaiser', 8.0), not {text!r}") from None
     options = _options(annotation)
     lowered = text.strip().lower()
     if types.NoneType in options and lowered in ("none", "null"):

@@ -1,0 +1,58 @@
+"""Sum, mean and extremes along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from specgraph.dims import Shape
+from specgraph.op import GraphError, Op
+from specgraph.ops.layout import check_axis, is_time
+from specgraph.reach import HERE, WHOLE_CLIP, Reach
+
+Kind = Literal["sum", "mean", "max", "min"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reduce(Op):
+    """(..., n, ...) -> (..., 1, ...): the sum, mean, largest or smallest along ``axis``, which stays with size 1.
+
+    Without ``keepdims`` the axis goes.
+    """
+
+    kind: Kind
+    axis: int = 1
+    keepdims: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise GraphError(f"kind must be one of {', '.join(get_args(Kind))}, not {self.kind!r}")
+
+    def infer(self, features: Shape) -> Shape:
+        check_axis(self.axis, features)
+        axis = self.axis % len(features)
+        kept: Shape = (1,) if self.keepdims else ()
+        return *features[:axis], *kept, *features[axis + 1 :]
+
+    def numpy(self, features):
+        return getattr(np, self.kind)(features, axis=self.axis, keepdims=self.keepdims)
+
+    def torch(self, features):
+        method = {"max": "amax", "min": "amin"}.get(self.kind, self.kind)
+        return getattr(features, method)(self.axis, keepdim=self.keepdims)
+
+    def onnx(self, onnx, features):
+        node = getattr(onnx, f"Reduce{self.kind.capitalize()}")
+        return node(features, onnx.const([self.axis % onnx.rank(features)]), keepdims=int(self.keepdims))
+
+    def reach(self, *shapes: Shape) -> Reach:
+        return WHOLE_CLIP if is_time(shapes[0][self.axis % len(shapes[0])]) else HERE
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple]:
+        for kind in get_args(Kind):
+            yield cls(kind), ("batch", 5, "frames")
+            yield cls(kind, axis=-1, keepdims=False), ("batch", 5, "frames")
