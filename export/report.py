@@ -59,5 +59,7 @@ class Report:
                 for name, seconds in choice.prices.items()
             )
             lines.append(f"  {choice.op}: {choice.chosen} ({others}; for 10 s of audio, {'measured' if choice.measured else 'estimated'})")
+            if choice.bound is not None:
+                lines.append(f"    by its kernels within {choice.bound:.1e} of the peak, and {choice.tolerance:.1e} is allowed")
         lines.append(f"  verified on {self.device}: largest error {self.error:.1e} of the peak, allowed {self.tolerance:.1e}")
         return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 from specgraph.export.report import Check, Report
 from specgraph.export.signals import trials
 from specgraph.graph import Graph
+from specgraph.lowering import Choice
 from specgraph.op import Array, Constant, Value
+from specgraph.ops.constant_q import ConstantQ
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.magnitude import Magnitude
@@ -18,6 +21,7 @@ from specgraph.ops.phase import Phase
 from specgraph.ops.stft import Stft
 
 TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third of it or less
+ROUNDING = 2.0**-21  # of what a long kernel sums without signs
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -38,26 +42,32 @@ def verify(path: str | Path, device: str = "cpu", tolerance: float | None = None
         ValueError: the file is not specgraph's.
     """
     from specgraph.export.read import read_model
-    from specgraph.lowering import Choice
     from specgraph.runtimes import load
 
     path = Path(path)
     model = read_model(path)
     runner = load(path, device=device)
     tolerance = tolerance or model.metadata.verified.get("tolerance", TOLERANCE)
-    checks = checked(model.graph, lambda inputs: _as_dict(runner(*inputs), model.graph), tolerance)
     choices = tuple(Choice(**choice) for choice in model.metadata.lowering)
+    checks = checked(model.graph, lambda inputs: _as_dict(runner(*inputs), model.graph), choices, tolerance)
     return Report(
         path, model.metadata.target, runner.device, path.stat().st_size, model.nodes, choices, checks, tolerance
     )
 
 
-def checked(graph: Graph, run: Any, tolerance: float, torch: bool = True) -> tuple[Check, ...]:
+def default_tolerance(choices: Iterable[Choice]) -> float:
+    """What a model may be off where nothing else is asked: rounding, or what the roughest of its lowerings may make."""
+    return max([TOLERANCE, *(choice.tolerance for choice in choices if choice.tolerance)])
+
+
+def checked(
+    graph: Graph, run: Any, choices: tuple[Choice, ...], tolerance: float, torch: bool = True
+) -> tuple[Check, ...]:
     """Run every trial; raise ``VerificationError`` at the first that is beyond ``tolerance``."""
     module = graph.module() if torch else None
     checks = []
     for name, inputs in trials(graph):
-        check = _check(graph, name, inputs, run(inputs), module)
+        check = _check(graph, name, inputs, run(inputs), module, choices)
         checks.append(check)
         if not check.error <= tolerance:
             raise VerificationError(
@@ -69,17 +79,18 @@ def checked(graph: Graph, run: Any, tolerance: float, torch: bool = True) -> tup
 
 
 def _check(
-    graph: Graph, name: str, inputs: tuple[Array, ...], got: dict[str, Array], module: Any
+    graph: Graph, name: str, inputs: tuple[Array, ...], got: dict[str, Array], module: Any, choices: tuple[Choice, ...]
 ) -> Check:
-    wanted, allowed = with_allowances(graph, inputs, TOLERANCE)
+    wanted, allowed = with_allowances(graph, inputs, choices)
     learned = _torch_results(graph, module, inputs) if module is not None else None
+    unit = default_tolerance(choices)
     error = torch_error = difference = 0.0
     for output, value in graph.outputs.items():
         turns = isinstance(value.op, Phase)
-        error = max(error, _explained(got[output], wanted[output], allowed[output], turns))
+        error = max(error, unit * _explained(got[output], wanted[output], allowed[output], turns))
         difference = max(difference, float(_difference(got[output], wanted[output], turns).max(initial=0.0)))
         if learned is not None:
-            torch_error = max(torch_error, _explained(got[output], learned[output], allowed[output], turns))
+            torch_error = max(torch_error, unit * _explained(got[output], learned[output], allowed[output], turns))
     batch, samples = inputs[0].shape[0], inputs[0].shape[-1]
     return Check(name, batch, samples, error, torch_error if learned is not None else None, difference)
 
@@ -92,26 +103,30 @@ def _difference(got: Array, wanted: Array, turns: bool) -> Array:
 
 
 def _explained(got: Array, wanted: Array, allowed: Array, turns: bool) -> float:
-    """The error of the spectrum, as a fraction of its peak, that explains the difference."""
+    """The error of the spectrum that explains the difference, over the error that it may have."""
     if not np.isfinite(got).all():
         return float("inf")
     difference = _difference(got, wanted, turns)
     share = np.divide(difference, allowed, out=np.zeros_like(difference), where=difference > 0)
-    return float(share.max(initial=0.0)) * TOLERANCE
+    return float(share.max(initial=0.0))
 
 
 def with_allowances(
-    graph: Graph, inputs: tuple[Array, ...], tolerance: float
+    graph: Graph, inputs: tuple[Array, ...], choices: Iterable[Choice] = ()
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """The definition's outputs, and by how much each element may differ.
 
-    What float32 can hold is a fraction of the peak of a spectrum: each of its bins may be off by ``tolerance`` of the
-    item's largest magnitude. From there that allowance is carried through
+    What float32 can hold is a fraction of the peak of a spectrum: each of its bins may be off by 2e-6 of the
+    item's largest magnitude, or, where its lowering is an approximation, by that lowering's tolerance. From there that allowance is carried through
     the graph, by the op itself where it is not linear and by the absolute values of its constants where it is, so that what
     is allowed behind a logarithm or in a quiet band is what the spectrum explains. Kernels and banks that were trained or
-    given may cancel what they sum: theirs is a fraction of the sums without signs. A graph without a spectrum may be off
-    by ``tolerance`` of each output's peak.
+    given may cancel what they sum: theirs is a fraction of the sums without signs. Constant-Q kernels cancel all that lies
+    outside of their range: theirs is a fraction of what noise as loud as the clip would give, if that is more than the peak,
+    and what rounding the sums of ten thousand products may leave of a drift.
+    A graph without a spectrum may be off by 2e-6 of each output's peak.
     """
+    tolerance = TOLERANCE
+    rougher = {choice.op: choice.tolerance for choice in choices if choice.tolerance}
     values: dict[Value, Array] = {}
     carried: dict[Value, Array] = {}
     for value, array in zip(graph.inputs, inputs, strict=True):
@@ -126,7 +141,15 @@ def with_allowances(
         operands = [values[operand] for operand in value.inputs]
         result = values[value] = op.numpy(*operands)
         unsigned = np.abs(op.numpy(*map(np.abs, operands))) if isinstance(op, Filterbank | FrameConv) else result
-        if isinstance(op, Stft | FrameConv):
+        if isinstance(op, ConstantQ):
+            loudness = np.sqrt(np.mean(operands[0] ** 2, axis=1))[:, None, None, None]
+            energy = max(float(np.linalg.norm(kernel.samples)) for kernel in op.bank)
+            gains = np.array([np.abs(kernel.samples).sum() for kernel in op.bank])[:, None, None]
+            summed = np.mean(np.abs(operands[0]), axis=1)[:, None, None, None] * gains
+            carried[value] = np.maximum(
+                _share(np.maximum(np.abs(result), loudness * energy), rougher.get(str(op), tolerance)), ROUNDING * summed
+            )
+        elif isinstance(op, Stft | FrameConv):
             carried[value] = _share(unsigned, tolerance)
         elif op.compresses or any(operand in carried for operand in value.inputs):
             spread = [

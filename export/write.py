@@ -13,7 +13,7 @@ import onnx_ir as ir
 from specgraph.export.describe import describe
 from specgraph.export.emit import OPSETS, emit
 from specgraph.export.report import Check, Report
-from specgraph.export.verification import TOLERANCE, checked
+from specgraph.export.verification import checked, default_tolerance
 from specgraph.files import check_writable, whole
 from specgraph.graph import Graph
 from specgraph.lowering import lower
@@ -42,7 +42,8 @@ def to_onnx(
         source: a transform, a graph, or a module made from one, whose learned arrays are exported.
         path: the file to write; its folder must exist. It appears whole or not at all.
         target: what the lowerings are chosen for, "cpu" or "cuda". The file runs on either.
-        tolerance: largest error against the float64 definition, as a fraction of the peak of the spectrum; None is 2e-6.
+        tolerance: largest error against the float64 definition, as a fraction of the peak of the spectrum; None is 2e-6, or
+            the tolerance of the lowering chosen where that is an approximation.
         prefer: lowerings by compound op, such as ``{"Stft": "conv"}``, instead of the cheapest.
         tune: time the candidates with onnxruntime on this machine instead of estimating them.
         opset: ONNX opset, 18 to 21; 18 loads in every onnxruntime from 1.15 on.
@@ -65,8 +66,9 @@ def to_onnx(
     check_writable(path)
     lowered = lower(graph.frozen(), target, prefer, tune)
     model = emit(lowered, opset)
-    checks = checked(graph, _runner(ir.to_proto(model).SerializeToString()), tolerance or TOLERANCE)
-    report = Report(path, target, "cpu", 0, len(model.graph), lowered.choices, checks, tolerance or TOLERANCE)
+    tolerance = tolerance or default_tolerance(lowered.choices)
+    checks = checked(graph, _runner(ir.to_proto(model).SerializeToString()), lowered.choices, tolerance)
+    report = Report(path, target, "cpu", 0, len(model.graph), lowered.choices, checks, tolerance)
     model.metadata_props.update(_properties(graph, model, report))
     data = ir.to_proto(model).SerializeToString(deterministic=True)
     with whole(path) as temporary:

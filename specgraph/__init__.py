@@ -19,18 +19,30 @@ if TYPE_CHECKING:
     from specgraph.graph import Graph as Graph
     from specgraph.lowering import lower as lower
     from specgraph.runtimes import load as load
+    from specgraph.transforms import CQT as CQT
+    from specgraph.transforms import CQT1992 as CQT1992
+    from specgraph.transforms import CQT2010 as CQT2010
     from specgraph.transforms import MFCC as MFCC
+    from specgraph.transforms import VQT as VQT
+    from specgraph.transforms import CQT1992v2 as CQT1992v2
+    from specgraph.transforms import CQT2010v2 as CQT2010v2
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
     from specgraph.transforms import Spectrogram as Spectrogram
 
 _HOME = {
     "Builder": "specgraph.builder",
+    "CQT": "specgraph.transforms",
+    "CQT1992": "specgraph.transforms",
+    "CQT1992v2": "specgraph.transforms",
+    "CQT2010": "specgraph.transforms",
+    "CQT2010v2": "specgraph.transforms",
     "Graph": "specgraph.graph",
     "LogMelSpectrogram": "specgraph.transforms",
     "MFCC": "specgraph.transforms",
     "MelSpectrogram": "specgraph.transforms",
     "Spectrogram": "specgraph.transforms",
+    "VQT": "specgraph.transforms",
     "load": "specgraph.runtimes",
     "lower": "specgraph.lowering",
     "read_graph": "specgraph.export",
@@ -41,11 +53,17 @@ _HOME = {
 __all__ = [  # noqa: RUF022
     "__version__",
     "Builder",
+    "CQT",
+    "CQT1992",
+    "CQT1992v2",
+    "CQT2010",
+    "CQT2010v2",
     "Graph",
     "LogMelSpectrogram",
     "MFCC",
     "MelSpectrogram",
     "Spectrogram",
+    "VQT",
     "load",
     "lower",
     "read_graph",

@@ -32,17 +32,9 @@ class Dim:
             raise ValueError(f"an axis is named by an identifier, not {self.root!r}")
 
     def _then(self, multiply: int, add: int, divide: int) -> Dim:
-        steps = [*self.steps, (multiply, add, divide)]
-        if len(steps) > 1 and multiply == 1:
-            # floor((floor(u / d) + a) / e) is floor((u + a d) / (d e)) for whole u: the two steps are one.
-            (before_multiply, before_add, before_divide) = steps[-2]
-            steps[-2:] = [(before_multiply, before_add + add * before_divide, before_divide * divide)]
-        elif len(steps) > 1 and steps[-2][2] == 1:
-            (before_multiply, before_add, _) = steps[-2]
-            steps[-2:] = [(before_multiply * multiply, before_add * multiply + add, divide)]
-        multiply, add, divide = steps[-1]
-        common = gcd(multiply, divide)  # whole numbers: what is below a multiple of it does not matter
-        steps[-1] = (multiply // common, add // common, divide // common)
+        steps = [*self.steps, _reduced(multiply, add, divide)]
+        while len(steps) > 1 and (joined := _joined(*steps[-2:])) is not None:
+            steps[-2:] = [_reduced(*joined)]
         return Dim(self.root, tuple(step for step in steps if step != (1, 0, 1)))
 
     def __add__(self, other: int) -> Dim:
@@ -94,6 +86,21 @@ class Dim:
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def _reduced(multiply: int, add: int, divide: int) -> Step:
+    """The step in lowest terms: sizes are whole numbers, so what is below a multiple of the common factor does not matter."""
+    common = gcd(multiply, divide)
+    return multiply // common, add // common, divide // common
+
+
+def _joined(first: Step, second: Step) -> Step | None:
+    """Two steps as one, where that is exact."""
+    if second[0] == 1:  # floor((floor(u / d) + a) / e) is floor((u + a d) / (d e)) for whole u
+        return first[0], first[1] + second[1] * first[2], first[2] * second[2]
+    if first[2] == 1:
+        return first[0] * second[0], first[1] * second[0] + second[1], second[2]
+    return None
 
 
 Size = int | Dim

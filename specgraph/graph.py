@@ -133,11 +133,11 @@ class Graph:
                 env[value] = op.array if isinstance(op, Constant) else op.numpy(*(env[v] for v in value.inputs))
         return {name: env[value] for name, value in self.outputs.items()}
 
-    def module(self, dtype: Any = None) -> Any:
+    def module(self, dtype: Any = None, prefer: Mapping[str, str] | None = None) -> Any:
         """The graph as a ``torch.nn.Module``; ``specgraph.module.GraphModule`` says more."""
         from specgraph.module import GraphModule
 
-        return GraphModule(self, dtype=dtype)
+        return GraphModule(self, dtype=dtype, prefer=prefer)
 
     def __str__(self) -> str:
         from specgraph.listing import listing

@@ -21,12 +21,16 @@ class Choice:
     """What was chosen for a compound op, and what each candidate costs for ten seconds of audio, in seconds.
 
     None: the target lacks what it needs, or had better do without it. A lowering that does not apply to the op is absent.
+    ``tolerance`` is the error that the lowering may make, as a fraction of the peak, where it is an approximation, and
+    ``bound`` what its constants say of that error.
     """
 
     op: str
     chosen: str
     prices: Mapping[str, float | None]
     measured: bool = False
+    tolerance: float | None = None
+    bound: float | None = None
 
 
 def lower(
@@ -45,43 +49,57 @@ def lower(
     """
     target, prefer = target_named(target), prefer or {}
     _check(prefer)
-    choices: list[Choice] = list(graph.choices)
+    expanded, choices = _expanded(graph, target, prefer, tune)
+    return replace(rewritten(expanded, target.name), choices=(*graph.choices, *choices))
+
+
+def _expanded(
+    graph: Graph, target: Target, prefer: Mapping[str, str], tune: bool
+) -> tuple[Graph, list[Choice]]:
+    """The graph without compound ops, and how each was built, in the order of the graph."""
+    choices: list[Choice] = []
     while compound := next((value for value in graph.values() if isinstance(value.op, Compound)), None):
         op = compound.op
         assert isinstance(op, Compound)
-        candidates = _candidates(graph, compound)
+        candidates, inner = {}, {}
+        for name, built in _built(compound).items():
+            # What a lowering is built of may have lowerings itself; all values before this one are primitive already.
+            whole, inner[name] = _expanded(replace(graph, outputs={"built": built}), target, prefer, tune)
+            candidates[name] = graph.rewrite({compound: whole.outputs["built"]}.get)
         prices = {name: price(candidate, target) for name, candidate in candidates.items()}
         allowed = [name for name, seconds in prices.items() if seconds is not None]
         wanted = op.forced or prefer.get(type(op).__name__)
+        measured = tune and len(allowed) > 1 and target.name != "torch" and wanted not in candidates
         if wanted in candidates:  # asked for by name, or the only one
             name = str(wanted)
             if lacking := _lacking(candidates[name], target):
                 raise GraphError(f"lowering {name} of {op} needs {lacking}, which {target.name} does not have")
+        elif op.forced:
+            raise GraphError(f"lowering {op.forced} of {op} does not apply to these parameters; it has {', '.join(op.lowerings)}")
         elif not allowed:
             raise GraphError(f"{op} has no lowering that runs on {target.name}; it has {', '.join(op.lowerings)}")
         else:
-            if tune and len(allowed) > 1 and target.name != "torch":
+            if measured:
                 from specgraph.export.tune import timed
 
                 prices |= timed({name: lower(candidates[name], target, prefer) for name in allowed}, target.name)
             name = min(allowed, key=lambda name: prices[name] or 0.0)
-        choices.append(Choice(str(op), name, prices, tune and len(allowed) > 1 and wanted not in candidates))
+        choices += [Choice(str(op), name, prices, measured, op.accuracy(name), op.bound(name)), *inner[name]]
         graph = candidates[name]
-    return replace(rewritten(graph, target.name), choices=tuple(choices))
+    return graph, choices
 
 
-def _candidates(graph: Graph, compound: Value) -> dict[str, Graph]:
-    """The graph with one compound value built in each way that applies."""
+def _built(compound: Value) -> dict[str, Value]:
+    """A compound value in each way that applies."""
     op = compound.op
     assert isinstance(op, Compound)
-    names = [op.forced] if op.forced else list(op.lowerings)
-    built = {name: op.lowerings[name](op, *compound.inputs) for name in names}
     found = {}
-    for name, result in built.items():
+    for name in [op.forced] if op.forced else list(op.lowerings):
+        result = op.lowerings[name](op, *compound.inputs)
         if result is not None:
             if result.shape != compound.shape:
                 raise GraphError(f"lowering {name} of {op} gives {result.shape} instead of {compound.shape}")
-            found[name] = graph.rewrite({compound: result}.get)
+            found[name] = result
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -24,12 +24,15 @@ class GraphModule(nn.Module):
     Args:
         graph: any graph; parts of it that are not trained run through ``torch.fft``.
         dtype: ``torch.float32`` (default) or ``torch.float64``, to which constants are exact.
+        prefer: lowerings by compound op instead of the cheapest, such as ``{"ConstantQ": "grouped"}``.
     """
 
-    def __init__(self, graph: Graph, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self, graph: Graph, dtype: torch.dtype | None = None, prefer: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__()
         self._source = _trained_parts_expanded(graph)
-        lowered = lower(self._source, "torch")
+        lowered = lower(self._source, "torch", prefer)
         self._least = graph.least()
         self._only_waveforms = [value.op.sizes for value in _inputs(graph)] == [("batch", "samples")]
         self._names: dict[Constant, str] = {}
@@ -140,7 +143,7 @@ def _trained_parts_expanded(graph: Graph) -> Graph:
 
     def expanded(value: Value) -> Value | None:
         op = value.op
-        if not isinstance(op, Compound) or op.forced is None:
+        if not isinstance(op, Compound) or op.forced is None or not getattr(op, "trainable", False):
             return None
         return op.lowerings[op.forced](op, *value.inputs)
 

@@ -147,6 +147,14 @@ class Compound(Op):
         """The only lowering that may be used, if the op's parameters decide it."""
         return None
 
+    def accuracy(self, lowering: str) -> float | None:
+        """The error that a lowering may make, as a fraction of the peak; None: none but rounding."""
+        return None
+
+    def bound(self, lowering: str) -> float | None:
+        """A bound on a lowering's error that is known from its constants, as a fraction of the peak, if there is one."""
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class Input(Op):

@@ -221,9 +221,9 @@ def test_allowances_follow_the_spectrum() -> None:
     """A bin may be off by the tolerance of the peak; behind a logarithm by what that means there."""
     wave = SIGNALS["sweep"](8000)[None]
     graph = sg.LogMelSpectrogram(n_fft=256, n_mels=10, top_db=None).graph()
-    wanted, allowed = verification.with_allowances(graph, (wave,), 1e-6)
+    wanted, allowed = verification.with_allowances(graph, (wave,))
     linear = sg.MelSpectrogram(n_fft=256, n_mels=10).graph()
-    mel, room = verification.with_allowances(linear, (wave,), 1e-6)
+    mel, room = verification.with_allowances(linear, (wave,))
     loud = mel["features"] > 0.1 * mel["features"].max()
     assert (room["features"][loud] < 2e-5 * mel["features"][loud]).all()
     assert (allowed["features"][loud] < 1e-3).all()
@@ -279,7 +279,7 @@ def cuda_provider_environment() -> dict[str, str] | None:
         (sg.Spectrogram(output="complex", hop_length=441), None),
         (sg.MelSpectrogram(n_fft=1000, hop_length=7, n_mels=20, pad_mode="constant"), None),
     ],
-    ids=lambda x: f"{type(x).__name__}-{x.n_fft}" if isinstance(x, Transform) else str(x),
+    ids=lambda x: type(x).__name__ if isinstance(x, Transform) else str(x),
 )
 def test_cuda_runs_every_node_without_a_copy(transform: Transform, lowering: str | None, tmp_path: Path) -> None:
     environment = cuda_provider_environment()

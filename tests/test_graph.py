@@ -152,7 +152,7 @@ def test_prefer_is_followed_and_checked() -> None:
     assert lower(small(), prefer={"Stft": "conv"}).choices[0].chosen == "conv"
     with pytest.raises(GraphError, match="did you mean 'factored'"):
         lower(small(), prefer={"Stft": "factord"})
-    with pytest.raises(GraphError, match="compound ops are Stft"):
+    with pytest.raises(GraphError, match="compound ops are .*Stft"):
         lower(small(), prefer={"Sfft": "conv"})
     with pytest.raises(ValueError, match="no target 'tpu'"):
         lower(small(), "tpu")

@@ -15,12 +15,14 @@ from tests.conftest import peak_error, waves
 
 SMALL = {"sample_rate": 8000, "n_fft": 32, "hop_length": 12}
 BANKS = {"n_mels": 6, "fmax": 4000.0, "allow_empty_filters": True}
+CONSTANT_Q = {"sample_rate": 8000, "hop_length": 12, "fmin": 1300.0, "n_bins": 4, "bins_per_octave": 3}
 
 
 def small(name: str, **options):
     cls = registry()[name]
     fields = {p.name for p in cls.parameters()}
-    return cls(**{k: v for k, v in (SMALL | BANKS | {"n_mfcc": 4} | options).items() if k in fields})
+    sizes = CONSTANT_Q if "bins_per_octave" in fields else SMALL | BANKS | {"n_mfcc": 4}
+    return cls(**{k: v for k, v in (sizes | options).items() if k in fields})
 
 
 VARIANTS = [
@@ -31,6 +33,7 @@ VARIANTS = [
     ("MelSpectrogram", {"power": 1.0}),
     ("LogMelSpectrogram", {"log": "ln"}),
     ("LogMelSpectrogram", {"top_db": None}),
+    ("CQT", {"output": "complex"}),
 ]
 
 

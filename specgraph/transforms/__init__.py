@@ -9,6 +9,12 @@ from pkgutil import iter_modules
 from specgraph.transforms.base import Parameter as Parameter
 from specgraph.transforms.base import Transform as Transform
 from specgraph.transforms.base import registry as registry
+from specgraph.transforms.constant_q import CQT as CQT
+from specgraph.transforms.constant_q import CQT1992 as CQT1992
+from specgraph.transforms.constant_q import CQT2010 as CQT2010
+from specgraph.transforms.constant_q import VQT as VQT
+from specgraph.transforms.constant_q import CQT1992v2 as CQT1992v2
+from specgraph.transforms.constant_q import CQT2010v2 as CQT2010v2
 from specgraph.transforms.mel import LogMelSpectrogram as LogMelSpectrogram
 from specgraph.transforms.mel import MelSpectrogram as MelSpectrogram
 from specgraph.transforms.mfcc import MFCC as MFCC

@@ -89,16 +89,22 @@ class Transform(ABC):
             {self.output_name: about} if isinstance(about, About) else about,
         )
 
-    def module(self, trainable: Sequence[str] = (), dtype: torch.dtype | None = None) -> GraphModule:
+    def module(
+        self,
+        trainable: Sequence[str] = (),
+        dtype: torch.dtype | None = None,
+        prefer: Mapping[str, str] | None = None,
+    ) -> GraphModule:
         """A ``torch.nn.Module``, (batch, samples) -> (batch, bins, frames), with these parts as its parameters.
 
         Args:
             trainable: any of ``trainable_parts``.
             dtype: ``torch.float32`` (default) or ``torch.float64``.
+            prefer: lowerings by compound op instead of the cheapest, such as ``{"ConstantQ": "grouped"}``.
         """
         from specgraph.module import GraphModule
 
-        return GraphModule(self.graph(trainable), dtype=dtype)
+        return GraphModule(self.graph(trainable), dtype=dtype, prefer=prefer)
 
     @classmethod
     def help(cls) -> str:

@@ -1,0 +1,108 @@
+"""The lowering of the constant-Q transform that computes every bin at the lowest rate its tolerance allows.
+
+What CQT2010 meant (Schoerkhuber and Klapuri, "Constant-Q transform toolbox for music processing", 2010): the signal is
+decimated again and again, and low bins, whose kernels are long, are computed where those are short. Here the short kernels
+are fitted to the decimators, so that aliasing, ripple, delay and phase are all within a bound that is known
+(``specgraph.design.multirate``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from specgraph.design.multirate import Level, Plan, Stage
+from specgraph.op import Constant, Value
+from specgraph.ops.arithmetic import Add
+from specgraph.ops.blocks import Blocks
+from specgraph.ops.constant_q import ConstantQ
+from specgraph.ops.constant_q_direct import direct, grouped, parts_last
+from specgraph.ops.frame_conv import FrameConv
+from specgraph.ops.layout import Reshape, Slice, Transpose
+from specgraph.ops.matmul import Matmul
+from specgraph.ops.pad import Pad
+
+MOST_PIECES = 4  # blocks that a decimator's window may lie in before a convolution is simpler
+SHORTEST_BLOCK = 24  # samples; below that the matrices are too small to multiply well
+
+
+@ConstantQ.lowering
+def multirate(op: ConstantQ, signal: Value) -> Value:
+    """Decimators, and at each rate a convolution with the kernels of its bins: within ``tolerance``, and by far the fastest.
+
+    Where the hop has no small factor to decimate by, there is one rate only.
+    """
+    plan = op.plan
+    if len(plan.levels) < 2:
+        return grouped(op, signal) or direct(op, signal)
+    before, after = _padding(op, plan)
+    padded = Pad(before, after, op.pad_mode)(signal)
+    low = Reshape((0, -1))(Blocks(op.hop_length)(padded))
+    parts = []
+    for number, level in enumerate(plan.levels):
+        if number:
+            low = decimated(low, level, op.hop_length // plan.levels[number - 1].factor)
+        parts += [_bins(op, stage, low, level, before, after) for stage in plan.stages if stage.level == number]
+    return parts_last(op, parts[::-1])
+
+
+def _padding(op: ConstantQ, plan: Plan) -> tuple[int, int]:
+    """Samples before and after the clip, whole hops, that hold every kernel of every level."""
+    before = after = op.half
+    for stage in plan.stages:
+        factor = plan.levels[stage.level].factor
+        before = max(before, -stage.first * factor)
+        after = max(after, (stage.first + stage.samples.shape[1]) * factor)
+    hop = op.hop_length
+    return -(-before // hop) * hop, -(-after // hop) * hop
+
+
+def _bins(op: ConstantQ, stage: Stage, low: Value, level: Level, before: int, after: int) -> Value:
+    """(batch, samples of the level) -> (batch, 2 * bins, frames)."""
+    bins, width = stage.samples.shape
+    first = before // level.factor + stage.first
+    rest = (before + after) // level.factor - first - width
+    window = Slice(first, -rest if rest else None)(low)
+    rows = np.stack([stage.samples.real, -stage.samples.imag], 1).reshape(2 * bins, width)
+    return FrameConv(op.hop_length // level.factor)(window, Constant.of("cqt_kernels", rows))
+
+
+def decimated(signal: Value, level: Level, unit: int) -> Value:
+    """(batch, n * unit) -> (batch, n * unit / step): sample j is ``sum(taps * x[step * j:])``, zeros after the end."""
+    taps, step = level.taps, level.step
+    block = _block(len(taps), step, unit)
+    outputs, window = block // step, block - step + len(taps)
+    pieces = -(-window // block)
+    if block < SHORTEST_BLOCK or pieces > MOST_PIECES:
+        framed = Pad(0, window - block, "constant")(signal)
+        bank = Constant.of("decimator", _toeplitz(taps, step, outputs, window))
+        return Reshape((0, -1))(Transpose((0, 2, 1))(FrameConv(block)(framed, bank)))
+    rows, toeplitz = Reshape((0, -1, block))(signal), _toeplitz(taps, step, outputs, pieces * block)
+    total: Value | None = None
+    for piece in range(pieces):  # a window's share in each block that it lies in, added where the window begins
+        part = toeplitz[:, piece * block : (piece + 1) * block].T
+        matrix = Constant.of("decimator", part)
+        share = Reshape((0, -1))(Matmul()(rows, matrix))
+        if piece:
+            share = Slice(piece * outputs)(Pad(0, piece * outputs, "constant")(share))
+        total = share if total is None else Add()(total, share)
+    assert total is not None
+    return total
+
+
+def _block(taps: int, step: int, unit: int) -> int:
+    """Samples that a matrix product takes at once: a divisor of ``unit`` that makes the least work."""
+    divisors = [size for size in range(step, unit + 1, step) if unit % size == 0]
+
+    def work(size: int) -> float:
+        pieces = -(-(size - step + taps) // size)
+        return pieces * size / step + 6.0 * pieces + 600.0 / size
+
+    return min(divisors, key=work)
+
+
+def _toeplitz(taps: np.ndarray, step: int, outputs: int, width: int) -> np.ndarray:
+    """(outputs, width): row i holds the taps from sample ``step * i`` on."""
+    matrix = np.zeros((outputs, width))
+    for row in range(outputs):
+        matrix[row, step * row : step * row + len(taps)] = taps
+    return matrix
