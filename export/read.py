@@ -10,7 +10,7 @@ import numpy as np
 from specgraph.graph import Graph
 from specgraph.metadata import PREFIX, Metadata
 from specgraph.op import Array
-from specgraph.serialize import from_json
+from specgraph.serialize import digest, from_json
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def read_graph(path: str | Path) -> Graph:
     """The graph that ``path`` was made from: to verify, to lower for another target, or, by ``.module()``, to train on.
 
     Raises:
-        ValueError: the file is not an ONNX model, or not one that specgraph wrote.
+        ValueError: the file is not an ONNX model, or not one that specgraph wrote, or was changed since.
         FileNotFoundError: there is no such file.
     """
     return read_model(path).graph
@@ -50,6 +50,8 @@ def read_model(path: str | Path) -> ReadModel:
         return np.asarray(tensor.numpy())
 
     graph = from_json(properties[PREFIX + "graph"], initializer)
+    if digest(graph) != metadata.hash:
+        raise ValueError(f"{path} was changed after it was written: its definition is not the one that its hash is of; export it again")
     operators: dict[str, int] = {}
     for node in model.graph:
         operators[node.op_type] = operators.get(node.op_type, 0) + 1

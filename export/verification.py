@@ -14,10 +14,12 @@ from specgraph.graph import Graph
 from specgraph.lowering import Choice
 from specgraph.op import Array, Constant, Value
 from specgraph.ops.constant_q import ConstantQ
+from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.phase import Phase
+from specgraph.ops.reduce import Reduce
 from specgraph.ops.stft import Stft
 
 TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third of it or less
@@ -44,6 +46,8 @@ def verify(path: str | Path, device: str = "cpu", tolerance: float | None = None
     from specgraph.export.read import read_model
     from specgraph.runtimes import load
 
+    if tolerance is not None and not tolerance > 0:
+        raise ValueError(f"tolerance must be above 0, not {tolerance!r}")
     path = Path(path)
     model = read_model(path)
     runner = load(path, device=device)
@@ -82,6 +86,12 @@ def _check(
     graph: Graph, name: str, inputs: tuple[Array, ...], got: dict[str, Array], module: Any, choices: tuple[Choice, ...]
 ) -> Check:
     wanted, allowed = with_allowances(graph, inputs, choices)
+    for output, array in wanted.items():
+        if not np.isfinite(array).all():
+            raise VerificationError(
+                f"on {name} the definition of {output} is not finite itself: a constant or a trained parameter is NaN, infinite, or "
+                "negative where a logarithm follows"
+            )
     learned = _torch_results(graph, module, inputs) if module is not None else None
     unit = default_tolerance(choices)
     error = torch_error = difference = 0.0
@@ -140,7 +150,8 @@ def with_allowances(
             continue
         operands = [values[operand] for operand in value.inputs]
         result = values[value] = op.numpy(*operands)
-        unsigned = np.abs(op.numpy(*map(np.abs, operands))) if isinstance(op, Filterbank | FrameConv) else result
+        sums = isinstance(op, Filterbank | FrameConv) or (isinstance(op, Reduce) and op.kind in ("sum", "mean"))
+        unsigned = np.abs(op.numpy(*map(np.abs, operands))) if sums else result
         if isinstance(op, ConstantQ):
             loudness = np.sqrt(np.mean(operands[0] ** 2, axis=1))[:, None, None, None]
             energy = max(float(np.linalg.norm(kernel.samples)) for kernel in op.bank)
@@ -149,7 +160,7 @@ def with_allowances(
             carried[value] = np.maximum(
                 _share(np.maximum(np.abs(result), loudness * energy), rougher.get(str(op), tolerance)), ROUNDING * summed
             )
-        elif isinstance(op, Stft | FrameConv):
+        elif isinstance(op, Stft | FrameConv) or (sums and isinstance(op, Reduce) and value.inputs[0] not in carried):
             carried[value] = _share(unsigned, tolerance)
         elif op.compresses or any(operand in carried for operand in value.inputs):
             spread = [
@@ -158,6 +169,8 @@ def with_allowances(
             carried[value] = _carry(value, operands, spread, result)
             if op.compresses or any(v.op.compresses for v in value.inputs) or (unsigned > np.abs(result)).any():
                 carried[value] = carried[value] + _share(unsigned, tolerance)
+            if isinstance(op, Decibel):  # its level is rounded before the reference is taken off
+                carried[value] = carried[value] + _share(Decibel(amin=op.amin).numpy(*operands), tolerance)
     outputs = graph.outputs.items()
     return (
         {name: values[value] for name, value in outputs},
@@ -181,13 +194,18 @@ def _carry(value: Value, operands: list[Array], spread: list[Array | None], resu
         return np.where(size > off, np.arcsin(np.minimum(off / np.maximum(size, TINY), 1.0)), np.inf)
     if op.linear:
         return np.abs(op.numpy(*(np.abs(a) if s is None else s for a, s in zip(operands, spread, strict=True))))
-    sides = []
-    for sign in (1.0, -1.0):
-        moved = [a if s is None else a + sign * s for a, s in zip(operands, spread, strict=True)]
-        if op.compresses:
-            moved = [np.maximum(a, 0.0) if (b >= 0).all() else a for a, b in zip(moved, operands, strict=True)]
-        sides.append(np.abs(op.numpy(*moved) - result))
-    return np.maximum(*sides)
+    total = np.zeros(result.shape)
+    for place, off in enumerate(spread):  # one operand at a time: together their changes may cancel
+        if off is None:
+            continue
+        sides = []
+        for sign in (1.0, -1.0):
+            moved = operands[place] + sign * off
+            if op.compresses and (operands[place] >= 0).all():
+                moved = np.maximum(moved, 0.0)
+            sides.append(np.abs(op.numpy(*operands[:place], moved, *operands[place + 1 :]) - result))
+        total = total + np.maximum(*sides)
+    return total
 
 
 def _torch_results(graph: Graph, module: Any, inputs: tuple[Array, ...]) -> dict[str, Array]:

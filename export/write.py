@@ -59,11 +59,13 @@ def to_onnx(
     path = Path(path)
     if target not in ("cpu", "cuda"):
         raise ValueError(f"target must be 'cpu' or 'cuda', not {target!r}")
-    if opset not in OPSETS:
+    if isinstance(opset, bool) or not isinstance(opset, int) or opset not in OPSETS:
         raise ValueError(f"opset must be one of {', '.join(map(str, OPSETS))}, not {opset!r}")
     if tolerance is not None and not tolerance > 0:
         raise ValueError(f"tolerance must be above 0, not {tolerance!r}")
     check_writable(path)
+    if path.suffix != ".onnx":
+        raise ValueError(f"{path} does not end in .onnx; name the file {path.with_suffix('.onnx').name}")
     lowered = lower(graph.frozen(), target, prefer, tune)
     model = emit(lowered, opset)
     tolerance = tolerance or default_tolerance(lowered.choices)
@@ -80,11 +82,13 @@ def as_graph(source: Any) -> Graph:
     """The graph of whatever can be exported."""
     if isinstance(source, Graph):
         return source
-    graph = getattr(source, "graph", None)
+    graph = None if isinstance(source, type) else getattr(source, "graph", None)
     if callable(graph):
         graph = graph()
     if isinstance(graph, Graph):
         return graph
+    if isinstance(source, type):
+        raise TypeError(f"to_onnx takes a transform with its parameters: {source.__name__}(...), not the class")
     raise TypeError(
         f"to_onnx takes a specgraph transform, graph or module, not {type(source).__module__}.{type(source).__qualname__}"
     )
@@ -114,8 +118,8 @@ def _runner(data: bytes) -> Any:
 def _properties(graph: Graph, model: ir.Model, report: Report) -> dict[str, str]:
     lowering = tuple(asdict(choice) for choice in report.choices)
     verified = {
-        "error": report.error,
-        "torch_error": report.torch_error,
+        "error": _rounded(report.error),
+        "torch_error": _rounded(report.torch_error),
         "tolerance": report.tolerance,
         "device": report.device,
         "checks": [_check(check) for check in report.checks],
@@ -125,7 +129,12 @@ def _properties(graph: Graph, model: ir.Model, report: Report) -> dict[str, str]
 
 
 def _check(check: Check) -> dict[str, Any]:
-    return {"signal": check.signal, "batch": check.batch, "samples": check.samples, "error": check.error}
+    return {"signal": check.signal, "batch": check.batch, "samples": check.samples, "error": _rounded(check.error)}
+
+
+def _rounded(error: float | None) -> float | None:
+    """Two digits: what follows differs between processors, and files should not."""
+    return None if error is None else float(f"{error:.1e}")
 
 
 def _finder(model: ir.Model) -> Any:

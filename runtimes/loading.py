@@ -9,6 +9,7 @@ from specgraph.runtimes.base import Runner, RuntimeUnavailable
 from specgraph.runtimes.ort import OrtRunner
 from specgraph.runtimes.wire import read_header
 
+MOST_THREADS = 1024
 DEVICES = "'cpu', 'cuda', 'cuda:N', 'auto', 'torch' or 'torch:cuda'"
 
 
@@ -29,10 +30,15 @@ def load(
         ValueError: it is not a model, not specgraph's, of a newer format, or keeps tensors in other files.
         RuntimeUnavailable: the device cannot be used; the message says what is missing.
     """
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise ValueError(f"threads must be a whole number of at least 1 or None, not {threads!r}")
-    kind, _, index = device.partition(":")
-    known = device in ("cpu", "cuda", "auto", "torch") or (kind == "cuda" and index.isdigit()) or kind == "torch"
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS):
+        raise ValueError(f"threads must be a whole number from 1 to {MOST_THREADS} or None, not {threads!r}")
+    kind, _, index = device.partition(":") if isinstance(device, str) else ("", "", "")
+    on = index.removeprefix("cuda").removeprefix(":")
+    known = (
+        device in ("cpu", "cuda", "auto", "torch", "torch:cpu", "torch:cuda")
+        or (kind == "cuda" and index.isdigit())
+        or (kind == "torch" and index.startswith("cuda:") and on.isdigit())
+    )
     if not known:
         raise ValueError(f"device must be {DEVICES}, not {device!r}")
     data, meta, _ = _checked(Path(path))

@@ -37,13 +37,14 @@ def onnxruntime_module() -> Any:
     return onnxruntime
 
 
-def session(data: bytes, device: str = "cpu", threads: int | None = None) -> Any:
+def session(data: bytes, device: str = "cpu", threads: int | None = None, path: str = "the model") -> Any:
     """An ``onnxruntime.InferenceSession`` that runs where it was asked to, or ``RuntimeUnavailable``.
 
     Args:
         data: the model.
         device: "cpu", "cuda" or "cuda:1".
         threads: threads of an operator on the CPU; None leaves it to onnxruntime.
+        path: what errors call the model.
     """
     onnxruntime = onnxruntime_module()
     options = onnxruntime.SessionOptions()
@@ -52,7 +53,10 @@ def session(data: bytes, device: str = "cpu", threads: int | None = None) -> Any
     if threads is not None:
         options.intra_op_num_threads = threads
     if device == "cpu":
-        return onnxruntime.InferenceSession(data, options, providers=[CPU])
+        try:
+            return onnxruntime.InferenceSession(data, options, providers=[CPU])
+        except Exception as error:  # noqa: BLE001  (onnxruntime's own types and bare RuntimeError alike)
+            raise ValueError(f"{path} is not a model that onnxruntime loads: {_first_line(error)}") from None
     if CUDA not in onnxruntime.get_available_providers():
         raise RuntimeUnavailable(
             f"this onnxruntime {onnxruntime.__version__} has no CUDA provider: "
@@ -112,13 +116,17 @@ class OrtRunner(Runner):
         self, data: bytes, path: str, meta: Metadata, device: str, threads: int | None, check_finite: bool
     ) -> None:
         super().__init__(path, meta, check_finite)
-        self.session = session(data, device, threads)
+        self.session = session(data, device, threads, path)
         self.device = f"{device}:0" if device == "cuda" else device
         self.input_names = tuple(node.name for node in self.session.get_inputs())
         self.output_names = tuple(node.name for node in self.session.get_outputs())
 
     def _run(self, arrays: list[npt.NDArray[np.float32]]) -> list[Any]:
-        outputs = self.session.run(None, dict(zip(self.input_names, arrays, strict=True)))
+        try:
+            outputs = self.session.run(None, dict(zip(self.input_names, arrays, strict=True)))
+        except Exception as error:  # noqa: BLE001  (onnxruntime's own types and bare RuntimeError alike)
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(self.input_names, arrays, strict=True))
+            raise ValueError(f"{self.path} cannot be run on {shapes}: {_first_line(error)}") from None
         return list(outputs)
 
     def _run_on_device(self, tensor: Any) -> list[Any]:

@@ -33,9 +33,9 @@ class Builder:
     """
 
     def __init__(self, sample_rate: int) -> None:
-        if isinstance(sample_rate, bool) or not isinstance(sample_rate, int) or sample_rate < 1:
+        if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer) or sample_rate < 1:
             raise ValueError(f"sample_rate must be a whole number of hertz above 0, not {sample_rate!r}")
-        self.sample_rate = sample_rate
+        self.sample_rate = int(sample_rate)
         self._inputs: list[Value] = []
 
     def input(self, name: str = "waveforms", shape: Sequence[int | str] = ("batch", "samples")) -> Value:
@@ -61,7 +61,13 @@ class Builder:
         for key, value in outputs.items():
             if not isinstance(value, Value):
                 raise TypeError(f"output {key} is a {type(value).__name__}; outputs are values that this builder made")
-        return Graph(tuple(self._inputs), outputs, self.sample_rate, name, about=about or {})
+        for key, held in (about or {}).items():
+            if key not in outputs or not isinstance(held, About):
+                raise TypeError(f"about holds an About for an output by its name; {key!r}: {held!r} is not that")
+        graph = Graph(tuple(self._inputs), outputs, self.sample_rate, name, about=about or {})
+        if not self._inputs:
+            raise GraphError("the graph has no input; begin with Builder.input")
+        return graph
 
     def __getattr__(self, method: str) -> Callable[..., Value]:
         cls = next((cls for cls in Op.registry.values() if cls.method == method), None)
@@ -100,6 +106,8 @@ def _call(cls: type[Op]) -> Callable[..., Value]:
         ]
         if trainable and "trainable" in inspect.signature(cls).parameters:
             parameters["trainable"] = True
+        rest = [_plain(value) for value in rest]
+        parameters = {name: _plain(value) for name, value in parameters.items()}
         try:
             op = cls(*rest, **parameters)
         except TypeError:
@@ -128,6 +136,8 @@ def _operand_names(cls: type[Op], operands: list[inspect.Parameter], count: int)
 
 
 def _constant(array: npt.ArrayLike, name: str, trainable: bool) -> Value:
+    if type(array).__module__.startswith("torch"):
+        array = array.detach().cpu().numpy()  # type: ignore[union-attr]
     fixed = np.asarray(array)
     if fixed.dtype.kind not in "fiuc":
         raise TypeError(f"a constant holds numbers, not {fixed.dtype}: {_shortened(array)}")
@@ -136,6 +146,13 @@ def _constant(array: npt.ArrayLike, name: str, trainable: bool) -> Value:
     if fixed.dtype.kind == "c":
         fixed = np.stack([fixed.real, fixed.imag])
     return Constant.of(name, fixed.astype(np.float64), trainable)
+
+
+def _plain(value: Any) -> Any:
+    """numpy's numbers as Python's, which metadata and ONNX attributes take."""
+    if isinstance(value, list | tuple):
+        return tuple(_plain(item) for item in value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _shortened(value: Any) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+LITTLE = 65536  # bytes free, below which a failure to write is put down to the disk
 
 
 def check_writable(path: Path) -> None:
     """Raise ``OSError``, in a sentence, where a file cannot be written to ``path``: before any work is done for it."""
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is a device or a pipe, which a file would replace; name a file")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
@@ -28,11 +33,17 @@ def whole(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     check_writable(path)
+    path = path.resolve()  # what a link leads to is written, and the link stays
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        try:
+            yield temporary
+        except Exception:  # writers have many words for a full disk, and some fail on the way to them
+            if shutil.disk_usage(path.parent).free < LITTLE:
+                raise OSError(f"{path} cannot be written: no space is left in {path.parent}") from None
+            raise
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())

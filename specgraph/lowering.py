@@ -127,6 +127,8 @@ def price(graph: Graph, target: Target) -> float | None:
 
 
 def _check(prefer: Mapping[str, str]) -> None:
+    if not isinstance(prefer, Mapping):
+        raise TypeError(f"prefer is a dict from compound ops to lowerings, such as {{'Stft': 'conv'}}, not {prefer!r}")
     compounds = {name: cls for name, cls in Op.registry.items() if issubclass(cls, Compound)}
     for name, wanted in prefer.items():
         if name not in compounds:

@@ -99,7 +99,7 @@ class Metadata:
                 verified=json.loads(text["verified"]),
                 hash=text["hash"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MetadataError(
                 f"{path} has damaged specgraph metadata ({type(error).__name__}: {error}); export it again"
             ) from None

@@ -74,6 +74,15 @@ class GraphModule(nn.Module):
                     buffer.copy_(torch.from_numpy(constant.array))
         return self
 
+    def to_empty(self, *, device: Any, recurse: bool = True) -> GraphModule:
+        """As ``nn.Module``'s; fixed constants, which no ``state_dict`` holds, are set from their design."""
+        super().to_empty(device=device, recurse=recurse)
+        with torch.no_grad():
+            for constant, name in self._names.items():
+                if not constant.trainable:
+                    getattr(self, name).copy_(torch.from_numpy(constant.array))
+        return self
+
     @property
     def sample_rate(self) -> int:
         """Samples a second of the waveforms it takes."""
@@ -103,8 +112,10 @@ class GraphModule(nn.Module):
             env[place] = tensor
         for place, name in self._constants:
             env[place] = getattr(self, name)
-        for place, op, operands in self._steps:
-            env[place] = op.torch(*[env[operand] for operand in operands])
+        # Under autocast too a front end computes in its own dtype: half of it would be 40 dB of noise.
+        with torch.autocast(inputs[0].device.type, enabled=False):
+            for place, op, operands in self._steps:
+                env[place] = op.torch(*[env[operand] for operand in operands])
         results = {name: env[place][0] if single else env[place] for name, place in self._outputs.items()}
         return results if len(results) > 1 else next(iter(results.values()))
 
@@ -122,6 +133,8 @@ class GraphModule(nn.Module):
                     "convert one, by waveforms.to(dtype) or module.to(dtype)"
                 )
             break
+        if waveforms.shape[0] == 0:
+            raise ValueError(f"waveforms have shape {tuple(waveforms.shape)}: there are no clips in them")
         if waveforms.shape[1] < self._least:
             raise ValueError(
                 f"a clip needs at least {self._least} samples here and this one has {waveforms.shape[1]}; "

@@ -111,7 +111,8 @@ def _op(node: dict[str, Any], initializers: Callable[[str], Array] | None) -> Op
             if initializers is None:
                 raise GraphError("its arrays are in the model's initializers; read it with specgraph.read_graph")
             restored = FORMS[stored["form"]][1]
-            array = restored(initializers(stored["initializer"]), tuple(stored["shape"])).astype(np.float64)
+            flat = initializers(stored["initializer"])
+            array = np.ascontiguousarray(restored(flat, tuple(stored["shape"])), np.float64)
         else:
             array = _decoded(stored)
         return Constant(node["name"], array.shape, array, node["trainable"])

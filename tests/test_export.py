@@ -239,6 +239,75 @@ def test_trials_cover_short_clips_and_every_signal() -> None:
     assert {inputs[0].shape[0] for _, inputs in made} == {1, 2, 3}
 
 
+@pytest.mark.parametrize("options", [{"n_fft": 256, "n_mels": 23}, {"n_fft": 401, "win_length": 301, "n_mels": 40, "top_db": None}])
+def test_a_reference_that_is_the_maximum_is_verified(options: dict, tmp_path: Path) -> None:
+    sg.to_onnx(sg.LogMelSpectrogram(sample_rate=8000, hop_length=80, ref="max", **options), tmp_path / "m.onnx")
+
+
+def test_differences_of_features_are_verified(tmp_path: Path) -> None:
+    """The allowances of two operands add up; they do not cancel because both are moved the same way."""
+    b = sg.Builder(sample_rate=16000)
+    power = b.magnitude(b.stft(b.pad(b.input("waveforms"), 200), n_fft=400, hop_length=160), power=2.0)
+    level = b.log(b.filterbank(power, np.abs(np.random.default_rng(0).standard_normal((20, 201)))), amin=1e-6)
+    centred = b.subtract(level, b.reduce(level, "mean", axis=-1))
+    spread = b.power(b.reduce(b.multiply(centred, centred), "mean", axis=-1), exponent=0.5)
+    normalised = b.divide(centred, b.clip(spread, minimum=1e-3))
+    report = sg.to_onnx(b.build(centred=centred, normalised=normalised), tmp_path / "m.onnx")
+    assert report.error < 1e-6
+
+
+@pytest.mark.parametrize("change", ["scaled", "one weight", "hash"])
+def test_a_file_that_was_changed_is_refused(change: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    net = sg.Spectrogram(n_fft=512).module(trainable=("fourier",))  # so large that definition and weights share an array
+    sg.to_onnx(net, path)
+    model = onnx.load(path)
+    if change == "hash":
+        next(entry for entry in model.metadata_props if entry.key == "specgraph.hash").value = "00"
+    else:
+        weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+        array = onnx.numpy_helper.to_array(weights).copy()
+        array[...] *= 2 if change == "scaled" else 1
+        array.flat[7] += 0.01
+        weights.CopyFrom(onnx.numpy_helper.from_array(array, weights.name))
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match="was changed after it was written"):
+        sg.verify(path)
+
+
+def test_by_way_of_cuda_the_file_stays_the_same(tmp_path: Path) -> None:
+    net = sg.LogMelSpectrogram(n_fft=512, n_mels=20).module(trainable=("fourier", "mel"))
+    with torch.no_grad():
+        net.fourier += 1e-3 * torch.randn(net.fourier.shape, generator=torch.Generator().manual_seed(0))
+    sg.to_onnx(net, tmp_path / "a.onnx")
+    sg.to_onnx(net, tmp_path / "cuda.onnx", target="cuda")
+    sg.to_onnx(sg.read_graph(tmp_path / "cuda.onnx"), tmp_path / "b.onnx")
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_a_definition_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    net = sg.MelSpectrogram(n_mels=20).module(trainable=("mel",))
+    with torch.no_grad():
+        net.mel[0, 0] = float("nan")
+    with pytest.raises(VerificationError, match="the definition of features is not finite itself"):
+        sg.to_onnx(net, tmp_path / "m.onnx")
+
+
+def test_only_onnx_files_are_written_and_no_device_is_replaced(tmp_path: Path) -> None:
+    victim = tmp_path / "victim.wav"
+    victim.write_bytes(b"sound")
+    with pytest.raises(ValueError, match=r"does not end in .onnx; name the file victim.onnx"):
+        sg.to_onnx(sg.MFCC(), victim)
+    assert victim.read_bytes() == b"sound"
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(FileExistsError, match="a device or a pipe"):
+        sg.to_onnx(sg.MFCC(), tmp_path / "pipe.onnx")
+    (tmp_path / "link.onnx").symlink_to(tmp_path / "real.onnx")
+    sg.to_onnx(sg.MelSpectrogram(n_mels=10), tmp_path / "link.onnx")
+    assert (tmp_path / "link.onnx").is_symlink()
+    assert (tmp_path / "real.onnx").is_file()
+
+
 # --- CUDA placement, without a GPU ------------------------------------------------------------------------------------
 
 PLACE = """

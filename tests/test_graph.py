@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import specgraph as sg
 from specgraph.graph import Graph
@@ -221,3 +222,26 @@ def test_public_names_are_not_shadowed_by_modules_of_the_same_name() -> None:
             assert module is None or module is value, f"{package.__name__}.{name} is both a module and something else"
     assert callable(sg.lower)
     assert callable(sg.load)
+
+
+def test_numpys_numbers_are_taken_as_pythons(tmp_path) -> None:
+    b = sg.Builder(np.int64(16000))
+    x = b.input("waveforms")
+    kernels = torch.ones(3, 40, requires_grad=True)
+    tones = b.frame_conv(b.pad(x, np.int64(3)), kernels, hop_length=np.int64(10))
+    spectrum = b.magnitude(b.stft(x, n_fft=np.int64(64), hop_length=np.int16(16)), power=np.float64(2))
+    sg.to_onnx(b.build(tones=tones, spectrum=spectrum), tmp_path / "m.onnx")
+
+
+def test_what_a_builder_refuses() -> None:
+    b = sg.Builder(16000)
+    with pytest.raises(GraphError, match="no input; begin with Builder.input"):
+        b.build(a=b.constant([1.0]))
+    x = b.input("waveforms")
+    for kernels in (np.ones((3, 0)), np.ones((0, 64))):
+        with pytest.raises(GraphError, match="sizes must be numbers of at least 1"):
+            b.frame_conv(x, kernels, hop_length=4)
+    with pytest.raises(TypeError, match="about holds an About"):
+        b.build(features=x, about={"features": 1})
+    with pytest.raises(TypeError, match="prefer is a dict"):
+        lower(b.build(y=b.log(x)), prefer="conv")

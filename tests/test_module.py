@@ -168,3 +168,17 @@ def test_compiles() -> None:
 
 def test_prints_what_it_is() -> None:
     assert repr(small("MFCC").module(trainable=("mel",))) == "GraphModule(MFCC, 8000 Hz, trainable: mel)"
+
+
+def test_autocast_does_not_touch_the_front_end() -> None:
+    module = small("LogMelSpectrogram").module()
+    wave = torch.randn(2, 300)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = module(wave)
+    torch.testing.assert_close(got, module(wave), rtol=0, atol=0)
+
+
+def test_to_empty_keeps_what_is_fixed() -> None:
+    module, wave = small("MelSpectrogram").module(), torch.randn(1, 300)
+    wanted = module(wave)
+    torch.testing.assert_close(module.to_empty(device="cpu")(wave), wanted, rtol=0, atol=0)

@@ -259,3 +259,22 @@ def test_foreign_models_keep_working_in_plain_onnxruntime(mel_file: Path) -> Non
     assert session.get_outputs()[0].shape == ["batch", 40, "frames"]
     assert session.get_modelmeta().custom_metadata_map["specgraph.sample_rate"] == "16000"
     assert numpy_helper.to_array(onnx.load(mel_file).graph.initializer[0]).size
+
+
+def test_a_model_that_onnxruntime_refuses(mel_file: Path, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(mel_file)
+    model.graph.node[3].op_type = "NoSuchOp"
+    onnx.save(model, tmp_path / "bad.onnx")
+    with pytest.raises(ValueError, match="is not a model that onnxruntime loads: ") as caught:
+        sg.load(tmp_path / "bad.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_devices_that_do_not_exist(mel_file: Path) -> None:
+    for device in ("torch:nonsense", None, 3, "torch:cuda:x"):
+        with pytest.raises(ValueError, match="device must be 'cpu'"):
+            sg.load(mel_file, device=device)
+    with pytest.raises(ValueError, match="threads must be a whole number from 1 to 1024"):
+        sg.load(mel_file, threads=100_000)

@@ -31,12 +31,17 @@ def transform_named(name: str) -> type[Transform]:
     return found[name]
 
 
-def settings(pairs: list[str]) -> dict[str, str]:
+def settings(pairs: list[str], option: str = "--set", example: str = "n_mels=80") -> dict[str, str]:
     """``["n_mels=80"]`` as a dict."""
+    found: dict[str, str] = {}
     for pair in pairs:
         if not re.match(r"^\w+=.", pair):
-            raise ValueError(f"--set takes name=value, such as --set n_mels=80, not {pair!r}")
-    return dict(pair.split("=", 1) for pair in pairs)
+            raise ValueError(f"{option} takes name=value, such as {option} {example}, not {pair!r}")
+        name, value = pair.split("=", 1)
+        if name in found:
+            raise ValueError(f"{option} {name} is given twice, {found[name]!r} and {value!r}; give it once")
+        found[name] = value
+    return found
 
 
 def list_transforms(
@@ -86,7 +91,7 @@ def export(
     from specgraph.export import to_onnx
 
     transform = transform_named(name).from_strings(settings(set_ or []))
-    report = to_onnx(transform, output, target, tolerance, settings(prefer or []), tune)
+    report = to_onnx(transform, output, target, tolerance, settings(prefer or [], "--prefer", "Stft=conv"), tune)
     out = console()
     out.print(choices_table(report.choices, report.target))
     out.print(checks_table(report.checks, report.tolerance))

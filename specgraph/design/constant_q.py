@@ -86,7 +86,7 @@ def kernels(
         centres: (n_bins,) in hertz.
         lengths: (n_bins,) in samples, of ``kernel_lengths``.
         window: as ``scipy.signal.get_window`` takes it; periodic.
-        norm: each kernel's norm of this order is 1 before scaling (1: sum of magnitudes; infinity: peak); None leaves the
+        norm: each kernel's norm of this order is 1 before scaling (1: sum of magnitudes); None leaves the
             window's samples as they are, in convention "nnaudio" divided by their number.
         normalization: "librosa" scales by the square root of the length, "convolutional" by 1, and "wrap" by 2, so that a
             sinusoid of amplitude 1 gives 1.

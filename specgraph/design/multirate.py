@@ -22,6 +22,7 @@ EXTRA = 4  # decimated samples on either side of a kernel that the fit may use
 LARGEST_FACTOR = 11
 HIGHEST = 0.3  # of a level's sample rate: a bin above it is not tried there
 SHARE = 0.5  # of the tolerance that the design may use; the rest is for float32, and for errors that add up
+TINY = 1e-30
 MARGIN = 20.0  # dB by which decimators attenuate more than the tolerance
 
 
@@ -91,7 +92,7 @@ def plan(
         if near == placed:
             continue
         fitted = fit(bank[placed:near], ladder[number])
-        errors = bounds(fitted.residuals, bank, centres, sample_rate)
+        errors = bounds(fitted.residuals, bank, centres, sample_rate, hop_length)
         good = int(np.argmax(np.append(errors, np.inf) > SHARE * tolerance))
         if good:
             stages.append(Stage(number, fitted.first, fitted.samples[:good]))
@@ -112,16 +113,17 @@ def bounds(
     bank: Sequence[Kernel],
     centres: npt.NDArray[np.float64],
     sample_rate: float,
+    hop_length: int,
 ) -> npt.NDArray[np.float64]:
     """For each residual the largest error that it makes of a tone, of noise, or of an impulse, as a fraction of the peak.
 
     For a tone of any frequency, what the residual makes of it over what the nearest bin does, and outside the bins' range
     over the least that any bin's own tone gives; for noise, the energies' root over the largest kernel's; for an impulse, the
-    largest sample over the kernels' largest.
+    largest sample over what the kernels give of an impulse as far from a frame's centre as one can be.
     """
     gains = np.array([np.abs(kernel.samples).sum() for kernel in bank])
     energies = [np.linalg.norm(kernel.samples) for kernel in bank]
-    peaks = [np.abs(kernel.samples).max() for kernel in bank]
+    peaks = [_at(kernel, hop_length // 2) for kernel in bank]
     size = 2 * residuals.shape[1]
     frequencies = np.abs(np.fft.fftfreq(size, 1 / sample_rate))
     inside = (frequencies >= centres[0]) & (frequencies <= centres[-1])
@@ -129,13 +131,20 @@ def bounds(
     found = []
     for residual in residuals:  # one by one: together their spectra may not fit the memory
         tone = np.abs(np.fft.fft(residual, size) / reference).max()
-        noise, impulse = np.linalg.norm(residual) / max(energies), np.abs(residual).max() / max(peaks)
+        noise, impulse = np.linalg.norm(residual) / max(energies), np.abs(residual).max() / max(*peaks, TINY)
         found.append(max(tone, noise, impulse))
     return np.array(found)
 
 
+def _at(kernel: Kernel, distance: int) -> float:
+    """The smaller of a kernel's magnitudes at this distance before and after the centre; 0 where it does not reach."""
+    places = (distance - kernel.first, -distance - kernel.first)
+    inside = all(0 <= place < len(kernel.samples) for place in places)
+    return float(min(abs(kernel.samples[place]) for place in places)) if inside else 0.0
+
+
 def decimator(factor: int, attenuation: float) -> npt.NDArray[np.float64]:
-    """A low-pass filter for a decimation: a windowed sinc, its gain 1/2 at the new half rate, ``attenuation`` dB beyond.
+    """A low-pass filter for a decimation: a windowed sinc, its gain about 1/2 at the new half rate, ``attenuation`` dB beyond.
 
     Being half there, the squares of a tone's response and of its alias add up to between 1/2 and 1, which keeps the least
     squares well conditioned at every frequency.

@@ -34,7 +34,7 @@ def analysis_window(spec: WindowSpec, win_length: int, n_fft: int) -> npt.NDArra
 
         try:
             samples = np.asarray(get_window(spec, win_length, fftbins=True), np.float64)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, IndexError) as error:
             reason = str(error).strip("'\"").rstrip(".")
             raise ValueError(f"window {spec!r} is not one that scipy.signal.get_window makes ({reason})") from None
     before = (n_fft - win_length) // 2

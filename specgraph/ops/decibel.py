@@ -12,6 +12,7 @@ import numpy as np
 from specgraph.cost import Cost
 from specgraph.dims import Shape
 from specgraph.op import GraphError, Op
+from specgraph.ops.log import SMALLEST
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
 
 SCALE = 10 / math.log(10)
@@ -34,6 +35,8 @@ class Decibel(Op):
     def __post_init__(self) -> None:
         if not self.amin > 0:
             raise GraphError(f"amin must be above 0, not {self.amin!r}")
+        if not SMALLEST <= self.amin < np.inf:
+            raise GraphError(f"amin must be a number that float32 holds, not {self.amin!r}")
         if self.ref != "max" and not (isinstance(self.ref, int | float) and self.ref > 0):
             raise GraphError(f"ref must be a power above 0 or 'max', not {self.ref!r}")
         if self.top_db is not None and self.top_db < 0:

@@ -32,7 +32,7 @@ class FirDownsample(Op):
 
     def infer(self, signal: Shape, taps: Shape) -> Shape:
         check_signal(signal)
-        if len(taps) != 1:
+        if len(taps) != 1 or taps[0] == 0:
             raise GraphError(f"the taps must be one row of numbers, not {text(taps)}")
         return signal[0], (signal[1] + (self.factor - 1)) // self.factor
 

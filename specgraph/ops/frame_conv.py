@@ -57,8 +57,8 @@ class FrameConv(Op):
         if len(kernels) != 2 and not is_complex:
             raise GraphError(f"kernels must be (bins, width), or (2, bins, width) for complex ones, not {text(kernels)}")
         bins, width = kernels[-2:]
-        if not isinstance(width, int):
-            raise GraphError(f"the width of the kernels must be a number, not {width}")
+        if not isinstance(width, int) or not isinstance(bins, int) or width < 1 or bins < 1:
+            raise GraphError(f"the kernels' sizes must be numbers of at least 1, not {text(kernels)}")
         frames = frame_count(signal[1], width, self.hop_length)
         return (signal[0], bins, frames, 2) if is_complex else (signal[0], bins, frames)
 

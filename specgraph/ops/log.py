@@ -12,6 +12,8 @@ from specgraph.cost import Cost
 from specgraph.dims import Shape
 from specgraph.op import GraphError, Op
 
+SMALLEST = float(np.finfo(np.float32).tiny)
+
 
 @dataclass(frozen=True, eq=False)
 class _Logarithm(Op):
@@ -28,6 +30,8 @@ class _Logarithm(Op):
     def __post_init__(self) -> None:
         if not (self.amin >= 0 and self.offset >= 0 and self.amin + self.offset > 0):
             raise GraphError(f"amin and offset must be at least 0 and not both 0, not {self.amin} and {self.offset}")
+        if not (self.amin + self.offset >= SMALLEST and np.isfinite(self.amin + self.offset)):
+            raise GraphError(f"amin and offset, {self.amin} and {self.offset}, must be numbers that float32 holds")
 
     @property
     def scale(self) -> float:

@@ -98,9 +98,12 @@ class Pad(Op):
         # Range brings the number, shape arithmetic that the CUDA provider leaves on the CPU, to the device without a copy.
         period = onnx.Range(count, onnx.Add(count, one), one)
 
+        twice = onnx.Add(period, period)
+
         def triangle(places: np.ndarray) -> Any:
-            place = onnx.const(places)
-            place = onnx.Sub(place, onnx.Mul(onnx.Div(place, period), period))
+            # Of 2 p / 2 n, since onnxruntime takes (1 / n) * n for a real quotient, and makes 1 of it.
+            whole = onnx.Div(onnx.const(2 * places), twice)
+            place = onnx.Sub(onnx.const(places), onnx.Mul(whole, period))
             return onnx.Min(place, onnx.Sub(period, place))
 
         head = onnx.Gather(signal, triangle(np.arange(before, 0, -1)), axis=1)
@@ -120,3 +123,5 @@ class Pad(Op):
             yield cls(300, 7, mode=mode), ("batch", "samples")
             yield cls(0, 200, mode=mode), ("batch", "samples")
         yield cls(4, mode="constant", value=-2.5), ("batch", "samples")
+        for before, after in ((1, 1), (0, 1), (1, 2)):
+            yield cls(before, after), ("batch", "samples")
