@@ -11,6 +11,7 @@ from specgraph.bench.matrix import runners
 from specgraph.bench.tables import Table, machine_text
 from specgraph.bench.tones import DRAWN, SIGNALS, wave
 from specgraph.bench.work import SUBJECTS, Array, Subject, Work, definition, error, subject_named, to_array
+from specgraph.export.describe import describe
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def measured(subject: Subject) -> tuple[dict[str, Any], list[Drawn]]:
                 truths[of] = {signal: definition(of, clip) for signal, clip in waves.items()}
             got = {signal: to_array(ready.features(ready.run(clip))) for signal, clip in waves.items()}
             off = {signal: error(got[signal], truths[of][signal], subject.unit) for signal in waves}
-        except Exception as problem:  # a library that cannot do this must not end the others' measurement
+        except Exception as problem:  # noqa: BLE001  (a library that cannot do this must not end the others' measurement)
             left_out.append({"name": name, "why": f"{type(problem).__name__}: {str(problem).strip().splitlines()[0][:200]}"})
             continue
         changed = {} if of is transform else _difference(transform, of)
@@ -65,10 +66,10 @@ def measured(subject: Subject) -> tuple[dict[str, Any], list[Drawn]]:
         )
         for signal in DRAWN:
             drawn[signal][name] = got[signal][0], truths[of][signal][0]
-    about = transform.about()
+    about = describe(transform.graph(), "cpu", (), {}).outputs["features"]
     if transform not in truths:
         truths[transform] = {signal: definition(transform, waves[signal]) for signal in DRAWN}
-    step = transform.hop / transform.sample_rate
+    step = about.hop / transform.sample_rate
     pictures = [
         Drawn(subject.name, signal, truths[transform][signal][0], features, about.frequencies, step)
         for signal, features in drawn.items()
@@ -108,10 +109,10 @@ def markdown(results: dict[str, Any]) -> str:
         "# Accuracy\n",
         f"Written by `{results['machine']['command']}`; the numbers are in [results.json](results.json).\n",
         machine_text(results["machine"]),
-        "Signals at 44.1 kHz: chirps from 55 to 22,050 Hz, linear and logarithmic, an impulse (1 s each), a chromatic scale of decaying "
+        ("Signals at 44.1 kHz: chirps from 55 to 22,050 Hz, linear and logarithmic, an impulse (1 s each), a chromatic scale of decaying "
         "harmonics (25 tones of 0.25 s), white noise (1 s). Every library is given the same float32 samples, and is compared with the float64 "
         "definition of the convention that it follows, all frames, those at the ends included. Two numbers: the largest difference as a fraction of "
-        "the definition's peak, and the root mean square of the difference as a fraction of the definition's. float32 holds 6e-8.\n",
+        "the definition's peak, and the root mean square of the difference as a fraction of the definition's. float32 holds 6e-8.\n"),
     ]
     for result in results["results"]:
         parts += [f"## {result['subject']}, {result['size']}\n", f"Convention: {result['convention']}.\n", f"`{result['transform']}`\n"]

@@ -76,9 +76,9 @@ def runners(work: Work, all_lowerings: bool, models: dict[str, bytes]) -> dict[s
 
     found: dict[str, tuple[Build, str]] = {OWN: (own(OWN, None), "the exported file in onnxruntime")}
     for op, name in lowerings(work) if all_lowerings else []:
-        label = f"{OWN}, {op} {name}"
+        label = f"{OWN} {op}={name}"
         found[label] = own(label, {op: name}), "another lowering"
-    found[f"{OWN}, torch"] = torch_module, "the torch module, as it is trained"
+    found[f"{OWN} in torch"] = torch_module, "the torch module, as it is trained"
     for peer in PEERS:
         if work.subject.name in peer.computes and not peer.missing and work.device in peer.devices:
             found[peer.name] = peer.build, peer.note
@@ -128,7 +128,7 @@ def _measured(
             off = error(to_array(ready.features(ready.run(check))), truths[of], work.subject.unit)
             with memory.Growth() as growth:
                 first = lap(lambda ready=ready: ready.run(there))  # it plans and allocates, so it counts only if it is the only one
-        except Exception as problem:  # a library that cannot do this must not end the others' measurement
+        except Exception as problem:  # a library that cannot do this must not end the measurement
             if name == OWN:
                 raise
             left_out.append({"name": name, "why": f"{type(problem).__name__}: {str(problem).strip().splitlines()[0][:200]}"})
@@ -188,6 +188,6 @@ def report(settings: Settings, cells: Sequence[dict[str, Any]]) -> dict[str, Any
             {"name": peer.name, "package": peer.package, "version": version(peer.package), "computes": sorted(peer.computes),
              "missing": peer.missing, "note": peer.note}
             for peer in PEERS
-        ],  # fmt: skip
+        ],
         "cells": list(cells),
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 from pathlib import Path
+from typing import Self
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"  # proc(5): writing 5 sets the peak resident set back to what is resident now
@@ -22,8 +22,7 @@ class Growth:
         self.bytes: int | None = None
         self._before: int | None = None
 
-    def __enter__(self) -> Growth:
-        gc.collect()
+    def __enter__(self) -> Self:
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL("libc.so.6").malloc_trim(0)
         with contextlib.suppress(OSError):

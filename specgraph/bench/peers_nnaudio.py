@@ -36,6 +36,6 @@ def nnaudio(work: Work) -> Ready:
             self.mel = mel
 
         def forward(self, waves: torch.Tensor) -> torch.Tensor:
-            return decibels(self.mel(waves))  # type: ignore[no-any-return]
+            return decibels(self.mel(waves))
 
     return in_torch(LogMel(), work)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from specgraph.bench.accuracy import Drawn
 
 FLOOR = -100.0  # dB below the peak, of the features
-NOISE = (-180.0, -60.0)  # dB below the peak, of the errors
-MOST = 7  # libraries side by side
+NOISE = (-9.0, -5.0)  # decimal logarithm of the fraction of the peak, of the errors
+MOST = 8  # libraries side by side
 
 
 def speed(cells: Sequence[dict[str, Any]], path: Path) -> None:
@@ -55,11 +55,11 @@ def speed(cells: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def side_by_side(drawn: Drawn, path: Path) -> None:
-    """Above, each library's output in decibels below the definition's peak; below, its difference from the definition."""
+    """Above, each library's output in decibels below the definition's peak; below, its error as a fraction of that peak."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    others = [name for name in drawn.features if not name.startswith(f"{OWN}, ")]  # of specgraph, what is chosen
+    others = [name for name in drawn.features if not name.startswith(f"{OWN} ")]  # of specgraph, what is chosen
     shown = others[:MOST]
     figure = Figure(figsize=(1.0 + 2.2 * (len(shown) + 1), 5.0), layout="constrained")
     FigureCanvasAgg(figure)
@@ -69,7 +69,7 @@ def side_by_side(drawn: Drawn, path: Path) -> None:
     bins, frames = drawn.definition.shape[:2]
     extent = (0.0, frames * drawn.step, -0.5, bins - 0.5)
 
-    def draw(axes: Any, values: Any, limits: tuple[float, float], colours: str) -> Any:
+    def draw(axes: Any, values: Any, limits: tuple[float, float], colours: str, factor: float = factor) -> Any:
         level = factor * np.log10(np.maximum(_size(values) / peak, 1e-30))
         return axes.imshow(
             level, aspect="auto", origin="lower", extent=extent, vmin=limits[0], vmax=limits[1], cmap=colours, interpolation="nearest"
@@ -81,17 +81,17 @@ def side_by_side(drawn: Drawn, path: Path) -> None:
     for column, name in enumerate(shown, 1):
         got, own = drawn.features[name]
         draw(panels[0][column], got, (FLOOR, 0.0), "magma")
-        fault = draw(panels[1][column], got - own, NOISE, "viridis")
+        fault = draw(panels[1][column], got - own, NOISE, "viridis", factor=1.0)
         panels[0][column].set_title(name, fontsize=8)
         panels[1][column].set_xlabel("time (s)", fontsize=8)
     for row in panels:
         row[0].set_ylabel(_frequencies(row[0], drawn, bins), fontsize=8)
     panels[1][1].set_ylabel("difference", fontsize=8)
     figure.colorbar(image, ax=list(panels[0]), label="dB below peak")
-    figure.colorbar(fault, ax=list(panels[1]), label="error, dB below peak")
+    figure.colorbar(fault, ax=list(panels[1]), label="log10 of error / peak")
     figure.suptitle(f"{drawn.subject} of a {drawn.signal}", fontsize=10)
     with whole(path) as temporary:
-        figure.savefig(temporary, dpi=90)
+        figure.savefig(temporary, dpi=72)
 
 
 def _frequencies(axes: Any, drawn: Drawn, bins: int) -> str:

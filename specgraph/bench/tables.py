@@ -31,7 +31,7 @@ class Table:
 
         table = Rich(title=escape(self.title), title_justify="left")
         for i, column in enumerate(self.columns):
-            table.add_column(escape(column), justify="right" if i else "left")
+            table.add_column(escape(column), justify="right" if i else "left", no_wrap=not i)
         for row in self.rows:
             table.add_row(*map(escape, row), style="green" if row[0] == OWN else None)
         return table
@@ -49,7 +49,7 @@ def speed(group: Sequence[Cell]) -> Table:
     names = list(dict.fromkeys(row["name"] for cell in group for row in cell["rows"]))
     batches = tuple(f"batch {cell['batch']}" for cell in group)
     unit = "" if first["error_unit"] == "of the peak" else f" ({first['error_unit']})"
-    columns = ("", *batches, f"largest error{unit}", "file, constants", "start (ms)", f"memory, {batches[-1]}")
+    columns = ("", *batches, f"error{unit}", "holds", "start ms", "memory")
     rows = []
     for name in names:
         found = [next((row for row in cell["rows"] if row["name"] == name), None) for cell in group]
@@ -128,11 +128,12 @@ def speed_markdown(results: dict[str, Any]) -> str:
         "# Speed\n",
         f"Written by `{results['machine']['command']}`; the numbers are in [results.json](results.json).\n",
         machine_text(results["machine"]),
-        f"Clips of {settings['seconds']:g} s of noise. Every runner is warmed up by a run, then they take turns until {settings['budget']:g} s are "
+        (f"Clips of {settings['seconds']:g} s of noise. Every runner is warmed up by a run, then they take turns until {settings['budget']:g} s are "
         f"spent or {settings['rounds']} rounds done; a time is the least of its rounds (results.json has the median too). One thread: processor "
         "time of the whole process. More threads: time on the wall. A time marked * is of a single cold run, which took longer than the "
-        "budget. An error is the largest difference from the float64 definition, as a fraction of its peak or in its own unit. Memory is by "
-        "how much the first run at that batch raised the peak of what is resident, a lower bound.\n",
+        "budget. An error is the largest difference from the float64 definition, as a fraction of its peak or in its own unit. A runner "
+        "holds the bytes of its file or of its constants; it starts from that file, or by its constructor. Memory is by how much the first run "
+        "at the largest batch raised the peak of what is resident, a lower bound.\n"),
         *(f"## {table.title}\n\n{table.markdown()}" for table in summaries(cells)),
         "## Who is who\n",
         "\n".join(f"- **{name}**: {note}" for name, note in notes.items()) + "\n",

@@ -77,7 +77,7 @@ class Peer:
             if self.package.lower().replace("-", "_").startswith(str(problem.name).lower().split(".")[0]):
                 return f"{self.package} is not installed: pip install 'specgraph[bench]'"
             return f"{self.package} cannot be imported: {problem}"
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001  (whatever is raised by a broken installation)
             return f"{self.package} cannot be imported: {type(problem).__name__}: {problem}"
         return None
 

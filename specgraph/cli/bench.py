@@ -55,11 +55,18 @@ def bench(
         return
     from specgraph.bench.matrix import Settings
 
-    chosen = {"names": names, "sizes": sizes, "batches": batch, "threads": threads}
+    usual = Settings()
     settings = Settings(
-        **{name: tuple(value) for name, value in chosen.items() if value},
-        seconds=seconds, budget=budget, rounds=rounds, all_lowerings=lowerings == "all", device=device,
-    )  # fmt: skip
+        names=tuple(names or usual.names),
+        sizes=tuple(sizes or usual.sizes),
+        batches=tuple(batch or usual.batches),
+        threads=tuple(usual.threads if threads is None else threads),
+        seconds=seconds,
+        budget=budget,
+        rounds=rounds,
+        all_lowerings=lowerings == "all",
+        device=device,
+    )
     settings.check()
     _speed(settings, output, plot)
 
