@@ -86,13 +86,13 @@ def _difference(usual: Any, other: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(other).items() if getattr(usual, name, None) != value}
 
 
-def table(result: dict[str, Any]) -> Table:
-    """The largest and the root mean square errors of one subject."""
+def table(result: dict[str, Any], rms: bool = False) -> Table:
+    """The largest errors of one subject, and with ``rms`` the root mean square too."""
     rows = []
     for row in result["rows"]:
         mark = f" ({', '.join(f'{name}={value}' for name, value in row['compared_with'].items())})" if row["compared_with"] else ""
-        rows.append((row["name"] + mark, *(f"{row['largest'][s]:.1e} / {row['rms'][s]:.1e}" for s in SIGNALS)))
-    title = f"{result['subject']} {result['size']}: error against float64, largest of the peak / RMS of the RMS"
+        rows.append((row["name"] + mark, *(f"{row['largest'][s]:.1e}" + (f" / {row['rms'][s]:.1e}" if rms else "") for s in SIGNALS)))
+    title = f"{result['subject']} {result['size']}: largest error against float64, as a fraction of the peak"
     return Table(title, ("", *SIGNALS), tuple(rows))
 
 
@@ -116,7 +116,7 @@ def markdown(results: dict[str, Any]) -> str:
     ]
     for result in results["results"]:
         parts += [f"## {result['subject']}, {result['size']}\n", f"Convention: {result['convention']}.\n", f"`{result['transform']}`\n"]
-        parts.append(table(result).markdown())
+        parts.append(table(result, rms=True).markdown())
         parts += [f"![{result['subject']} of a {signal}]({picture_name(result['subject'], signal)})\n" for signal in DRAWN]
         if result["left_out"]:
             parts.append("Left out:\n\n" + "\n".join(f"- {one['name']}: {one['why']}" for one in result["left_out"]) + "\n")

@@ -28,6 +28,13 @@ def checked_device(device: str) -> str:
     return device
 
 
+def free() -> int:
+    """Bytes of the GPU's memory that are free, those that torch holds in reserve not counted."""
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0])
+
+
 @contextlib.contextmanager
 def precision(tf32: bool) -> Iterator[None]:
     """torch's matrix products and convolutions with TF32 or without; onnxruntime is told when its session is made."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -29,7 +30,7 @@ def machine(device: str) -> dict[str, Any]:
         "packages": {name: text for name in PACKAGES if (text := version(name))},
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "command": " ".join(["specgraph", *sys.argv[1:]]),
+        "command": shlex.join(["specgraph", *sys.argv[1:]]),
     }
     if device == "cuda":
         import torch

@@ -16,6 +16,7 @@ from specgraph.bench.work import PEERS, Array, Ready, Work, definition, error, s
 from specgraph.dims import evaluate
 
 CHECK_SECONDS = 2.0  # of the clip that errors are measured on
+MOST_BUDGETS = 5.0  # a run that would take longer than so many budgets of a cell is left out
 Build = Callable[[Work], Ready | None]
 
 
@@ -107,52 +108,77 @@ def _measured(
     rows: dict[str, dict[str, Any]] = {}
     left_out: list[dict[str, str]] = []
     runs: dict[str, Callable[[], object]] = {}
-    laps: dict[str, list[timing.Lap]] = {}
     clip = waves[:1, : max(int(CHECK_SECONDS * work.transform.sample_rate), work.transform.graph().least())]
-    truths: dict[Any, Array] = {}
-    there, check = _on_device(waves, work.device), _on_device(clip, work.device)
+    trial = _Trial(work, _on_device(waves, work.device), _on_device(clip, work.device), waves, clip, lap, settings.budget)
     for name, (build, note) in runners(work, settings.all_lowerings, models).items():
-        room, need = memory.available(), _estimate(work, waves)
-        if room is not None and need > room:
-            left_out.append({"name": name, "why": f"it may need {need / 1e9:.1f} GB and {room / 1e9:.1f} GB are free"})
-            continue
         try:
-            start = time.perf_counter()
-            ready = build(work)
-            started = time.perf_counter() - start
-            if ready is None:
-                continue
-            of = ready.definition or work.transform
-            if of not in truths:
-                truths[of] = definition(of, clip)
-            off = error(to_array(ready.features(ready.run(check))), truths[of], work.subject.unit)
-            with memory.Growth() as growth:
-                first = lap(lambda ready=ready: ready.run(there))  # it plans and allocates, so it counts only if it is the only one
+            ready, row = trial.of(build)
+        except _LeftOut as reason:
+            left_out += [{"name": name, "why": str(reason)}] if str(reason) else []
+            continue
         except Exception as problem:  # a library that cannot do this must not end the measurement
             if name == OWN:
                 raise
             left_out.append({"name": name, "why": f"{type(problem).__name__}: {str(problem).strip().splitlines()[0][:200]}"})
             continue
-        laps[name] = [first]
-        if first.wall <= settings.budget:
-            runs[name] = lambda ready=ready: ready.run(there)  # type: ignore[misc]
-        rows[name] = {
-            "name": name, "note": note, "frames": frames_of(of, waves), "error": off.largest, "error_rms": off.rms,
-            "bytes": ready.size, "start_seconds": started, "memory": growth.bytes if work.device == "cpu" else None,
-        }  # fmt: skip
-    laps |= timing.alternate(runs, settings.budget, settings.rounds, lap)
+        rows[name] = {"name": name, "note": note} | row
+        runs[name] = lambda ready=ready: ready.run(trial.there)  # type: ignore[misc]
+    laps = timing.alternate(runs, settings.budget, settings.rounds, lap)
     busy = "gpu" if work.device == "cuda" else "cpu"
     for name, row in rows.items():
-        row["rounds"], row["cold"] = len(laps[name]), name not in runs
+        row["rounds"] = len(laps[name])
         for clock, field in (("wall", "wall"), (busy, "busy")):
             seconds = timing.summary([getattr(lap, field) for lap in laps[name]])
             row[clock] = seconds | {"us_per_frame": 1e6 * seconds["min"] / row["frames"]}
     for row in rows.values():
         for clock in ("wall", busy):
-            own = rows[OWN][clock]["us_per_frame"]
+            own = rows[OWN][clock]["us_per_frame"] if OWN in rows else 0.0
             row[clock]["ratio"] = row[clock]["us_per_frame"] / own if own > 0 else None
-    return {"clock": "gpu" if busy == "gpu" else "cpu" if work.threads == 1 else "wall",
-            "rows": list(rows.values()), "left_out": left_out}  # fmt: skip
+    shown = "gpu" if busy == "gpu" else "cpu" if work.threads == 1 else "wall"
+    return {"clock": shown, "rows": list(rows.values()), "left_out": left_out}
+
+
+class _LeftOut(Exception):
+    """Why a runner is not measured; empty where it does not compute this at all."""
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Makes runners ready, checks them on a short clip, and warms them up on the waveforms that are timed."""
+
+    work: Work
+    there: Any  # the waveforms, on the device
+    clip_there: Any
+    waves: Array
+    clip: Array
+    lap: Callable[..., timing.Lap]
+    budget: float
+    truths: dict[Any, Array] = dataclasses.field(default_factory=dict)
+
+    def of(self, build: Build) -> tuple[Ready, dict[str, Any]]:
+        """The runner, and what is known of it before it is timed."""
+        work = self.work
+        room, need = (cuda.free() if work.device == "cuda" else memory.available()), _estimate(work, self.waves)
+        if room is not None and need > room:
+            raise _LeftOut(f"it may need {need / 1e9:.1f} GB and {room / 1e9:.1f} GB are free")
+        start = time.perf_counter()
+        ready = build(work)
+        started = time.perf_counter() - start
+        if ready is None:
+            raise _LeftOut
+        truth = ready.definition or work.transform
+        if truth not in self.truths:
+            self.truths[truth] = definition(truth, self.clip)
+        off = error(to_array(ready.features(ready.run(self.clip_there))), self.truths[truth], work.subject.unit)
+        foreseen = self.lap(lambda: ready.run(self.clip_there)).wall * self.waves.size / self.clip.size
+        if foreseen > MOST_BUDGETS * max(self.budget, 1.0):
+            raise _LeftOut(f"a run would take about {foreseen:.0f} s; raise --budget")
+        with memory.Growth() as growth:
+            ready.run(self.there)  # the first run at this size plans and allocates: it is not timed
+        return ready, {
+            "frames": frames_of(truth, self.waves), "error": off.largest, "error_rms": off.rms, "bytes": ready.size,
+            "start_seconds": started, "memory": growth.bytes if work.device == "cpu" else None,
+        }  # fmt: skip
 
 
 def frames_of(transform: Any, waves: Array) -> int:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from specgraph.bench.work import Ready, Work, to_array
+from specgraph.bench.work import Ready, Work
 
 OWN = "specgraph"
 
@@ -49,8 +49,10 @@ def in_onnxruntime(data: bytes, work: Work) -> Ready:
         made = session(data, "cpu", work.threads, entries=quiet)
         (name,) = (node.name for node in made.get_inputs())
         return Ready(lambda waves: made.run(None, {name: waves})[0], size=len(data))
+    import torch
+
     made = session(data, "cuda", cuda={"use_tf32": str(int(work.tf32)), "user_compute_stream": str(work.stream)})
-    return Ready(_bound(made), to_array, len(data))
+    return Ready(_bound(made), torch.from_dlpack, len(data))
 
 
 def _bound(session: Any) -> Any:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from specgraph.bench.accuracy import Drawn
 
 FLOOR = -100.0  # dB below the peak, of the features
-NOISE = (-9.0, -5.0)  # decimal logarithm of the fraction of the peak, of the errors
+NOISE = (-11.0, -5.0)  # decimal logarithm of the fraction of the peak, of the errors
 MOST = 8  # libraries side by side
 
 

@@ -31,7 +31,7 @@ class Table:
 
         table = Rich(title=escape(self.title), title_justify="left")
         for i, column in enumerate(self.columns):
-            table.add_column(escape(column), justify="right" if i else "left", no_wrap=not i)
+            table.add_column(escape(column), justify="right" if i else "left")
         for row in self.rows:
             table.add_row(*map(escape, row), style="green" if row[0] == OWN else None)
         return table
@@ -70,8 +70,7 @@ def speed(group: Sequence[Cell]) -> Table:
 
 def _time(row: dict[str, Any], clock: str) -> str:
     ratio = row[clock]["ratio"]
-    mark = "*" if row["cold"] else ""
-    return f"{row[clock]['us_per_frame']:.3g}{mark}" + ("" if ratio is None else f" ({ratio:.2f})")
+    return f"{row[clock]['us_per_frame']:.3g}" + ("" if ratio is None else f" ({ratio:.2f})")
 
 
 def where(cell: Cell) -> str:
@@ -130,8 +129,8 @@ def speed_markdown(results: dict[str, Any]) -> str:
         machine_text(results["machine"]),
         (f"Clips of {settings['seconds']:g} s of noise. Every runner is warmed up by a run, then they take turns until {settings['budget']:g} s are "
         f"spent or {settings['rounds']} rounds done; a time is the least of its rounds (results.json has the median too). One thread: processor "
-        "time of the whole process. More threads: time on the wall. A time marked * is of a single cold run, which took longer than the "
-        "budget. An error is the largest difference from the float64 definition, as a fraction of its peak or in its own unit. A runner "
+        "time of the whole process. More threads: time on the wall. "
+        "An error is the largest difference from the float64 definition, as a fraction of its peak or in its own unit. A runner "
         "holds the bytes of its file or of its constants; it starts from that file, or by its constructor. Memory is by how much the first run "
         "at the largest batch raised the peak of what is resident, a lower bound.\n"),
         *(f"## {table.title}\n\n{table.markdown()}" for table in summaries(cells)),

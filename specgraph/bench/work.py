@@ -120,8 +120,6 @@ def to_array(result: Any) -> Array:
     """Features as float64 (batch, bins, frames) or (batch, bins, frames, 2), from whatever a library returned."""
     if hasattr(result, "detach"):
         result = result.detach().cpu()
-    elif hasattr(result, "numpy"):  # an OrtValue
-        result = result.numpy()
     array = np.asarray(result)
     if np.iscomplexobj(array):
         array = np.stack([array.real, array.imag], -1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from specgraph.cli.show import console
@@ -76,8 +77,8 @@ def _speed(settings: Any, output: Path | None, plot: Path | None) -> None:
     from specgraph.bench.pictures import speed as draw
     from specgraph.bench.tables import machine_text, speed, speed_markdown
 
-    out = console()
-    _missing()
+    out = _wide_console()
+    _missing(out)
     cells: list[dict[str, Any]] = []
     for group in groups(settings):
         cells += group
@@ -99,8 +100,8 @@ def _speed(settings: Any, output: Path | None, plot: Path | None) -> None:
 def _accuracy(names: list[str], output: Path | None) -> None:
     from specgraph.bench.accuracy import markdown, measured, pictures, report, subjects, table
 
-    out = console()
-    _missing()
+    out = _wide_console()
+    _missing(out)
     results, drawn = [], []
     for subject in subjects(names):
         result, shown = measured(subject)
@@ -118,13 +119,21 @@ def _accuracy(names: list[str], output: Path | None) -> None:
                 out.print(f"drew [bold]{escape(str(path))}[/]")
 
 
-def _missing() -> None:
+def _wide_console() -> Console:
+    """Where results go, wide enough for the tables where it is not a terminal."""
+    out = console()
+    if not out.is_terminal:
+        out.width = 120
+    return out
+
+
+def _missing(out: Console) -> None:
     """Say which libraries are not measured."""
     from specgraph.bench.work import PEERS
 
     for peer in PEERS:
         if peer.missing:
-            console().print(f"without {escape(peer.name)}: {escape(peer.missing)}")
+            out.print(f"without {escape(peer.name)}: {escape(peer.missing)}")
 
 
 def _check_output(output: Path | None) -> None:
