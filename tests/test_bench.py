@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from specgraph.bench import load, matrix, memory, timing, tones, work
+from specgraph.bench import load, matrix, memory, pictures, timing, tones, work
 from specgraph.bench.work import PEERS, SUBJECTS, Peer, Ready, definition, error, to_array
 from tests.conftest import one_sentence
 
@@ -100,7 +100,24 @@ def test_a_library_that_fails_is_listed(cli, monkeypatch: pytest.MonkeyPatch) ->
     assert "without fails: RuntimeError: no such kernel" in out
 
 
-def test_accuracy(cli) -> None:
+def test_a_lowering_that_is_not_exact_is_listed(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported = matrix.exported
+
+    def refuses(work: work.Work, prefer: dict[str, str] | None = None) -> bytes:
+        if prefer:
+            raise ValueError(f"{prefer} is off")
+        return exported(work)
+
+    monkeypatch.setattr(matrix, "exported", refuses)
+    monkeypatch.setattr(matrix, "PEERS", [])
+    assert cli("bench", "mel", *TINY, "--lowerings", "all", "-o", "r.json")[0] == 0
+    cell = json.loads(Path("r.json").read_text())["cells"][0]
+    assert [row["name"] for row in cell["rows"]] == ["specgraph", "specgraph in torch"]
+    assert {"name": "specgraph Stft=conv", "why": "ValueError: {'Stft': 'conv'} is off"} in cell["left_out"]
+
+
+def test_accuracy(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MOST", 2)
     code, out, err = cli("bench", "mel", "--accuracy", "-o", "acc")
     assert (code, err) == (0, "")
     assert {path.name for path in Path("acc").iterdir()} == {"results.json", "README.md", "mel-linear-chirp.png", "mel-log-chirp.png"}

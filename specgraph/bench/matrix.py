@@ -72,7 +72,12 @@ def runners(work: Work, all_lowerings: bool, models: dict[str, bytes]) -> dict[s
 
     def own(label: str, prefer: dict[str, str] | None) -> Build:
         if label not in models:
-            models[label] = exported(work, prefer)
+            try:
+                models[label] = exported(work, prefer)
+            except ValueError as problem:  # a lowering that is not exact enough, or does not go with the others
+                if prefer is None:
+                    raise
+                return _refusal(problem)
         return lambda work: in_onnxruntime(models[label], work)
 
     found: dict[str, tuple[Build, str]] = {OWN: (own(OWN, None), "the exported file in onnxruntime")}
@@ -84,6 +89,13 @@ def runners(work: Work, all_lowerings: bool, models: dict[str, bytes]) -> dict[s
         if work.subject.name in peer.computes and not peer.missing and work.device in peer.devices:
             found[peer.name] = peer.build, peer.note
     return found
+
+
+def _refusal(problem: ValueError) -> Build:
+    def build(work: Work) -> Ready:
+        raise problem
+
+    return build
 
 
 def _cell(work: Work, batch: int, settings: Settings, models: dict[str, bytes]) -> dict[str, Any]:
