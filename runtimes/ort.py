@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import io
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,13 +38,22 @@ def onnxruntime_module() -> Any:
     return onnxruntime
 
 
-def session(data: bytes, device: str = "cpu", threads: int | None = None, path: str = "the model") -> Any:
+def session(
+    data: bytes,
+    device: str = "cpu",
+    threads: int | None = None,
+    entries: Mapping[str, str] | None = None,
+    cuda: Mapping[str, str] | None = None,
+    path: str = "the model",
+) -> Any:
     """An ``onnxruntime.InferenceSession`` that runs where it was asked to, or ``RuntimeUnavailable``.
 
     Args:
         data: the model.
         device: "cpu", "cuda" or "cuda:1".
         threads: threads of an operator on the CPU; None leaves it to onnxruntime.
+        entries: configuration entries of the session, for measurements.
+        cuda: options of the CUDA provider that replace the usual ones, for measurements.
         path: what errors call the model.
     """
     onnxruntime = onnxruntime_module()
@@ -52,6 +62,8 @@ def session(data: bytes, device: str = "cpu", threads: int | None = None, path: 
     options.enable_mem_pattern = False  # patterns are for one shape, and lengths vary
     if threads is not None:
         options.intra_op_num_threads = threads
+    for key, value in (entries or {}).items():
+        options.add_session_config_entry(key, value)
     if device == "cpu":
         try:
             return onnxruntime.InferenceSession(data, options, providers=[CPU])
@@ -68,7 +80,7 @@ def session(data: bytes, device: str = "cpu", threads: int | None = None, path: 
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find; what matters is said below
             onnxruntime.preload_dlls()
     _, _, index = device.partition(":")
-    providers = [(CUDA, CUDA_OPTIONS | {"device_id": index or "0"}), CPU]
+    providers = [(CUDA, CUDA_OPTIONS | {"device_id": index or "0"} | dict(cuda or {})), CPU]
     try:
         made = onnxruntime.InferenceSession(data, options, providers=providers)
     except Exception as error:  # noqa: BLE001  (onnxruntime's own types and bare RuntimeError alike)
@@ -116,7 +128,7 @@ class OrtRunner(Runner):
         self, data: bytes, path: str, meta: Metadata, device: str, threads: int | None, check_finite: bool
     ) -> None:
         super().__init__(path, meta, check_finite)
-        self.session = session(data, device, threads, path)
+        self.session = session(data, device, threads, path=path)
         self.device = f"{device}:0" if device == "cuda" else device
         self.input_names = tuple(node.name for node in self.session.get_inputs())
         self.output_names = tuple(node.name for node in self.session.get_outputs())

@@ -1,8 +1,10 @@
-"""What tests share: signals, and running a graph in all three ways."""
+"""What tests share: signals, running a graph in all three ways, and the command line."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -65,3 +67,31 @@ def mel_file(tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.mktemp("models") / "mel.onnx"
     sg.to_onnx(sg.LogMelSpectrogram(sample_rate=16000, n_fft=400, hop_length=160, n_mels=40), path)
     return path
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Runs a command in a folder of its own: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SPECGRAPH_TRACEBACK", raising=False)
+
+    from specgraph.cli import main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["specgraph", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as exit:
+            code = int(exit.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def one_sentence(stderr: str) -> str:
+    """The error, which is one line without a traceback."""
+    assert stderr.startswith("error: "), stderr
+    assert stderr.count("\n") == 1, stderr
+    return stderr[7:-1]

@@ -11,28 +11,9 @@ import pytest
 import soundfile
 
 import specgraph as sg
-from specgraph.cli import main
+from tests.conftest import one_sentence
 
 RATE = 16000
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Runs a command in a folder of its own: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SPECGRAPH_TRACEBACK", raising=False)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["specgraph", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as exit:
-            code = int(exit.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def write(path: str, seconds: float = 0.5, rate: int = RATE, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -41,13 +22,6 @@ def write(path: str, seconds: float = 0.5, rate: int = RATE, channels: int = 1, 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, wave, rate, subtype="FLOAT" if path.endswith(".wav") else None)
     return wave.astype(np.float32)
-
-
-def one_sentence(stderr: str) -> str:
-    """The error, which is one line without a traceback."""
-    assert stderr.startswith("error: "), stderr
-    assert stderr.count("\n") == 1, stderr
-    return stderr[7:-1]
 
 
 def test_demo(cli) -> None:
@@ -287,7 +261,7 @@ def test_a_file_that_is_replaced_is_never_half_written(cli, mel_file: Path, monk
     assert {path.name for path in Path().iterdir()} == {"a.wav", "f.npy"}
 
 
-@pytest.mark.parametrize("command", ["list", "export", "inspect", "verify", "run", "plot", "demo"])
+@pytest.mark.parametrize("command", ["list", "export", "inspect", "verify", "run", "plot", "bench", "demo"])
 def test_help_has_an_example(cli, command: str) -> None:
     code, out, _ = cli(command, "--help")
     assert code == 0

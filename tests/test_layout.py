@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "specgraph/ops": LIGHT | {"scipy"},
     "specgraph/transforms": LIGHT,
     "specgraph/design": LIGHT | {"scipy"},
+    "specgraph/bench": LIGHT,
     "specgraph/cli": {"typer", "rich"},
     "export": LIGHT | {"onnx_ir"},
     "runtimes": LIGHT,

@@ -1,0 +1,163 @@
+"""The command that measures: bench."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from specgraph.cli.show import console
+
+
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="mel, spectrogram, log-mel, stft; the first three if none is named.", show_default=False)
+    ] = None,
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option("--sizes", "--size", help="n_fft/hop_length, or n_fft/hop_length@sample_rate; repeat for more.", show_default=False),
+    ] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Clips at once; repeat for more: 1, 8 and 64 if not given.", show_default=False)] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Threads, 0 for all; repeat for more: 1 and 0 if not given.", show_default=False)] = None,
+    seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 10.0,
+    budget: Annotated[float, typer.Option(help="Seconds for the rounds of a cell, after one run of every runner.")] = 3.0,
+    rounds: Annotated[int, typer.Option(help="Most rounds of a cell.")] = 50,
+    lowerings: Annotated[str, typer.Option(help="Of specgraph: chosen, or all.")] = "chosen",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    accuracy: Annotated[bool, typer.Option("--accuracy", help="Measure errors on chirps, an impulse, a scale and noise, not speed.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .json file, or a folder for results.json, README.md and pictures.", show_default=False)
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the times into this picture.", show_default=False)] = None,
+) -> None:
+    """Measure specgraph beside librosa, torch, nnAudio and others that are installed: speed, or with --accuracy errors.
+
+    Example: specgraph bench mel --sizes 400/160 --batch 1 --threads 1 -o results.json
+    """
+    from specgraph.bench import load
+    from specgraph.plot import check_picture
+
+    load()
+    if lowerings not in ("chosen", "all"):
+        raise ValueError(f"--lowerings must be chosen or all, not {lowerings!r}")
+    _check_output(output)
+    if plot is not None:
+        check_picture(plot)
+    if accuracy:
+        if given := [option for option, value in (("--plot", plot), ("--sizes", sizes), ("--batch", batch), ("--threads", threads)) if value]:
+            raise ValueError(f"--accuracy has its own signals and sizes; leave out {' and '.join(given)}")
+        if device != "cpu":
+            raise ValueError(f"--accuracy runs on the CPU, not on {device!r}; leave out --device")
+        _accuracy(names or [], output)
+        return
+    from specgraph.bench.matrix import Settings
+
+    usual = Settings()
+    settings = Settings(
+        names=tuple(names or usual.names),
+        sizes=tuple(sizes or usual.sizes),
+        batches=tuple(batch or usual.batches),
+        threads=tuple(usual.threads if threads is None else threads),
+        seconds=seconds,
+        budget=budget,
+        rounds=rounds,
+        all_lowerings=lowerings == "all",
+        device=device,
+    )
+    settings.check()
+    _speed(settings, output, plot)
+
+
+def _speed(settings: Any, output: Path | None, plot: Path | None) -> None:
+    from specgraph.bench.matrix import groups, report
+    from specgraph.bench.pictures import speed as draw
+    from specgraph.bench.tables import machine_text, speed, speed_markdown
+
+    out = _wide_console()
+    _missing(out)
+    cells: list[dict[str, Any]] = []
+    for group in groups(settings):
+        cells += group
+        out.print(speed(group).rich())
+        for cell in group:
+            for one in cell["left_out"]:
+                out.print(f"batch {cell['batch']} without {escape(one['name'])}: {escape(one['why'])}")
+    results = report(settings, cells)
+    out.print(machine_text(results["machine"]), markup=False)
+    if output is not None:
+        _write(output, results, speed_markdown(results))
+        if output.suffix != ".json":
+            plot = plot or output / "speed.png"
+    if plot is not None:
+        draw(cells, plot)
+        out.print(f"drew [bold]{escape(str(plot))}[/]")
+
+
+def _accuracy(names: list[str], output: Path | None) -> None:
+    from specgraph.bench.accuracy import markdown, measured, pictures, report, subjects, table
+
+    out = _wide_console()
+    _missing(out)
+    results, drawn = [], []
+    for subject in subjects(names):
+        result, shown = measured(subject)
+        results.append(result)
+        drawn += shown
+        out.print(table(result).rich())
+        out.print(f"convention: {escape(subject.convention)}")
+        for one in result["left_out"]:
+            out.print(f"without {escape(one['name'])}: {escape(one['why'])}")
+    whole_report = report(results)
+    if output is not None:
+        _write(output, whole_report, markdown(whole_report))
+        if output.suffix != ".json":
+            for path in pictures(drawn, output):
+                out.print(f"drew [bold]{escape(str(path))}[/]")
+
+
+def _wide_console() -> Console:
+    """Where results go, wide enough for the tables where it is not a terminal."""
+    out = console()
+    if not out.is_terminal:
+        out.width = 120
+    return out
+
+
+def _missing(out: Console) -> None:
+    """Say which libraries are not measured."""
+    from specgraph.bench.work import PEERS
+
+    for peer in PEERS:
+        if peer.missing:
+            out.print(f"without {escape(peer.name)}: {escape(peer.missing)}")
+
+
+def _check_output(output: Path | None) -> None:
+    from specgraph.files import check_writable
+
+    if output is None:
+        return
+    if output.suffix == ".json":
+        check_writable(output)
+    elif output.suffix:
+        raise ValueError(f"-o takes a .json file or a folder, not {output}")
+    elif output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file; name a folder, or a .json file")
+
+
+def _write(output: Path, results: dict[str, Any], text: str) -> None:
+    """The results as JSON, and into a folder their README too."""
+    from specgraph.files import whole
+
+    files = {output: ""}
+    if output.suffix != ".json":
+        output.mkdir(parents=True, exist_ok=True)
+        files = {output / "results.json": "", output / "README.md": text}
+    for path, content in files.items():
+        with whole(path) as temporary:
+            temporary.write_text(content or json.dumps(results, indent=1) + "\n")
+        console().print(f"wrote [bold]{escape(str(path))}[/]")
