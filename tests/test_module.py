@@ -20,6 +20,8 @@ BANKS = {"n_mels": 6, "fmax": 4000.0, "allow_empty_filters": True}
 def small(name: str, **options):
     cls = registry()[name]
     fields = {p.name for p in cls.parameters()}
+    if name == "Spectrogram" and "freq_scale" not in options:
+        fields -= {"fmax"}  # the DFT's bins have no limits
     return cls(**{k: v for k, v in (SMALL | BANKS | {"n_mfcc": 4} | options).items() if k in fields})
 
 
@@ -28,6 +30,7 @@ VARIANTS = [
     ("Spectrogram", {"output": "complex"}),
     ("Spectrogram", {"output": "phase"}),
     ("Spectrogram", {"power": 0.5}),
+    ("Spectrogram", {"freq_scale": "log", "freq_bins": 9}),
     ("MelSpectrogram", {"power": 1.0}),
     ("LogMelSpectrogram", {"log": "ln"}),
     ("LogMelSpectrogram", {"top_db": None}),

@@ -31,6 +31,20 @@ def bin_frequencies(sample_rate: float, n_fft: int) -> npt.NDArray[np.float64]:
     return np.arange(n_fft // 2 + 1, dtype=np.float64) * (sample_rate / n_fft)
 
 
+def scaled_frequencies(
+    fmin: float, fmax: float, count: int, logarithmic: bool
+) -> npt.NDArray[np.float64]:
+    """(count,): frequencies from ``fmin`` on, equally far apart or in equal ratios, ``fmax`` being the next one after them."""
+    share = np.arange(count) / count
+    return fmin * (fmax / fmin) ** share if logarithmic else fmin + (fmax - fmin) * share
+
+
+def tuned_basis(turns: npt.NDArray[np.float64], window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(2, bins, n_fft): parts of ``window * exp(+2j pi f n)`` for any frequencies, in turns a sample."""
+    angle = 2 * np.pi * np.outer(turns, np.arange(len(window)))
+    return np.stack([window * np.cos(angle), window * np.sin(angle)])
+
+
 def real_pairs(matrix: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:
     """Complex (..., out, in) as real (..., out, (re, im), in, (re, im)): its product with split complex numbers."""
     rows = np.stack([np.stack([matrix.real, -matrix.imag], -1), np.stack([matrix.imag, matrix.real], -1)], -3)
