@@ -24,7 +24,7 @@ class Emitter(Tape):
     def __init__(self) -> None:
         super().__init__()
         self.stage = ""
-        self._ranks: dict[ir.Value, int] = {}
+        self._shapes: dict[ir.Value, Shape] = {}
         self._arrays: dict[ir.Value, np.ndarray] = {}
         self._blocks: dict[tuple[ir.Value, int], ir.Value] = {}
 
@@ -56,11 +56,15 @@ class Emitter(Tape):
 
     def rank(self, value: ir.Value) -> int:
         """The number of axes of an op's operand."""
-        return self._ranks[value]
+        return len(self._shapes[value])
 
-    def set_rank(self, value: ir.Value, rank: int) -> None:
-        """Record the number of axes of an op's result."""
-        self._ranks[value] = rank
+    def shape(self, value: ir.Value) -> Shape:
+        """The shape of an op's operand."""
+        return self._shapes[value]
+
+    def set_shape(self, value: ir.Value, shape: Shape) -> None:
+        """Record the shape of an op's result."""
+        self._shapes[value] = shape
 
     def unsqueezed(self, value: ir.Value, axis: int) -> ir.Value:
         """With an axis of one more; done at once for a constant."""
@@ -86,7 +90,7 @@ def emit(graph: Graph, opset: int = 18, properties: Mapping[str, str] | None = N
     for value in graph.inputs:
         assert isinstance(value.op, Input)
         env[value] = ir.val(value.op.name, ir.DataType.FLOAT, ir.Shape(list(value.op.sizes)))
-        onnx.set_rank(env[value], len(value.shape))
+        onnx.set_shape(env[value], value.shape)
     inputs = list(env.values())
     names: dict[str, int] = {}
     for value in graph.values():
@@ -100,7 +104,7 @@ def emit(graph: Graph, opset: int = 18, properties: Mapping[str, str] | None = N
             env[value] = onnx.const(op.array, onnx.stage)
         else:
             env[value] = op.onnx(onnx, *(env[operand] for operand in value.inputs))
-        onnx.set_rank(env[value], len(value.shape))
+        onnx.set_shape(env[value], value.shape)
     onnx.stage = "output"
     axes = _Axes()
     outputs = []

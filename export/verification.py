@@ -13,9 +13,11 @@ from specgraph.graph import Graph
 from specgraph.op import Array, Constant, Value
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
+from specgraph.ops.istft import Istft
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.phase import Phase
 from specgraph.ops.stft import Stft
+from specgraph.shapes import time_axis
 
 TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third of it or less
 TINY = float(np.finfo(np.float32).tiny)
@@ -80,7 +82,8 @@ def _check(
         difference = max(difference, float(_difference(got[output], wanted[output], turns).max(initial=0.0)))
         if learned is not None:
             torch_error = max(torch_error, _explained(got[output], learned[output], allowed[output], turns))
-    batch, samples = inputs[0].shape[0], inputs[0].shape[-1]
+    axis = time_axis(getattr(graph.inputs[0].op, "sizes", ()))
+    batch, samples = inputs[0].shape[0], inputs[0].shape[-1 if axis is None else axis]
     return Check(name, batch, samples, error, torch_error if learned is not None else None, difference)
 
 
@@ -126,7 +129,9 @@ def with_allowances(
         operands = [values[operand] for operand in value.inputs]
         result = values[value] = op.numpy(*operands)
         unsigned = np.abs(op.numpy(*map(np.abs, operands))) if isinstance(op, Filterbank | FrameConv) else result
-        if isinstance(op, Stft | FrameConv):
+        if isinstance(op, Istft):
+            carried[value] = np.maximum(op.rounding(*operands, *(carried.get(v) for v in value.inputs), tolerance), TINY)
+        elif isinstance(op, Stft | FrameConv):
             carried[value] = _share(unsigned, tolerance)
         elif op.compresses or any(operand in carried for operand in value.inputs):
             spread = [

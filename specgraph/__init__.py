@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from specgraph.lowering import lower as lower
     from specgraph.runtimes import load as load
     from specgraph.transforms import MFCC as MFCC
+    from specgraph.transforms import InverseSpectrogram as InverseSpectrogram
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
     from specgraph.transforms import Spectrogram as Spectrogram
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Builder": "specgraph.builder",
     "Graph": "specgraph.graph",
+    "InverseSpectrogram": "specgraph.transforms",
     "LogMelSpectrogram": "specgraph.transforms",
     "MFCC": "specgraph.transforms",
     "MelSpectrogram": "specgraph.transforms",
@@ -42,6 +44,7 @@ __all__ = [  # noqa: RUF022
     "__version__",
     "Builder",
     "Graph",
+    "InverseSpectrogram",
     "LogMelSpectrogram",
     "MFCC",
     "MelSpectrogram",

@@ -150,10 +150,15 @@ class Compound(Op):
 
 @dataclass(frozen=True, eq=False)
 class Input(Op):
-    """A graph input. Of its sizes, numbers are fixed and names vary."""
+    """A graph input. Of its sizes, numbers are fixed and names vary.
+
+    Position t of its time axis stands at sample ``t * hop + centre`` of the clip that it describes.
+    """
 
     name: str
     sizes: tuple[int | str, ...] = ("batch", "samples")
+    hop: int = 1
+    centre: int = 0
 
     def infer(self) -> Shape:
         return tuple(Dim(size) if isinstance(size, str) else size for size in self.sizes)

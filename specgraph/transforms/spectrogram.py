@@ -23,17 +23,14 @@ LONGEST_FRAME = 2**20  # samples; far above any use, and where designing a basis
 
 
 @dataclass(frozen=True, kw_only=True)
-class FourierTransform(Transform):
-    """A transform that begins with a short-time Fourier transform."""
-
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier",)
+class FramedTransform(Transform):
+    """A transform to or from windowed frames."""
 
     n_fft: int = parameter(2048, "samples of a frame")
     win_length: int | None = parameter(None, "samples of the window, centred in the frame; none: n_fft")
     hop_length: int | None = parameter(512, "samples from one frame to the next; none: a quarter of the window")
     window: WindowSpec = parameter("hann", "a window of scipy.signal.get_window (periodic), or win_length samples")
     center: bool = parameter(True, "frame t is centred on sample t * hop_length: n_fft // 2 samples are padded at both ends")
-    pad_mode: PadMode = parameter("reflect", "how the clip is padded (librosa's own default is constant)")
 
     def check(self) -> None:
         super().check()
@@ -55,6 +52,19 @@ class FourierTransform(Transform):
         """``hop_length`` or what stands for it."""
         return self.window_samples // 4 if self.hop_length is None else self.hop_length
 
+    def bins(self) -> tuple[float, ...]:
+        """The frequencies of the spectrum's bins, in hertz."""
+        return tuple(bin_frequencies(self.sample_rate, self.n_fft).tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourierTransform(FramedTransform):
+    """A transform that begins with a short-time Fourier transform."""
+
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier",)
+
+    pad_mode: PadMode = parameter("reflect", "how the clip is padded (librosa's own default is constant)")
+
     def padded(self, wave: Value) -> Value:
         """The clip with what centring adds to it."""
         return Pad(self.n_fft // 2, mode=self.pad_mode)(wave) if self.center else wave
@@ -62,10 +72,6 @@ class FourierTransform(Transform):
     def spectrum(self, wave: Value, trainable: frozenset[str]) -> Value:
         """(batch, samples) -> (batch, n_fft // 2 + 1, frames, 2)."""
         return Stft(self.n_fft, self.hop, self.win_length, self.window, "fourier" in trainable)(self.padded(wave))
-
-    def bins(self) -> tuple[float, ...]:
-        """The frequencies of the spectrum's bins, in hertz."""
-        return tuple(bin_frequencies(self.sample_rate, self.n_fft).tolist())
 
 
 @dataclass(frozen=True, kw_only=True)
