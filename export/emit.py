@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ class Emitter(Tape):
         self.stage = ""
         self._shapes: dict[ir.Value, Shape] = {}
         self._arrays: dict[ir.Value, np.ndarray] = {}
-        self._blocks: dict[tuple[ir.Value, int], ir.Value] = {}
+        self._made: dict[Hashable, ir.Value] = {}
 
     def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
         if not op_type[:1].isupper():
@@ -76,11 +76,19 @@ class Emitter(Tape):
         """(batch, samples) cut to a multiple of ``size`` samples."""
         if size == 1:
             return signal
-        if (signal, size) not in self._blocks:
+
+        def cut() -> ir.Value:
             samples = self.Shape(signal, start=1, end=2)
             whole = self.Mul(self.Div(samples, self.const([size])), self.const([size]))
-            self._blocks[signal, size] = self.Slice(signal, self.const([0]), whole, self.const([1]))
-        return self._blocks[signal, size]
+            return self.Slice(signal, self.const([0]), whole, self.const([1]))
+
+        return self.once(("whole blocks", signal, size), cut)
+
+    def once(self, key: Hashable, make: Callable[[], ir.Value]) -> ir.Value:
+        """What ``make`` made when it was first called for ``key``; a ``Dim`` in the key stands for a length."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
 
 def emit(graph: Graph, opset: int = 18, properties: Mapping[str, str] | None = None) -> ir.Model:

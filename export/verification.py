@@ -13,7 +13,6 @@ from specgraph.graph import Graph
 from specgraph.op import Array, Constant, Value
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
-from specgraph.ops.istft import Istft
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.phase import Phase
 from specgraph.ops.stft import Stft
@@ -129,8 +128,8 @@ def with_allowances(
         operands = [values[operand] for operand in value.inputs]
         result = values[value] = op.numpy(*operands)
         unsigned = np.abs(op.numpy(*map(np.abs, operands))) if isinstance(op, Filterbank | FrameConv) else result
-        if isinstance(op, Istft):
-            carried[value] = np.maximum(op.rounding(*operands, *(carried.get(v) for v in value.inputs), tolerance), TINY)
+        if (own := op.rounding(operands, [carried.get(v) for v in value.inputs], tolerance)) is not None:
+            carried[value] = np.maximum(own, TINY)
         elif isinstance(op, Stft | FrameConv):
             carried[value] = _share(unsigned, tolerance)
         elif op.compresses or any(operand in carried for operand in value.inputs):

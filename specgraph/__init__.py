@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from specgraph.lowering import lower as lower
     from specgraph.runtimes import load as load
     from specgraph.transforms import MFCC as MFCC
+    from specgraph.transforms import GriffinLim as GriffinLim
+    from specgraph.transforms import InverseMelSpectrogram as InverseMelSpectrogram
     from specgraph.transforms import InverseSpectrogram as InverseSpectrogram
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 _HOME = {
     "Builder": "specgraph.builder",
     "Graph": "specgraph.graph",
+    "GriffinLim": "specgraph.transforms",
+    "InverseMelSpectrogram": "specgraph.transforms",
     "InverseSpectrogram": "specgraph.transforms",
     "LogMelSpectrogram": "specgraph.transforms",
     "MFCC": "specgraph.transforms",
@@ -44,6 +48,8 @@ __all__ = [  # noqa: RUF022
     "__version__",
     "Builder",
     "Graph",
+    "GriffinLim",
+    "InverseMelSpectrogram",
     "InverseSpectrogram",
     "LogMelSpectrogram",
     "MFCC",

@@ -10,7 +10,7 @@ from specgraph import ops as _ops  # noqa: F401  (registers every op and lowerin
 from specgraph.cost import Cost, Target, target_named
 from specgraph.dims import evaluate
 from specgraph.graph import Graph
-from specgraph.op import Compound, Constant, GraphError, Op, Value
+from specgraph.op import Compound, Constant, GraphError, Input, Op, Value
 from specgraph.rewrite import rewritten
 
 SECONDS = 10.0  # the clip that prices are for, batch 1
@@ -66,7 +66,7 @@ def lower(
                 prices |= timed({name: lower(candidates[name], target, prefer) for name in allowed}, target.name)
             name = min(allowed, key=lambda name: prices[name] or 0.0)
         choices.append(Choice(str(op), name, prices, tune and len(allowed) > 1 and wanted not in candidates))
-        graph = candidates[name]
+        graph = _everywhere(graph, compound, name)
     return replace(rewritten(graph, target.name), choices=tuple(choices))
 
 
@@ -83,6 +83,34 @@ def _candidates(graph: Graph, compound: Value) -> dict[str, Graph]:
                 raise GraphError(f"lowering {name} of {op} gives {result.shape} instead of {compound.shape}")
             found[name] = graph.rewrite({compound: result}.get)
     return found
+
+
+def _everywhere(graph: Graph, compound: Value, name: str) -> Graph:
+    """The graph with an op built in one way wherever it stands, as an unrolled iteration has it, with the same constants."""
+    op = compound.op
+    assert isinstance(op, Compound)
+    shapes = [operand.shape for operand in compound.inputs]
+    operands = tuple(
+        operand if isinstance(operand.op, Constant) else Value(Input(f"operand_{i}"), (), operand.shape)
+        for i, operand in enumerate(compound.inputs)
+    )
+    made = op.lowerings[name](op, *operands)
+    assert made is not None
+    varying = tuple(operand for operand in operands if not isinstance(operand.op, Constant))
+    pattern = Graph(varying, {"made": made}, graph.sample_rate).values()
+
+    def built(value: Value) -> Value | None:
+        if value.op is not op or [operand.shape for operand in value.inputs] != shapes:
+            return None
+        if any(a is not b for a, b in zip(value.inputs, operands, strict=True) if isinstance(b.op, Constant)):
+            return None
+        new = dict(zip(operands, value.inputs, strict=True))
+        for part in pattern:
+            if part not in new:
+                new[part] = part.op(*(new[operand] for operand in part.inputs)) if part.inputs else part
+        return new[made]
+
+    return graph.rewrite(built)
 
 
 def _lacking(graph: Graph, target: Target) -> str | None:

@@ -118,6 +118,13 @@ class Op:
         """Which positions of the first operand's time axis one position of the result reads. By default the same one."""
         return HERE
 
+    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array | None:
+        """By how much each element of the result may differ in float32, where the op knows better than what holds for all.
+
+        ``spread`` is by how much each operand may differ, None where it is exact; ``tolerance`` is a fraction of a peak.
+        """
+        return None
+
     @classmethod
     def examples(cls) -> Iterator[tuple[Any, ...]]:
         """Instances with operand shapes for the tests; a size may be named, and an array is a constant."""

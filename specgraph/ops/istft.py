@@ -94,16 +94,17 @@ class Istft(Compound):
         signal = Slice(*self.trim).numpy(OverlapNormalize(self.hop_length).numpy(added, self.squares))
         return signal if self.length is None else FitLength(self.length).numpy(signal)
 
-    def rounding(self, spectrum: Array, spread: Array | None, tolerance: float) -> Array:
+    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
         """By how much float32 may differ: a frame's samples by ``tolerance`` of the item's largest one before the window.
 
         What a window weighs with nearly nothing is divided by nearly nothing, and so is its rounding. ``spread`` is by how
         much the spectrum may differ.
         """
-        frames = np.abs(np.fft.irfft(spectrum[..., 0] + 1j * spectrum[..., 1], self.n_fft, axis=1))
+        parts = operands[0]
+        frames = np.abs(np.fft.irfft(parts[..., 0] + 1j * parts[..., 1], self.n_fft, axis=1))
         off = np.broadcast_to(tolerance * frames.max(axis=(1, 2), keepdims=True), frames.shape)
-        if spread is not None:
-            off = off + 2 / self.n_fft * spread.sum(axis=(1, 3))[:, None]
+        if spread[0] is not None:
+            off = off + 2 / self.n_fft * spread[0].sum(axis=(1, 3))[:, None]
         return self._assembled(off * np.abs(self.samples)[:, None])
 
     def reach(self, *shapes: Shape) -> Reach:

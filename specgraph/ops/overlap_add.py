@@ -142,7 +142,11 @@ class OverlapNormalize(Op):
         return signal / total.masked_fill(total <= 0, 1.0)
 
     def onnx(self, onnx, signal, squares):
-        array = onnx.array(squares)
+        key = "overlap normalize", self.hop_length, squares, onnx.shape(signal)[1]  # the same for every signal of this length
+        return onnx.Div(signal, onnx.once(key, lambda: self._divisor(onnx, signal, onnx.array(squares))))
+
+    def _divisor(self, onnx: Any, signal: Any, array: np.ndarray) -> Any:
+        """(1, samples): the sum of the squares, and 1 where it is 0."""
         width, hop = len(array), self.hop_length
         rows = -(-width // hop)
         one, zero = onnx.const(np.int64(1)), onnx.const(np.int64(0))
@@ -155,8 +159,7 @@ class OverlapNormalize(Op):
         grid = onnx.const(np.pad(array, (0, rows * hop - width)).reshape(rows, hop))
         total = onnx.Reshape(onnx.MatMul(onnx.Cast(there, to=1), grid), onnx.const([1, -1]))
         total = onnx.Slice(total, onnx.const([0]), onnx.Shape(signal, start=1, end=2), onnx.const([1]))
-        nothing = onnx.LessOrEqual(total, onnx.const(np.float32(0)))
-        return onnx.Div(signal, onnx.Where(nothing, onnx.const(np.float32(1)), total))
+        return onnx.Where(onnx.LessOrEqual(total, onnx.const(np.float32(0))), onnx.const(np.float32(1)), total)
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
         return Cost.elementwise(out, out) + Cost(matmul=float(out[-1]), launches=9)

@@ -9,6 +9,8 @@ from pkgutil import iter_modules
 from specgraph.transforms.base import Parameter as Parameter
 from specgraph.transforms.base import Transform as Transform
 from specgraph.transforms.base import registry as registry
+from specgraph.transforms.griffin_lim import GriffinLim as GriffinLim
+from specgraph.transforms.inverse_mel import InverseMelSpectrogram as InverseMelSpectrogram
 from specgraph.transforms.inverse_spectrogram import InverseSpectrogram as InverseSpectrogram
 from specgraph.transforms.mel import LogMelSpectrogram as LogMelSpectrogram
 from specgraph.transforms.mel import MelSpectrogram as MelSpectrogram
