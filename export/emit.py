@@ -69,7 +69,8 @@ class Emitter(Tape):
     def unsqueezed(self, value: ir.Value, axis: int) -> ir.Value:
         """With an axis of one more; done at once for a constant."""
         if value in self._arrays:
-            return self.const(np.expand_dims(self._arrays[value], axis), f"{value.name}/unsqueezed")
+            array = np.expand_dims(self._arrays[value], axis)
+            return self.once(("unsqueezed", value, axis), lambda: self.const(array, f"{value.name}/unsqueezed"))
         return self.Unsqueeze(value, self.const([axis]))
 
     def whole_blocks(self, signal: ir.Value, size: int) -> ir.Value:

@@ -217,9 +217,19 @@ class Constant(Op):
             raise GraphError(f"constant {self.name} was declared {self.shape} and made {array.shape}")
         return array
 
+    @cached_property
+    def _derived(self) -> dict[str, Value]:
+        return {}
+
+    def derived(self, form: str, shape: tuple[int, ...], make: Callable[[Array], Array]) -> Value:
+        """A constant that holds ``make(array)``; the same one whenever ``form`` is asked for, however often this is used."""
+        if form not in self._derived:
+            self._derived[form] = Constant.lazy(self.name, shape, lambda: make(self.array), self.trainable)
+        return self._derived[form]
+
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: the array, not the function that makes it."""
-        return self.__dict__ | {"source": self.array}
+        return {key: value for key, value in self.__dict__.items() if key != "_derived"} | {"source": self.array}
 
     def infer(self) -> Shape:
         return self.shape

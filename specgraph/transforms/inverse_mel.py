@@ -26,7 +26,7 @@ class InverseMelSpectrogram(MelBank):
     What its mel spectrogram differs by from the one given, as a share of the norm, for a chord, a sweep, bursts, a vowel and
     noise: 128 filters at 22050 Hz 3e-3, 5e-4, 8e-6, 2e-3 and 2e-6, librosa (L-BFGS) 5e-3, 1e-3, 2e-2, 2e-2 and 2e-2;
     40 filters at 16000 Hz 5e-5, 3e-3, 2e-6, 2e-9 and 5e-5, librosa 5e-2, 1e-1, 4e-2, 1e-2 and 2e-2.
-    Features below 0 count as 0.
+    Where filters have one height (``norm=None``), librosa leaves less of a sweep, 7e-4 against 4e-3. Features below 0 count as 0.
     """
 
     command: ClassVar[str] = "inverse-mel"
