@@ -157,5 +157,7 @@ class _Axes:
         if not size.steps:
             return size.root
         if size not in self._named:
-            self._named[size] = "frames" if "frames" not in self._named.values() else f"frames_{output}"
+            called = "samples" if output == "waveforms" else "frames"
+            taken = {size.root, *self._named.values()}
+            self._named[size] = called if called not in taken else f"{called}_{output}"
         return self._named[size]

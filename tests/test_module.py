@@ -11,9 +11,9 @@ import torch
 
 import specgraph as sg
 from specgraph.transforms import registry
-from tests.conftest import peak_error, waves
+from tests.conftest import given, peak_error, waves
 
-SMALL = {"sample_rate": 8000, "n_fft": 32, "hop_length": 12}
+SMALL = {"sample_rate": 8000, "n_fft": 32, "hop_length": 12, "n_iter": 3}
 BANKS = {"n_mels": 6, "fmax": 4000.0, "allow_empty_filters": True}
 
 
@@ -41,8 +41,8 @@ VARIANTS = [
 def test_gradients_are_finite_at_silence_and_extremes(name: str, options: dict) -> None:
     transform = small(name, **options)
     module = transform.module(trainable=transform.trainable_parts)
-    for wave in (torch.zeros(2, 100), torch.ones(2, 100), torch.full((1, 1), 1e-30), torch.randn(1, 64) * 1e-22):
-        wave.requires_grad_()
+    for clip in (torch.zeros(2, 100), torch.ones(2, 100), torch.full((1, 1), 1e-30), torch.randn(1, 64) * 1e-22):
+        wave = torch.from_numpy(given(transform.graph(), clip.numpy())).requires_grad_()
         module.zero_grad()
         module(wave).square().sum().backward()
         for tensor in (wave, *module.parameters()):
@@ -57,6 +57,7 @@ def test_gradcheck(name: str, options: dict) -> None:
     transform = small(name, **options)
     module = transform.module(trainable=transform.trainable_parts, dtype=torch.float64)
     wave = 0.5 * torch.randn(1, 60, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    wave = torch.from_numpy(given(transform.graph(), wave.numpy(), frames=3))
     parameters = dict(module.named_parameters())
 
     def run(wave: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
