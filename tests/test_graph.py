@@ -176,8 +176,8 @@ def test_json_round_trip(name: str) -> None:
     assert digest(again) == digest(graph)
     wave = given(graph, np.random.default_rng(0).standard_normal((1, 3000)))
     wanted = graph.numpy(wave)
-    for name, got in again.numpy(wave).items():
-        np.testing.assert_array_equal(got, wanted[name])
+    for output, got in again.numpy(wave).items():
+        np.testing.assert_array_equal(got, wanted[output])
 
 
 def test_json_of_a_built_graph_and_of_windows_given_as_samples() -> None:

@@ -113,7 +113,8 @@ def inspect(
     table = Table(show_header=False, title=escape(str(model)), title_justify="left")
     table.add_row("transform", meta.name)
     table.add_row("parameters", escape(", ".join(f"{name}={value!r}" for name, value in held.graph.parameters.items())) or "none")
-    table.add_row("sample rate", f"{meta.sample_rate} Hz; a clip needs {meta.min_samples} samples or more")
+    along = next((size for size in getattr(held.graph.inputs[0].op, "sizes", ()) if size in ("samples", "frames")), "samples")
+    table.add_row("sample rate", f"{meta.sample_rate} Hz; a clip needs {meta.min_samples} {along} or more")
     for name, output in meta.outputs.items():
         where = f"every {output.hop / meta.sample_rate * 1e3:g} ms, the first at {output.centre / meta.sample_rate * 1e3:g} ms"
         reads = (

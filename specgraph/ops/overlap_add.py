@@ -33,8 +33,7 @@ class OverlapAdd(Op):
     def infer(self, frames: Shape) -> Shape:
         if len(frames) != 3 or not isinstance(frames[1], int):
             raise GraphError(f"takes (batch, width, frames) with a width that is a number, not {text(frames)}")
-        batch, width, count = frames
-        return batch, (count - 1) * self.hop_length + width
+        return frames[0], (frames[2] - 1) * self.hop_length + frames[1]
 
     def _rows(self, width: int) -> int:
         """Hops that a frame lies in."""

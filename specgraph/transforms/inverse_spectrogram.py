@@ -27,7 +27,7 @@ class InversionTransform(FramedTransform):
 
     def framed_input(self, *parts: int) -> Input:
         """The input ``features`` (batch, n_fft // 2 + 1, frames), with an axis of ``parts`` if given."""
-        sizes = ("batch", self.n_fft // 2 + 1, "frames", *parts)
+        sizes: tuple[int | str, ...] = ("batch", self.n_fft // 2 + 1, "frames", *parts)
         return Input("features", sizes, self.hop, 0 if self.center else self.n_fft // 2)
 
     def about(self) -> About:
