@@ -30,7 +30,7 @@ def describe(graph: Graph, target: str, lowering: tuple[dict[str, Any], ...], ve
         version=__version__,
         sample_rate=graph.sample_rate,
         target=target,
-        min_samples=graph.least(),
+        min_samples=graph.least_along_the_clip(),
         parameters=dict(graph.parameters),
         outputs={
             name: _output(value, reach.get(value, WHOLE_CLIP), graph.about.get(name, About()))
@@ -47,11 +47,17 @@ def _output(value: Value, reach: Reach, about: About) -> OutputMetadata:
     return OutputMetadata(
         axes=AXES.get(len(value.shape), tuple(f"axis_{i}" for i in range(len(value.shape)))),
         hop=float(reach.hop),
-        centre=reach.centre,
+        centre=float(reach.centre),
         before=math.ceil(reach.centre - reach.first) if reach.finite else None,
         after=math.ceil(reach.last - reach.centre) if reach.finite else None,
         quantity=about.quantity,
         unit=about.unit,
         frequencies=about.frequencies,
-        frames=times[0].steps if times else (),
+        frames=times[0].steps if times else _fixed(value),
     )
+
+
+def _fixed(value: Value) -> tuple[tuple[int, int, int], ...]:
+    """The step to a size along the clip that does not vary: ``n -> n * 0 + size``."""
+    size = value.shape[{2: 1, 3: 2, 4: 2}.get(len(value.shape), -1)]
+    return ((0, size, 1),) if isinstance(size, int) else ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,9 @@ class Emitter(Tape):
     def __init__(self) -> None:
         super().__init__()
         self.stage = ""
-        self._ranks: dict[ir.Value, int] = {}
+        self._shapes: dict[ir.Value, Shape] = {}
         self._arrays: dict[ir.Value, np.ndarray] = {}
-        self._blocks: dict[tuple[ir.Value, int], ir.Value] = {}
+        self._made: dict[Hashable, ir.Value] = {}
 
     def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
         if not op_type[:1].isupper():
@@ -56,27 +56,40 @@ class Emitter(Tape):
 
     def rank(self, value: ir.Value) -> int:
         """The number of axes of an op's operand."""
-        return self._ranks[value]
+        return len(self._shapes[value])
 
-    def set_rank(self, value: ir.Value, rank: int) -> None:
-        """Record the number of axes of an op's result."""
-        self._ranks[value] = rank
+    def shape(self, value: ir.Value) -> Shape:
+        """The shape of an op's operand."""
+        return self._shapes[value]
+
+    def set_shape(self, value: ir.Value, shape: Shape) -> None:
+        """Record the shape of an op's result."""
+        self._shapes[value] = shape
 
     def unsqueezed(self, value: ir.Value, axis: int) -> ir.Value:
         """With an axis of one more; done at once for a constant."""
         if value in self._arrays:
-            return self.const(np.expand_dims(self._arrays[value], axis), f"{value.name}/unsqueezed")
+            array = np.expand_dims(self._arrays[value], axis)
+            return self.once(("unsqueezed", value, axis), lambda: self.const(array, f"{value.name}/unsqueezed"))
         return self.Unsqueeze(value, self.const([axis]))
 
     def whole_blocks(self, signal: ir.Value, size: int) -> ir.Value:
         """(batch, samples) cut to a multiple of ``size`` samples."""
         if size == 1:
             return signal
-        if (signal, size) not in self._blocks:
+
+        def cut() -> ir.Value:
             samples = self.Shape(signal, start=1, end=2)
             whole = self.Mul(self.Div(samples, self.const([size])), self.const([size]))
-            self._blocks[signal, size] = self.Slice(signal, self.const([0]), whole, self.const([1]))
-        return self._blocks[signal, size]
+            return self.Slice(signal, self.const([0]), whole, self.const([1]))
+
+        return self.once(("whole blocks", signal, size), cut)
+
+    def once(self, key: Hashable, make: Callable[[], ir.Value]) -> ir.Value:
+        """What ``make`` made when it was first called for ``key``; a ``Dim`` in the key stands for a length."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
 
 def emit(graph: Graph, opset: int = 18, properties: Mapping[str, str] | None = None) -> ir.Model:
@@ -86,7 +99,7 @@ def emit(graph: Graph, opset: int = 18, properties: Mapping[str, str] | None = N
     for value in graph.inputs:
         assert isinstance(value.op, Input)
         env[value] = ir.val(value.op.name, ir.DataType.FLOAT, ir.Shape(list(value.op.sizes)))
-        onnx.set_rank(env[value], len(value.shape))
+        onnx.set_shape(env[value], value.shape)
     inputs = list(env.values())
     names: dict[str, int] = {}
     for value in graph.values():
@@ -100,7 +113,7 @@ def emit(graph: Graph, opset: int = 18, properties: Mapping[str, str] | None = N
             env[value] = onnx.const(op.array, onnx.stage)
         else:
             env[value] = op.onnx(onnx, *(env[operand] for operand in value.inputs))
-        onnx.set_rank(env[value], len(value.shape))
+        onnx.set_shape(env[value], value.shape)
     onnx.stage = "output"
     axes = _Axes()
     outputs = []
@@ -144,5 +157,7 @@ class _Axes:
         if not size.steps:
             return size.root
         if size not in self._named:
-            self._named[size] = "frames" if "frames" not in self._named.values() else f"frames_{output}"
+            called = "samples" if output == "waveforms" else "frames"
+            taken = {size.root, *self._named.values()}
+            self._named[size] = called if called not in taken else f"{called}_{output}"
         return self._named[size]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from specgraph.graph import Graph
+from specgraph.op import Input, Value
+from specgraph.shapes import time_axis
 
 Waveform = npt.NDArray[np.float32]
 
@@ -53,23 +56,51 @@ SIGNALS = {f.__name__.replace("_", " "): f for f in (noise, sweep, impulse, sile
 
 
 def trials(graph: Graph) -> Iterator[tuple[str, tuple[Waveform, ...]]]:
-    """(signal's name, the graph's inputs): every signal on a long clip, and noise at the lengths that are easy to get wrong."""
+    """(signal's name, the graph's inputs): every signal on a long clip, and noise at the lengths that are easy to get wrong.
+
+    Lengths are those of the first input's axis along the clip: samples, or frames where the input is features.
+    """
     reach = max((r for r in graph.reach().values() if r.finite), key=lambda r: r.last - r.first)
-    frame = int(reach.last - reach.first) + 1
-    least = graph.least()
-    long = max(least, LONGEST, 4 * frame) + 7
+    spacing = _input(graph.inputs[0]).hop
+    frame, hop = math.ceil((reach.last - reach.first) / spacing) + 1, math.ceil(reach.hop / spacing)
+    least = graph.least_along_the_clip()
+    long = max(least, LONGEST // spacing, 4 * frame) + 7
     for name in SIGNALS:
         yield name, _inputs(graph, name, 1, long)
-    short = {least, least + 6, frame // 2, frame - 1, frame, frame + 1, 2 * frame + reach.hop - 1}
-    for batch, samples in enumerate(sorted(size for size in short if size >= least)):
-        yield "noise", _inputs(graph, "noise", 1 + batch % 3, samples)
+    short = {least, least + 6, frame // 2, frame - 1, frame, frame + 1, 2 * frame + hop - 1}
+    for batch, size in enumerate(sorted(size for size in short if size >= least)):
+        yield "noise", _inputs(graph, "noise", 1 + batch % 3, size)
 
 
-def _inputs(graph: Graph, name: str, batch: int, samples: int) -> tuple[Waveform, ...]:
+def _input(value: Value) -> Input:
+    assert isinstance(value.op, Input)
+    return value.op
+
+
+def _inputs(graph: Graph, name: str, batch: int, length: int) -> tuple[Waveform, ...]:
     made = []
+    first = _input(graph.inputs[0]).sizes
+    axis = time_axis(first)
+    along = {} if axis is None else {str(first[axis]): length}
     for value in graph.inputs:
-        sizes = {"batch": batch, "samples": samples} | dict.fromkeys(set(graph.axes()) - {"batch", "samples"}, 100)
-        shape = [size if isinstance(size, int) else sizes[size] for size in getattr(value.op, "sizes", ())]
+        op = _input(value)
+        sizes = dict.fromkeys(graph.axes(), 100) | along | {"batch": batch}
+        shape = tuple(size if isinstance(size, int) else sizes[size] for size in op.sizes)
+        if op.name == "features" and op.sizes[2:] in (("frames",), ("frames", 2)):
+            made.append(_spectra(name, shape, op.hop))
+            continue
         rows = [SIGNALS[name](shape[-1]) * 0.5**i for i in range(int(np.prod(shape[:-1])))]
         made.append(np.reshape(rows, shape).astype(np.float32))
     return tuple(made)
+
+
+def _spectra(name: str, shape: tuple[int, ...], hop: int) -> Waveform:
+    """Spectra of the signal: magnitudes (batch, bins, frames), or complex (batch, bins, frames, 2)."""
+    batch, bins, frames = shape[:3]
+    width = max(2 * (bins - 1), 1)
+    hop = hop if hop > 1 else max(width // 4, 1)
+    wave = np.pad(SIGNALS[name](hop * (frames - 1) + 1), (width // 2, width))
+    starts = hop * np.arange(frames)[:, None] + np.arange(width)
+    spectrum = np.fft.rfft(wave[starts] * np.hanning(width + 1)[:-1]).T[:bins]
+    parts = np.stack([spectrum.real, spectrum.imag], -1) if len(shape) == 4 else np.abs(spectrum)
+    return np.stack([parts * 0.5**i for i in range(batch)]).astype(np.float32)

@@ -13,7 +13,6 @@ from specgraph.export.signals import trials
 from specgraph.graph import Graph
 from specgraph.lowering import Choice
 from specgraph.op import Array, Constant, Value
-from specgraph.ops.constant_q import ConstantQ
 from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
@@ -21,9 +20,9 @@ from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.phase import Phase
 from specgraph.ops.reduce import Reduce
 from specgraph.ops.stft import Stft
+from specgraph.shapes import time_axis
 
 TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third of it or less
-ROUNDING = 2.0**-21  # of what a long kernel sums without signs
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -101,7 +100,8 @@ def _check(
         difference = max(difference, float(_difference(got[output], wanted[output], turns).max(initial=0.0)))
         if learned is not None:
             torch_error = max(torch_error, unit * _explained(got[output], learned[output], allowed[output], turns))
-    batch, samples = inputs[0].shape[0], inputs[0].shape[-1]
+    axis = time_axis(getattr(graph.inputs[0].op, "sizes", ()))
+    batch, samples = inputs[0].shape[0], inputs[0].shape[-1 if axis is None else axis]
     return Check(name, batch, samples, error, torch_error if learned is not None else None, difference)
 
 
@@ -130,9 +130,7 @@ def with_allowances(
     item's largest magnitude, or, where its lowering is an approximation, by that lowering's tolerance. From there that allowance is carried through
     the graph, by the op itself where it is not linear and by the absolute values of its constants where it is, so that what
     is allowed behind a logarithm or in a quiet band is what the spectrum explains. Kernels and banks that were trained or
-    given may cancel what they sum: theirs is a fraction of the sums without signs. Constant-Q kernels cancel all that lies
-    outside of their range: theirs is a fraction of what noise as loud as the clip would give, if that is more than the peak,
-    and what rounding the sums of ten thousand products may leave of a drift.
+    given may cancel what they sum: theirs is a fraction of the sums without signs.
     A graph without a spectrum may be off by 2e-6 of each output's peak.
     """
     tolerance = TOLERANCE
@@ -152,14 +150,9 @@ def with_allowances(
         result = values[value] = op.numpy(*operands)
         sums = isinstance(op, Filterbank | FrameConv) or (isinstance(op, Reduce) and op.kind in ("sum", "mean"))
         unsigned = np.abs(op.numpy(*map(np.abs, operands))) if sums else result
-        if isinstance(op, ConstantQ):
-            loudness = np.sqrt(np.mean(operands[0] ** 2, axis=1))[:, None, None, None]
-            energy = max(float(np.linalg.norm(kernel.samples)) for kernel in op.bank)
-            gains = np.array([np.abs(kernel.samples).sum() for kernel in op.bank])[:, None, None]
-            summed = np.mean(np.abs(operands[0]), axis=1)[:, None, None, None] * gains
-            carried[value] = np.maximum(
-                _share(np.maximum(np.abs(result), loudness * energy), rougher.get(str(op), tolerance)), ROUNDING * summed
-            )
+        own = op.rounding(operands, [carried.get(v) for v in value.inputs], rougher.get(str(op), tolerance))
+        if own is not None:
+            carried[value] = np.maximum(own, TINY)
         elif isinstance(op, Stft | FrameConv) or (sums and isinstance(op, Reduce) and value.inputs[0] not in carried):
             carried[value] = _share(unsigned, tolerance)
         elif op.compresses or any(operand in carried for operand in value.inputs):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.metadata import Metadata, OutputMetadata
+from specgraph.shapes import check_shape, lacks_batch
 
 PCM_SCALE = np.float32(1 / 32768)  # 16-bit samples to -1 ... 1
 
@@ -26,6 +27,7 @@ class Runner(ABC):
         device: where it runs: "cpu", "cuda:0", "torch".
         meta: what the file says of itself.
         input_names, output_names: in order.
+        input_sizes: the sizes of each input; names vary.
     """
 
     path: str
@@ -33,16 +35,17 @@ class Runner(ABC):
     meta: Metadata
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    input_sizes: tuple[tuple[int | str, ...], ...]
 
     def __init__(self, path: str, meta: Metadata, check_finite: bool) -> None:
         self.path, self.meta, self._check_finite = path, meta, check_finite
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
-        """Features of waveforms.
+        """Features of waveforms, or what else the file makes of its input.
 
         Args:
             inputs: numpy arrays or torch tensors in the order of ``input_names``, or by name; usually one, (batch, samples), or
-                (samples,) for features without a batch axis. float32 in -1 ... 1; float64 is rounded to float32, and int16
+                (samples,) for features without a batch axis, and likewise where a file takes features. float32 in -1 ... 1; float64 is rounded to float32, and int16
                 is taken as PCM and divided by 32768.
 
         Returns:
@@ -55,7 +58,7 @@ class Runner(ABC):
         """
         given = self._gathered(inputs, named)
         tensor = given[0] if _is_torch(given[0]) else None
-        single = len(given) == 1 and given[0].ndim == 1 and self._takes_waveforms
+        single = len(given) == 1 and lacks_batch(self.input_sizes[0], given[0].ndim)
         if tensor is not None and tensor.device.type == "cuda" and len(given) == 1:
             outputs = self._run_on_device(self._checked_tensor(tensor[None] if single else tensor))
         else:
@@ -82,8 +85,9 @@ class Runner(ABC):
         return self.meta.sample_rate
 
     @property
-    def _takes_waveforms(self) -> bool:
-        return self.input_names == ("waveforms",)
+    def takes_waveforms(self) -> bool:
+        """Whether the input is audio, (batch, samples), and not features."""
+        return self.input_sizes == (("batch", "samples"),)
 
     @property
     def frequencies(self) -> npt.NDArray[np.float64] | None:
@@ -144,9 +148,9 @@ class Runner(ABC):
         return tensor.detach().contiguous()
 
     def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        if not self._takes_waveforms:
-            if 0 in shape:
-                raise ValueError(f"{name} has shape {shape}, which is empty")
+        sizes = self.input_sizes[self.input_names.index(name)]
+        if sizes != ("batch", "samples"):
+            check_shape(name, sizes, shape, self.meta.min_samples if len(self.input_names) == 1 else 1)
             return
         if len(shape) != 2:
             raise ValueError(

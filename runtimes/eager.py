@@ -21,6 +21,7 @@ class TorchRunner(Runner):
         except ImportError:
             raise RuntimeUnavailable("torch is not installed: pip install torch, or use device='cpu'") from None
         from specgraph.export.read import read_graph
+        from specgraph.op import Input
 
         _, _, place = device.partition(":")
         if place.startswith("cuda") and not torch.cuda.is_available():
@@ -30,6 +31,7 @@ class TorchRunner(Runner):
         self.device = device
         self._place = place or "cpu"
         self.input_names = tuple(value.op.label for value in graph.inputs)
+        self.input_sizes = tuple(value.op.sizes for value in graph.inputs if isinstance(value.op, Input))
         self.output_names = tuple(graph.outputs)
 
     def _run(self, arrays: list[npt.NDArray[np.float32]]) -> list[Any]:

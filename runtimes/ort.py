@@ -131,6 +131,7 @@ class OrtRunner(Runner):
         self.session = session(data, device, threads, path=path)
         self.device = f"{device}:0" if device == "cuda" else device
         self.input_names = tuple(node.name for node in self.session.get_inputs())
+        self.input_sizes = tuple(tuple(node.shape) for node in self.session.get_inputs())
         self.output_names = tuple(node.name for node in self.session.get_outputs())
 
     def _run(self, arrays: list[npt.NDArray[np.float32]]) -> list[Any]:

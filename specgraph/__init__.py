@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from specgraph.transforms import VQT as VQT
     from specgraph.transforms import CQT1992v2 as CQT1992v2
     from specgraph.transforms import CQT2010v2 as CQT2010v2
+    from specgraph.transforms import GriffinLim as GriffinLim
+    from specgraph.transforms import InverseMelSpectrogram as InverseMelSpectrogram
+    from specgraph.transforms import InverseSpectrogram as InverseSpectrogram
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
     from specgraph.transforms import Spectrogram as Spectrogram
@@ -38,6 +41,9 @@ _HOME = {
     "CQT2010": "specgraph.transforms",
     "CQT2010v2": "specgraph.transforms",
     "Graph": "specgraph.graph",
+    "GriffinLim": "specgraph.transforms",
+    "InverseMelSpectrogram": "specgraph.transforms",
+    "InverseSpectrogram": "specgraph.transforms",
     "LogMelSpectrogram": "specgraph.transforms",
     "MFCC": "specgraph.transforms",
     "MelSpectrogram": "specgraph.transforms",
@@ -59,6 +65,9 @@ __all__ = [  # noqa: RUF022
     "CQT2010",
     "CQT2010v2",
     "Graph",
+    "GriffinLim",
+    "InverseMelSpectrogram",
+    "InverseSpectrogram",
     "LogMelSpectrogram",
     "MFCC",
     "MelSpectrogram",

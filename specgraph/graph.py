@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from specgraph.dims import Dim
 from specgraph.op import Array, Constant, GraphError, Input, Value
-from specgraph.reach import HERE, Reach
+from specgraph.reach import Reach
+from specgraph.shapes import time_axis
 
 if TYPE_CHECKING:
     from specgraph.lowering import Choice
@@ -101,8 +102,10 @@ class Graph:
         return self.rewrite(replaced)
 
     def reach(self) -> dict[Value, Reach]:
-        """For every value that depends on the first input, the samples of that input it reads."""
-        found: dict[Value, Reach] = {self.inputs[0]: HERE}
+        """For every value that depends on the first input, the samples of the clip that it reads."""
+        first = self.inputs[0].op
+        assert isinstance(first, Input)
+        found: dict[Value, Reach] = {self.inputs[0]: Reach(first.hop, first.centre, first.centre, first.centre)}
         for value in self.values():
             sources = [found[operand] for operand in value.inputs if operand in found]
             if sources and value not in found:
@@ -116,6 +119,12 @@ class Graph:
         """The smallest size of an input axis at which no value of the graph is empty."""
         sizes = (size for value in self.values() for size in value.shape if isinstance(size, Dim) and size.root == axis)
         return max((size.least() for size in sizes), default=1)
+
+    def least_along_the_clip(self) -> int:
+        """The smallest size of the first input's axis along the clip at which no value is empty; 1 where there is none."""
+        sizes = self.inputs[0].op.sizes if isinstance(self.inputs[0].op, Input) else ()
+        axis = time_axis(sizes)
+        return 1 if axis is None else self.least(str(sizes[axis]))
 
     def axes(self) -> tuple[str, ...]:
         """The names of the input axes that vary."""

@@ -10,7 +10,7 @@ from specgraph import ops as _ops  # noqa: F401  (registers every op and lowerin
 from specgraph.cost import Cost, Target, target_named
 from specgraph.dims import evaluate
 from specgraph.graph import Graph
-from specgraph.op import Compound, Constant, GraphError, Op, Value
+from specgraph.op import Compound, Constant, GraphError, Input, Op, Value
 from specgraph.rewrite import rewritten
 
 SECONDS = 10.0  # the clip that prices are for, batch 1
@@ -61,10 +61,10 @@ def _expanded(
     while compound := next((value for value in graph.values() if isinstance(value.op, Compound)), None):
         op = compound.op
         assert isinstance(op, Compound)
-        candidates, inner = {}, {}
+        candidates = {}
         for name, built in _built(compound).items():
             # What a lowering is built of may have lowerings itself; all values before this one are primitive already.
-            whole, inner[name] = _expanded(replace(graph, outputs={"built": built}), target, prefer, tune)
+            whole, _ = _expanded(replace(graph, outputs={"built": built}, about={}), target, prefer, tune)
             candidates[name] = graph.rewrite({compound: whole.outputs["built"]}.get)
         prices = {name: price(candidate, target) for name, candidate in candidates.items()}
         allowed = [name for name, seconds in prices.items() if seconds is not None]
@@ -84,8 +84,8 @@ def _expanded(
 
                 prices |= timed({name: lower(candidates[name], target, prefer) for name in allowed}, target.name)
             name = min(allowed, key=lambda name: prices[name] or 0.0)
-        choices += [Choice(str(op), name, prices, measured, op.accuracy(name), op.bound(name)), *inner[name]]
-        graph = candidates[name]
+        choices.append(Choice(str(op), name, prices, measured, op.accuracy(name), op.bound(name)))
+        graph = _everywhere(graph, compound, name)
     return graph, choices
 
 
@@ -101,6 +101,34 @@ def _built(compound: Value) -> dict[str, Value]:
                 raise GraphError(f"lowering {name} of {op} gives {result.shape} instead of {compound.shape}")
             found[name] = result
     return found
+
+
+def _everywhere(graph: Graph, compound: Value, name: str) -> Graph:
+    """The graph with an op built in one way wherever it stands, as an unrolled iteration has it, with the same constants."""
+    op = compound.op
+    assert isinstance(op, Compound)
+    shapes = [operand.shape for operand in compound.inputs]
+    operands = tuple(
+        operand if isinstance(operand.op, Constant) else Value(Input(f"operand_{i}"), (), operand.shape)
+        for i, operand in enumerate(compound.inputs)
+    )
+    made = op.lowerings[name](op, *operands)
+    assert made is not None
+    varying = tuple(operand for operand in operands if not isinstance(operand.op, Constant))
+    pattern = Graph(varying, {"made": made}, graph.sample_rate).values()
+
+    def built(value: Value) -> Value | None:
+        if value.op is not op or [operand.shape for operand in value.inputs] != shapes:
+            return None
+        if any(a is not b for a, b in zip(value.inputs, operands, strict=True) if isinstance(b.op, Constant)):
+            return None
+        new = dict(zip(operands, value.inputs, strict=True))
+        for part in pattern:
+            if part not in new:
+                new[part] = part.op(*(new[operand] for operand in part.inputs)) if part.inputs else part
+        return new[made]
+
+    return graph.rewrite(built)
 
 
 def _lacking(graph: Graph, target: Target) -> str | None:

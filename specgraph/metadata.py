@@ -22,7 +22,7 @@ class MetadataError(ValueError):
 class OutputMetadata:
     """One output: its axes, and where its frames lie in the clip.
 
-    Frame ``t`` is centred on sample ``t * hop + centre`` of the input and reads from ``before`` samples before that
+    Frame ``t`` is centred on sample ``t * hop + centre`` of the clip (the input, or what an input of features describes) and reads from ``before`` samples before that
     to ``after`` samples after it; both are None where a frame depends on the whole clip.
     """
 
@@ -37,7 +37,7 @@ class OutputMetadata:
     frames: tuple[tuple[int, int, int], ...] = ()
 
     def count(self, samples: int) -> int:
-        """The number of frames that a clip of ``samples`` samples gives.
+        """The number of frames that a clip of ``samples`` samples gives; of samples, for frames, where an inverse is the model.
 
         >>> OutputMetadata(("batch", "bins", "frames"), frames=((1, 160, 160),)).count(1600)
         11
@@ -49,7 +49,10 @@ class OutputMetadata:
 
 @dataclass(frozen=True)
 class Metadata:
-    """All that a runtime needs to know of a file, besides its inputs and outputs."""
+    """All that a runtime needs to know of a file, besides its inputs and outputs.
+
+    ``min_samples`` is the smallest size of the first input along the clip: of frames where that input is features.
+    """
 
     name: str
     version: str

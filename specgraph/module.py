@@ -11,12 +11,13 @@ from torch import nn
 from specgraph.graph import Graph
 from specgraph.lowering import lower
 from specgraph.op import Compound, Constant, Input, Value
+from specgraph.shapes import check_shape, lacks_batch
 
 
 class GraphModule(nn.Module):
     """(batch, samples) -> the graph's output, or a dict of its outputs where there are several.
 
-    A clip without a batch axis, (samples,), gives features without one. Trainable constants are parameters, named as
+    A clip without a batch axis, (samples,), gives features without one, and likewise for a graph that takes features. Trainable constants are parameters, named as
     they are in the graph ("fourier", "mel", ...); fixed ones are buffers outside of ``state_dict``. The module works in
     the dtype it was made in or moved to, float32 or float64, on any device; gradients are finite everywhere, silence
     included.
@@ -33,8 +34,9 @@ class GraphModule(nn.Module):
         super().__init__()
         self._source = _trained_parts_expanded(graph)
         lowered = lower(self._source, "torch", prefer)
-        self._least = graph.least()
-        self._only_waveforms = [value.op.sizes for value in _inputs(graph)] == [("batch", "samples")]
+        self._input_names = [value.op.name for value in _inputs(graph)]
+        self._sizes = [value.op.sizes for value in _inputs(graph)]
+        self._least = graph.least_along_the_clip()
         self._names: dict[Constant, str] = {}
         values = lowered.values()
         place = {value: i for i, value in enumerate(values)}
@@ -102,11 +104,10 @@ class GraphModule(nn.Module):
         """The features of ``inputs``, in the order that the graph names them; usually one tensor of waveforms."""
         if len(inputs) != len(self._inputs):
             raise TypeError(f"takes {len(self._inputs)} tensors, not {len(inputs)}")
-        single = self._only_waveforms and inputs[0].ndim == 1
+        single = len(inputs) == 1 and lacks_batch(self._sizes[0], inputs[0].ndim)
         if single:
             inputs = (inputs[0][None],)
-        if self._only_waveforms:
-            self._check(inputs[0])
+        self._check(inputs)
         env: list[Any] = [None] * self._size
         for place, tensor in zip(self._inputs, inputs, strict=True):
             env[place] = tensor
@@ -119,26 +120,33 @@ class GraphModule(nn.Module):
         results = {name: env[place][0] if single else env[place] for name, place in self._outputs.items()}
         return results if len(results) > 1 else next(iter(results.values()))
 
-    def _check(self, waveforms: torch.Tensor) -> None:
-        if waveforms.ndim != 2:
-            raise ValueError(f"waveforms must be (batch, samples) or (samples,), not of shape {tuple(waveforms.shape)}")
-        if not waveforms.is_floating_point():
-            raise TypeError(
-                f"waveforms must be floating-point, not {waveforms.dtype}; divide 16-bit samples by 32768 first"
-            )
-        for tensor in (*self.parameters(recurse=False), *self.buffers(recurse=False)):
-            if tensor.dtype != waveforms.dtype:
-                raise TypeError(
-                    f"waveforms are {waveforms.dtype} and the module works in {tensor.dtype}; "
-                    "convert one, by waveforms.to(dtype) or module.to(dtype)"
+    def _check(self, inputs: tuple[torch.Tensor, ...]) -> None:
+        for name, sizes, tensor in zip(self._input_names, self._sizes, inputs, strict=True):
+            waveforms = sizes == ("batch", "samples")
+            if waveforms and tensor.ndim != 2:
+                raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {tuple(tensor.shape)}")
+            self._check_dtype(name, tensor)
+            if waveforms and tensor.shape[0] == 0:
+                raise ValueError(f"{name} have shape {tuple(tensor.shape)}: there are no clips in them")
+            if waveforms and tensor.shape[1] < self._least:
+                raise ValueError(
+                    f"a clip needs at least {self._least} samples here and this one has {tensor.shape[1]}; "
+                    "pad it, or use center=True"
                 )
-            break
-        if waveforms.shape[0] == 0:
-            raise ValueError(f"waveforms have shape {tuple(waveforms.shape)}: there are no clips in them")
-        if waveforms.shape[1] < self._least:
-            raise ValueError(
-                f"a clip needs at least {self._least} samples here and this one has {waveforms.shape[1]}; "
-                "pad it, or use center=True"
+            if not waveforms:
+                check_shape(name, sizes, tensor.shape, self._least if len(inputs) == 1 else 1)
+
+    def _check_dtype(self, name: str, tensor: torch.Tensor) -> None:
+        if not tensor.is_floating_point():
+            raise TypeError(
+                f"{name} must be floating-point, not {tensor.dtype}; "
+                + ("divide 16-bit samples by 32768 first" if name == "waveforms" else "convert them by .float()")
+            )
+        held = next(iter((*self.parameters(recurse=False), *self.buffers(recurse=False))), None)
+        if held is not None and held.dtype != tensor.dtype:
+            raise TypeError(
+                f"{name} are {tensor.dtype} and the module works in {held.dtype}; "
+                f"convert one, by {name}.to(dtype) or module.to(dtype)"
             )
 
     def extra_repr(self) -> str:

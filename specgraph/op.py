@@ -118,6 +118,13 @@ class Op:
         """Which positions of the first operand's time axis one position of the result reads. By default the same one."""
         return HERE
 
+    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array | None:
+        """By how much each element of the result may differ in float32, where the op knows better than what holds for all.
+
+        ``spread`` is by how much each operand may differ, None where it is exact; ``tolerance`` is a fraction of a peak.
+        """
+        return None
+
     @classmethod
     def examples(cls) -> Iterator[tuple[Any, ...]]:
         """Instances with operand shapes for the tests; a size may be named, and an array is a constant."""
@@ -158,10 +165,15 @@ class Compound(Op):
 
 @dataclass(frozen=True, eq=False)
 class Input(Op):
-    """A graph input. Of its sizes, numbers are fixed and names vary."""
+    """A graph input. Of its sizes, numbers are fixed and names vary.
+
+    Position t of its time axis stands at sample ``t * hop + centre`` of the clip that it describes.
+    """
 
     name: str
     sizes: tuple[int | str, ...] = ("batch", "samples")
+    hop: int = 1
+    centre: int = 0
 
     def infer(self) -> Shape:
         return tuple(Dim(size) if isinstance(size, str) else size for size in self.sizes)
@@ -213,9 +225,19 @@ class Constant(Op):
             raise GraphError(f"constant {self.name} was declared {self.shape} and made {array.shape}")
         return array
 
+    @cached_property
+    def _derived(self) -> dict[str, Value]:
+        return {}
+
+    def derived(self, form: str, shape: tuple[int, ...], make: Callable[[Array], Array]) -> Value:
+        """A constant that holds ``make(array)``; the same one whenever ``form`` is asked for, however often this is used."""
+        if form not in self._derived:
+            self._derived[form] = Constant.lazy(self.name, shape, lambda: make(self.array), self.trainable)
+        return self._derived[form]
+
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: the array, not the function that makes it."""
-        return self.__dict__ | {"source": self.array}
+        return {key: value for key, value in self.__dict__.items() if key != "_derived"} | {"source": self.array}
 
     def infer(self) -> Shape:
         return self.shape

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
+
+Samples = int | float | Fraction  # a hop below one is a fraction: products of hops are compared, and must be exact
 
 
 @dataclass(frozen=True)
@@ -13,12 +16,14 @@ class Reach:
     >>> pad, frames = Reach(1, -200, -200, -200.0), Reach(160, 0, 399, 200.0)
     >>> frames.after(pad)
     Reach(hop=160, first=-200, last=199, centre=0.0)
+
+    A sample reads few frames: the hop of a result that has more positions than its operand is a fraction.
     """
 
-    hop: int = 1
-    first: float = 0
-    last: float = 0
-    centre: float = 0.0
+    hop: int | Fraction = 1
+    first: Samples = 0
+    last: Samples = 0
+    centre: Samples = 0.0
 
     def after(self, earlier: Reach) -> Reach:
         """The reach of this step when it reads what ``earlier`` made."""

@@ -39,9 +39,7 @@ def real_kernels(value: Value) -> Value | None:
     if not isinstance(kernels.op, Constant):
         return None
     bank, (_, bins, width) = kernels.op, kernels.op.shape
-    stacked = Constant.lazy(
-        bank.name, (2 * bins, width), lambda: np.concatenate([bank.array[0], -bank.array[1]]), bank.trainable
-    )
+    stacked = bank.derived("stacked", (2 * bins, width), lambda array: np.concatenate([array[0], -array[1]]))
     return Transpose((0, 2, 3, 1))(Reshape((0, 2, bins, -1))(value.op(signal, stacked)))
 
 
@@ -129,7 +127,7 @@ def constant_right(value: Value) -> Value | None:
     if not isinstance(value.op, Filterbank) or not isinstance(value.inputs[1].op, Constant):
         return None
     features, bank = value.inputs[0], value.inputs[1].op
-    right = Constant.lazy(bank.name, bank.shape[::-1], lambda: bank.array.T.copy(), bank.trainable)
+    right = bank.derived("transposed", bank.shape[::-1], lambda array: array.T.copy())
     flipped = Transpose((0, 2, 1))(features)
     product = Matmul()(one_transpose(flipped) or flipped, right)
     return Transpose((0, 2, 1))(product)
@@ -146,7 +144,7 @@ def frames_and_matmul(value: Value) -> Value | None:
     if not isinstance(kernels.op, Constant):
         return None
     bank = kernels.op
-    right = Constant.lazy(bank.name, bank.shape[::-1], lambda: bank.array.T.copy(), bank.trainable)
+    right = bank.derived("transposed", bank.shape[::-1], lambda array: array.T.copy())
     frames = Frame(bank.shape[1], value.op.hop_length)(signal)
     return Transpose((0, 2, 1))(Matmul()(frames, right))
 

@@ -115,6 +115,31 @@ def test_run_one_file(cli, mel_file: Path) -> None:
     assert {path.name for path in Path().iterdir()} == {"speech.wav", "features.npy", "features.png"}
 
 
+def test_run_there_and_back(cli) -> None:
+    wave = write("speech.wav")
+    settings = ("--set", "sample_rate=16000", "--set", "n_fft=512")
+    assert cli("export", "spectrogram", "-o", "there.onnx", "--set", "output=complex", *settings)[0] == 0
+    assert cli("export", "inverse-spectrogram", "-o", "back.onnx", *settings)[0] == 0
+    assert cli("run", "there.onnx", "speech.wav", "-o", "spectrum.npy")[0] == 0
+    code, out, err = cli("run", "back.onnx", "spectrum.npy", "-o", "wave.npy", "--plot", "wave.png")
+    assert (code, err) == (0, "")
+    assert "features (257, 63, 2) -> waveforms (7936,)" in out
+    np.testing.assert_allclose(np.load("wave.npy"), wave[:7936, 0], atol=1e-5)
+    assert Path("wave.png").stat().st_size > 1000
+    code, _, err = cli("run", "back.onnx", "speech.wav", "-o", "wave.npy")
+    assert code == 1
+    assert "takes features (batch, 257, frames, 2), not audio; give a .npy file" in one_sentence(err)
+    np.save("spectrum.npy", np.zeros((256, 63, 2)))
+    code, _, err = cli("run", "back.onnx", "spectrum.npy", "-o", "wave.npy")
+    assert code == 1
+    assert "axis 1 has 256 instead of 257" in one_sentence(err)
+    Path("bad.npy").write_text("no array")
+    assert "cannot be read as a numpy array" in one_sentence(cli("run", "back.onnx", "bad.npy", "-o", "wave.npy")[2])
+    code, out, _ = cli("inspect", "back.onnx")
+    assert code == 0
+    assert "waveform" in out
+
+
 def test_run_reports_mixing_and_resampling(cli, mel_file: Path) -> None:
     write("song.flac", rate=44100, channels=2)
     _, out, _ = cli("run", mel_file, "song.flac", "-o", "song.npy")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from specgraph.cli.show import checks_table, choices_table, console
 
@@ -54,7 +54,7 @@ def list_transforms(
     from specgraph.transforms import registry
 
     if name is None:
-        table = Table("name", "in Python", "what it computes", "parts to train")
+        table = Table(Column("name", no_wrap=True), Column("in Python", no_wrap=True), "what it computes", "parts to train")
         for cls in sorted(registry().values(), key=lambda cls: cls.command):
             table.add_row(cls.command, f"sg.{cls.__name__}", cls.help(), ", ".join(cls.trainable_parts))
         console().print(table)
@@ -118,7 +118,8 @@ def inspect(
     table = Table(show_header=False, title=escape(str(model)), title_justify="left")
     table.add_row("transform", meta.name)
     table.add_row("parameters", escape(", ".join(f"{name}={value!r}" for name, value in held.graph.parameters.items())) or "none")
-    table.add_row("sample rate", f"{meta.sample_rate} Hz; a clip needs {meta.min_samples} samples or more")
+    along = next((size for size in getattr(held.graph.inputs[0].op, "sizes", ()) if size in ("samples", "frames")), "samples")
+    table.add_row("sample rate", f"{meta.sample_rate} Hz; a clip needs {meta.min_samples} {along} or more")
     for name, output in meta.outputs.items():
         where = f"every {output.hop / meta.sample_rate * 1e3:g} ms, the first at {output.centre / meta.sample_rate * 1e3:g} ms"
         reads = (

@@ -38,6 +38,8 @@ def run(
 ) -> None:
     """Compute the features of audio files: wav, flac, ogg, mp3; mixed to mono and resampled to the model's rate.
 
+    For a model whose input is features, such as an inverse, give .npy files that hold them.
+
     Example: specgraph run mel.onnx speech.wav -o features.npy --plot features.png
     """
     from specgraph.runtimes import load
@@ -127,13 +129,40 @@ def _features(runner: Runner, file: Path) -> tuple[Features, str]:
     """The outputs for a file, without a batch axis, and a line about what was done to it."""
     from specgraph.audio import read_audio
 
+    if not runner.takes_waveforms:
+        given = _read_features(runner, file)
+        outputs = _by_name(runner, runner(given))
+        return outputs, f"{runner.input_names[0]} {given.shape} -> {_shapes(outputs)}"
     clip = read_audio(file, runner.sample_rate)
     if len(clip.samples) < runner.meta.min_samples:
         raise ValueError(f"{file} has {len(clip.samples)} samples and the model needs {runner.meta.min_samples} or more")
-    result = runner(clip.samples)
-    outputs = result if isinstance(result, dict) else {runner.output_names[0]: result}
-    shapes = ", ".join(f"{name} {value.shape}" for name, value in outputs.items())
-    return outputs, f"{clip.seconds:.2f} s -> {shapes}" + (f" ({clip.changes})" if clip.changes else "")
+    outputs = _by_name(runner, runner(clip.samples))
+    return outputs, f"{clip.seconds:.2f} s -> {_shapes(outputs)}" + (f" ({clip.changes})" if clip.changes else "")
+
+
+def _by_name(runner: Runner, result: Any) -> Features:
+    return result if isinstance(result, dict) else {runner.output_names[0]: result}
+
+
+def _shapes(outputs: Features) -> str:
+    return ", ".join(f"{name} {value.shape}" for name, value in outputs.items())
+
+
+def _read_features(runner: Runner, file: Path) -> np.ndarray:
+    """What a .npy file holds, for a model whose input is not audio."""
+    import numpy as np
+
+    sizes = ", ".join(map(str, runner.input_sizes[0]))
+    if len(runner.input_names) > 1:
+        raise ValueError(f"the model takes {', '.join(runner.input_names)}, and this command gives it one input; use specgraph.load")
+    if file.suffix.lower() != ".npy":
+        raise ValueError(f"{file}: the model takes {runner.input_names[0]} ({sizes}), not audio; give a .npy file that holds them")
+    if not file.exists():
+        raise ValueError(f"there is no file {file}")
+    try:
+        return np.asarray(np.load(file, allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file} cannot be read as a numpy array ({error})") from None
 
 
 def _panels(runner: Runner, features: Features, title: str) -> list[Any]:

@@ -26,9 +26,32 @@ def windowed_basis(window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.stack([kernels.real, imaginary])
 
 
+def inverse_basis(window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(2 * bins, n_fft): a row of spectrum (bins, (re, im)) times this is the windowed inverse DFT."""
+    n_fft = len(window)
+    real, imaginary = windowed_basis(window) / n_fft
+    basis = np.stack([real, -imaginary], 1)  # (bins, part, n_fft)
+    basis[1 : (n_fft + 1) // 2] *= 2.0  # each stands for its mirror image as well
+    return basis.reshape(-1, n_fft)
+
+
 def bin_frequencies(sample_rate: float, n_fft: int) -> npt.NDArray[np.float64]:
     """(n_fft // 2 + 1,): the centres of the DFT's bins in hertz."""
     return np.arange(n_fft // 2 + 1, dtype=np.float64) * (sample_rate / n_fft)
+
+
+def scaled_frequencies(
+    fmin: float, fmax: float, count: int, logarithmic: bool
+) -> npt.NDArray[np.float64]:
+    """(count,): frequencies from ``fmin`` on, equally far apart or in equal ratios, ``fmax`` being the next one after them."""
+    share = np.arange(count) / count
+    return fmin * (fmax / fmin) ** share if logarithmic else fmin + (fmax - fmin) * share
+
+
+def tuned_basis(turns: npt.NDArray[np.float64], window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(2, bins, n_fft): parts of ``window * exp(+2j pi f n)`` for any frequencies, in turns a sample."""
+    angle = 2 * np.pi * np.outer(turns, np.arange(len(window)))
+    return np.stack([window * np.cos(angle), window * np.sin(angle)])
 
 
 def real_pairs(matrix: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:

@@ -14,11 +14,12 @@ from specgraph.design import constant_q, multirate
 from specgraph.design.constant_q import Convention, Kernel, Normalization
 from specgraph.design.windows import WindowSpec
 from specgraph.dims import Shape
-from specgraph.op import Compound, GraphError
+from specgraph.op import Array, Compound, GraphError
 from specgraph.ops.frame_conv import check_positive, check_signal
 from specgraph.ops.pad import Pad, PadMode
 from specgraph.reach import Reach
 
+ROUNDING = 2.0**-21  # of what a long kernel sums without signs
 Algorithm = Literal["auto", "direct", "grouped", "spectral", "multirate"]
 
 
@@ -117,6 +118,19 @@ class ConstantQ(Compound):
     def bound(self, lowering: str) -> float | None:
         """What the kernels of ``multirate`` say of its error."""
         return self.plan.bound if lowering == "multirate" else None
+
+    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
+        """Kernels cancel all that lies outside of their range: a fraction of the peak, or of what noise as loud as the clip
+        would give, or what rounding the sums of ten thousand products may leave of a drift."""
+        signal = operands[0]
+        peak = np.abs(self.numpy(signal)).max(axis=(1, 2, 3))
+        loudness = np.sqrt(np.mean(signal**2, axis=1)) * max(float(np.linalg.norm(kernel.samples)) for kernel in self.bank)
+        gains = np.array([np.abs(kernel.samples).sum() for kernel in self.bank])[:, None, None]
+        summed = np.mean(np.abs(signal), axis=1)[:, None, None, None] * gains
+        own = np.maximum(tolerance * np.maximum(peak, loudness)[:, None, None, None], ROUNDING * summed)
+        frames = signal.shape[1] // self.hop_length + 1
+        own = np.broadcast_to(own, (len(signal), self.n_bins, frames, 2))
+        return own if spread[0] is None else own + np.abs(self.numpy(spread[0]))
 
     def infer(self, signal: Shape) -> Shape:
         check_signal(signal)

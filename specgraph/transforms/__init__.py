@@ -15,6 +15,9 @@ from specgraph.transforms.constant_q import CQT2010 as CQT2010
 from specgraph.transforms.constant_q import VQT as VQT
 from specgraph.transforms.constant_q import CQT1992v2 as CQT1992v2
 from specgraph.transforms.constant_q import CQT2010v2 as CQT2010v2
+from specgraph.transforms.griffin_lim import GriffinLim as GriffinLim
+from specgraph.transforms.inverse_mel import InverseMelSpectrogram as InverseMelSpectrogram
+from specgraph.transforms.inverse_spectrogram import InverseSpectrogram as InverseSpectrogram
 from specgraph.transforms.mel import LogMelSpectrogram as LogMelSpectrogram
 from specgraph.transforms.mel import MelSpectrogram as MelSpectrogram
 from specgraph.transforms.mfcc import MFCC as MFCC

@@ -14,18 +14,17 @@ from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.log import Log, Log10
 from specgraph.ops.magnitude import Magnitude
-from specgraph.transforms.base import at_least, at_most, parameter
-from specgraph.transforms.spectrogram import FourierTransform
+from specgraph.transforms.base import Transform, at_least, at_most, parameter
+from specgraph.transforms.spectrogram import LONGEST_FRAME, FourierTransform
 
 MOST_MELS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class MelTransform(FourierTransform):
-    """A transform that begins with a mel spectrogram."""
+class MelBank(Transform):
+    """A transform with mel filters over the bins of a DFT."""
 
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel")
-
+    n_fft: int = parameter(2048, "samples of a frame")
     n_mels: int = parameter(128, "mel filters")
     fmin: float = parameter(0.0, "lowest frequency of the filters, in hertz")
     fmax: float | None = parameter(None, "highest frequency of the filters, in hertz; none: half the sample rate")
@@ -36,7 +35,8 @@ class MelTransform(FourierTransform):
 
     def check(self) -> None:
         super().check()
-        at_least(self, 1, "n_mels")
+        at_least(self, 1, "n_fft", "n_mels")
+        at_most(self, LONGEST_FRAME, "n_fft")
         at_most(self, max(self.n_fft + 2, MOST_MELS), "n_mels")  # more are empty for certain, and may exhaust the memory
         at_least(self, 0, "fmin")
         if not self.power > 0:
@@ -69,6 +69,13 @@ class MelTransform(FourierTransform):
     def centres(self) -> tuple[float, ...]:
         """The frequencies at which the filters peak, in hertz."""
         return tuple(mel_edges(self.n_mels, self.fmin, self.highest, self.htk)[1:-1].tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelTransform(MelBank, FourierTransform):
+    """A transform that begins with a mel spectrogram."""
+
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel")
 
     def mel(self, wave: Value, trainable: frozenset[str]) -> Value:
         """(batch, samples) -> (batch, n_mels, frames)."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from specgraph.design.fourier import bin_frequencies
+import numpy as np
+
+from specgraph.design.fourier import bin_frequencies, scaled_frequencies, tuned_basis
 from specgraph.design.windows import WindowSpec, analysis_window
 from specgraph.graph import About
-from specgraph.op import Value
+from specgraph.op import Constant, Value
+from specgraph.ops.frame_conv import FrameConv
+from specgraph.ops.layout import Take
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.pad import Pad, PadMode
 from specgraph.ops.phase import Phase
@@ -19,17 +23,14 @@ LONGEST_FRAME = 2**20  # samples; far above any use, and where designing a basis
 
 
 @dataclass(frozen=True, kw_only=True)
-class FourierTransform(Transform):
-    """A transform that begins with a short-time Fourier transform."""
-
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier",)
+class FramedTransform(Transform):
+    """A transform to or from windowed frames."""
 
     n_fft: int = parameter(2048, "samples of a frame")
     win_length: int | None = parameter(None, "samples of the window, centred in the frame; none: n_fft")
     hop_length: int | None = parameter(512, "samples from one frame to the next; none: a quarter of the window")
     window: WindowSpec = parameter("hann", "a window of scipy.signal.get_window (periodic), or win_length samples")
     center: bool = parameter(True, "frame t is centred on sample t * hop_length: n_fft // 2 samples are padded at both ends")
-    pad_mode: PadMode = parameter("reflect", "how the clip is padded (librosa's own default is constant)")
 
     def check(self) -> None:
         super().check()
@@ -51,27 +52,43 @@ class FourierTransform(Transform):
         """``hop_length`` or what stands for it."""
         return self.window_samples // 4 if self.hop_length is None else self.hop_length
 
-    def spectrum(self, wave: Value, trainable: frozenset[str]) -> Value:
-        """(batch, samples) -> (batch, n_fft // 2 + 1, frames, 2)."""
-        if self.center:
-            wave = Pad(self.n_fft // 2, mode=self.pad_mode)(wave)
-        return Stft(self.n_fft, self.hop, self.win_length, self.window, "fourier" in trainable)(wave)
-
     def bins(self) -> tuple[float, ...]:
         """The frequencies of the spectrum's bins, in hertz."""
         return tuple(bin_frequencies(self.sample_rate, self.n_fft).tolist())
 
 
 @dataclass(frozen=True, kw_only=True)
+class FourierTransform(FramedTransform):
+    """A transform that begins with a short-time Fourier transform."""
+
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier",)
+
+    pad_mode: PadMode = parameter("reflect", "how the clip is padded (librosa's own default is constant)")
+
+    def padded(self, wave: Value) -> Value:
+        """The clip with what centring adds to it."""
+        return Pad(self.n_fft // 2, mode=self.pad_mode)(wave) if self.center else wave
+
+    def spectrum(self, wave: Value, trainable: frozenset[str]) -> Value:
+        """(batch, samples) -> (batch, n_fft // 2 + 1, frames, 2)."""
+        return Stft(self.n_fft, self.hop, self.win_length, self.window, "fourier" in trainable)(self.padded(wave))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spectrogram(FourierTransform):
-    """Short-time Fourier transform: magnitude, power, complex or phase.
+    """Short-time Fourier transform: magnitude, power, complex or phase, at the DFT's frequencies or at others.
 
     (batch, samples) -> (batch, n_fft // 2 + 1, frames), and for ``output="complex"`` (batch, n_fft // 2 + 1, frames, 2), the
     real and imaginary parts. Equal to ``librosa.stft`` with the same ``pad_mode``: ``frames = 1 + samples // hop_length``
     where centred. ``output="magnitude"`` is ``abs(X) ** power``, ``"power"`` is ``abs(X) ** 2``, ``"phase"`` the angle in
     radians, in (-pi, pi], 0 where the magnitude is 0. Not centred, a clip needs at least ``n_fft`` samples.
 
-    Trainable part: ``fourier``, the windowed basis, (2, n_fft // 2 + 1, n_fft).
+    ``freq_scale`` other than ``"no"`` gives ``freq_bins`` bins from ``fmin`` up to ``fmax``, which itself is never reached, as
+    nnAudio's ``STFT`` has them: bin k of ``"linear"`` is at ``fmin + k (fmax - fmin) / freq_bins`` Hz, and of ``"log"`` at
+    ``fmin (fmax / fmin) ** (k / freq_bins)``; ``"log2"`` is another name for the same bins. Every bin has the same window,
+    and so the same bandwidth. With ``"no"``, ``freq_bins`` keeps that many of the lowest bins.
+
+    Trainable part: ``fourier``, the windowed basis, (2, n_fft // 2 + 1 or freq_bins, n_fft).
     """
 
     command: ClassVar[str] = "spectrogram"
@@ -79,6 +96,10 @@ class Spectrogram(FourierTransform):
     hop_length: int | None = parameter(None, "samples from one frame to the next; none: a quarter of the window")
     output: Literal["magnitude", "power", "complex", "phase"] = parameter("magnitude", "what to give of each bin")
     power: float = parameter(1.0, "exponent of the magnitude, for output magnitude")
+    freq_scale: Literal["no", "linear", "log", "log2"] = parameter("no", "no: the DFT's bins; others: bins from fmin to fmax")
+    freq_bins: int | None = parameter(None, "bins; none: n_fft // 2 + 1")
+    fmin: float | None = parameter(None, "frequency of the lowest bin of a scale, in hertz; none: 50")
+    fmax: float | None = parameter(None, "frequency that a scale ends below, in hertz; none: 6000 or half the sample rate")
 
     def check(self) -> None:
         super().check()
@@ -86,6 +107,48 @@ class Spectrogram(FourierTransform):
             raise ValueError(f"power must be above 0, not {self.power}")
         if self.power != 1 and self.output != "magnitude":
             raise ValueError(f"power {self.power} goes with output magnitude; output {self.output} has no exponent to choose")
+        at_least(self, 1, "freq_bins")
+        if self.freq_scale == "no":
+            at_most(self, self.n_fft // 2 + 1, "freq_bins")
+            for name in ("fmin", "fmax"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} {getattr(self, name):g} goes with freq_scale linear or log; the DFT's bins are where they are")
+            return
+        at_most(self, LONGEST_FRAME, "freq_bins")
+        low, high = self.limits
+        if low < 0 or (low == 0 and self.freq_scale != "linear"):
+            raise ValueError(f"fmin must be {'at least' if self.freq_scale == 'linear' else 'above'} 0, not {low:g}")
+        if high > self.sample_rate / 2:
+            raise ValueError(
+                f"fmax {high:g} Hz is above half the sample rate, {self.sample_rate / 2:g} Hz; lower it or set fmax=None"
+            )
+        if low >= high:
+            raise ValueError(f"fmin {low:g} Hz is not below fmax {high:g} Hz")
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """``fmin`` and ``fmax`` or what stands for them, nnAudio's defaults."""
+        high = min(6000.0, self.sample_rate / 2) if self.fmax is None else self.fmax
+        return 50.0 if self.fmin is None else self.fmin, high
+
+    def bins(self) -> tuple[float, ...]:
+        if self.freq_scale == "no":
+            return super().bins()[: self.freq_bins]
+        count = self.n_fft // 2 + 1 if self.freq_bins is None else self.freq_bins
+        return tuple(scaled_frequencies(*self.limits, count, logarithmic=self.freq_scale != "linear").tolist())
+
+    def spectrum(self, wave: Value, trainable: frozenset[str]) -> Value:
+        if self.freq_scale == "no":
+            spectrum = super().spectrum(wave, trainable)
+            return spectrum if self.freq_bins is None else Take(tuple(range(self.freq_bins)))(spectrum)
+        turns = np.array(self.bins()) / self.sample_rate
+        kernels = Constant.lazy(
+            "fourier",
+            (2, len(turns), self.n_fft),
+            lambda: tuned_basis(turns, analysis_window(self.window, self.window_samples, self.n_fft)),
+            "fourier" in trainable,
+        )
+        return FrameConv(self.hop)(self.padded(wave), kernels)
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
         spectrum = self.spectrum(wave, trainable)
