@@ -19,18 +19,40 @@ if TYPE_CHECKING:
     from specgraph.graph import Graph as Graph
     from specgraph.lowering import lower as lower
     from specgraph.runtimes import load as load
+    from specgraph.transforms import LFCC as LFCC
     from specgraph.transforms import MFCC as MFCC
+    from specgraph.transforms import PCEN as PCEN
+    from specgraph.transforms import RMS as RMS
+    from specgraph.transforms import ChromaSTFT as ChromaSTFT
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
+    from specgraph.transforms import SpectralBandwidth as SpectralBandwidth
+    from specgraph.transforms import SpectralCentroid as SpectralCentroid
+    from specgraph.transforms import SpectralContrast as SpectralContrast
+    from specgraph.transforms import SpectralFlatness as SpectralFlatness
+    from specgraph.transforms import SpectralRolloff as SpectralRolloff
     from specgraph.transforms import Spectrogram as Spectrogram
+    from specgraph.transforms import Tonnetz as Tonnetz
+    from specgraph.transforms import ZeroCrossingRate as ZeroCrossingRate
 
 _HOME = {
     "Builder": "specgraph.builder",
+    "ChromaSTFT": "specgraph.transforms",
     "Graph": "specgraph.graph",
+    "LFCC": "specgraph.transforms",
     "LogMelSpectrogram": "specgraph.transforms",
     "MFCC": "specgraph.transforms",
     "MelSpectrogram": "specgraph.transforms",
+    "PCEN": "specgraph.transforms",
+    "RMS": "specgraph.transforms",
+    "SpectralBandwidth": "specgraph.transforms",
+    "SpectralCentroid": "specgraph.transforms",
+    "SpectralContrast": "specgraph.transforms",
+    "SpectralFlatness": "specgraph.transforms",
+    "SpectralRolloff": "specgraph.transforms",
     "Spectrogram": "specgraph.transforms",
+    "Tonnetz": "specgraph.transforms",
+    "ZeroCrossingRate": "specgraph.transforms",
     "load": "specgraph.runtimes",
     "lower": "specgraph.lowering",
     "read_graph": "specgraph.export",
@@ -41,11 +63,22 @@ _HOME = {
 __all__ = [  # noqa: RUF022
     "__version__",
     "Builder",
+    "ChromaSTFT",
     "Graph",
+    "LFCC",
     "LogMelSpectrogram",
     "MFCC",
     "MelSpectrogram",
+    "PCEN",
+    "RMS",
+    "SpectralBandwidth",
+    "SpectralCentroid",
+    "SpectralContrast",
+    "SpectralFlatness",
+    "SpectralRolloff",
     "Spectrogram",
+    "Tonnetz",
+    "ZeroCrossingRate",
     "load",
     "lower",
     "read_graph",
