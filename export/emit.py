@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from specgraph.op import Constant, GraphError, Input, Value
 
 IR_VERSION = 8  # with opset 18, what every onnxruntime from 1.15 on loads
 OPSETS = (18, 19, 20, 21)
+SUMMED_AT_ONCE = 64  # entries
 
 
 class Emitter(Tape):
@@ -24,7 +26,7 @@ class Emitter(Tape):
     def __init__(self) -> None:
         super().__init__()
         self.stage = ""
-        self._ranks: dict[ir.Value, int] = {}
+        self._shapes: dict[ir.Value, Shape] = {}
         self._arrays: dict[ir.Value, np.ndarray] = {}
         self._blocks: dict[tuple[ir.Value, int], ir.Value] = {}
 
@@ -56,17 +58,38 @@ class Emitter(Tape):
 
     def rank(self, value: ir.Value) -> int:
         """The number of axes of an op's operand."""
-        return self._ranks[value]
+        return len(self._shapes[value])
 
-    def set_rank(self, value: ir.Value, rank: int) -> None:
-        """Record the number of axes of an op's result."""
-        self._ranks[value] = rank
+    def shape(self, value: ir.Value) -> Shape:
+        """The shape of an op's operand."""
+        return self._shapes[value]
+
+    def set_shape(self, value: ir.Value, shape: Shape) -> None:
+        """Record the shape of an op's result."""
+        self._shapes[value] = shape
 
     def unsqueezed(self, value: ir.Value, axis: int) -> ir.Value:
         """With an axis of one more; done at once for a constant."""
         if value in self._arrays:
             return self.const(np.expand_dims(self._arrays[value], axis), f"{value.name}/unsqueezed")
         return self.Unsqueeze(value, self.const([axis]))
+
+    def total(self, value: ir.Value, shape: Shape, axis: int, keepdims: int = 1) -> ir.Value:
+        """The sum of a value of this shape along ``axis``; many entries in two levels.
+
+        Kernels add one entry after the other, and the rounding of a thousand additions is a hundred times that of the sum.
+        """
+        size, axes = shape[axis], self.const([axis])
+        if not isinstance(size, int) or size <= SUMMED_AT_ONCE or axis < len(shape) - 2:
+            return self.ReduceSum(value, axes, keepdims=keepdims)
+        groups = math.isqrt(size)
+        whole = groups * (size // groups)
+        split = [*([0] * axis), groups, size // groups, *([-1] if axis < len(shape) - 1 else [])]
+        grid = self.Reshape(self.Slice(value, self.const([0]), self.const([whole]), axes), self.const(split))
+        sums = self.ReduceSum(grid, self.const([axis + 1]), keepdims=0)
+        if whole < size:
+            sums = self.Concat(sums, self.Slice(value, self.const([whole]), self.const([size]), axes), axis=axis)
+        return self.ReduceSum(sums, axes, keepdims=keepdims)
 
     def whole_blocks(self, signal: ir.Value, size: int) -> ir.Value:
         """(batch, samples) cut to a multiple of ``size`` samples."""
@@ -86,7 +109,7 @@ def emit(graph: Graph, opset: int = 18, properties: Mapping[str, str] | None = N
     for value in graph.inputs:
         assert isinstance(value.op, Input)
         env[value] = ir.val(value.op.name, ir.DataType.FLOAT, ir.Shape(list(value.op.sizes)))
-        onnx.set_rank(env[value], len(value.shape))
+        onnx.set_shape(env[value], value.shape)
     inputs = list(env.values())
     names: dict[str, int] = {}
     for value in graph.values():
@@ -100,7 +123,7 @@ def emit(graph: Graph, opset: int = 18, properties: Mapping[str, str] | None = N
             env[value] = onnx.const(op.array, onnx.stage)
         else:
             env[value] = op.onnx(onnx, *(env[operand] for operand in value.inputs))
-        onnx.set_rank(env[value], len(value.shape))
+        onnx.set_shape(env[value], value.shape)
     onnx.stage = "output"
     axes = _Axes()
     outputs = []

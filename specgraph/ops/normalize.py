@@ -65,13 +65,14 @@ class Normalize(Op):
         return features / torch.where(length < TINY, 1.0, length)
 
     def onnx(self, onnx, features):
-        axis, one, tiny = (onnx.const(x) for x in ([self.axis % onnx.rank(features)], np.float32(1), np.float32(TINY)))
+        axis, shape = self.axis % onnx.rank(features), onnx.shape(features)
+        one, tiny = onnx.const(np.float32(1)), onnx.const(np.float32(TINY))
         size = onnx.Abs(features)
-        length = onnx.ReduceSum(size, axis) if self.norm == 1 else onnx.ReduceMax(size, axis)
+        length = onnx.total(size, shape, axis) if self.norm == 1 else onnx.ReduceMax(size, onnx.const([axis]))
         if self.norm != "inf" and self.norm != 1:
             exponent = onnx.const(np.float32(self.norm))
             scale = onnx.Where(onnx.Less(length, tiny), one, length)
-            total = onnx.ReduceSum(onnx.Pow(onnx.Div(size, scale), exponent), axis)
+            total = onnx.total(onnx.Pow(onnx.Div(size, scale), exponent), shape, axis)
             length = onnx.Mul(length, onnx.Pow(total, onnx.const(np.float32(1 / self.norm))))
         return onnx.Div(features, onnx.Where(onnx.Less(length, tiny), one, length))
 
@@ -93,3 +94,4 @@ class Normalize(Op):
         for norm in ("inf", 1.0, 2.0, 3.5):
             yield cls(norm), ("batch", 5, "frames")
         yield cls(2.0, axis=-1), ("batch", "frames", 4)
+        yield cls(1.0), ("batch", 1025, "frames")

@@ -9,10 +9,13 @@ import numpy as np
 
 from specgraph.graph import About
 from specgraph.op import Constant, Value
-from specgraph.ops.arithmetic import Multiply
+from specgraph.ops.arithmetic import Divide, Multiply
 from specgraph.ops.elementwise import Power
+from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import FrameConv
+from specgraph.ops.layout import Transpose
 from specgraph.ops.pad import Pad, PadMode
+from specgraph.ops.reduce import Reduce
 from specgraph.ops.zero_crossings import ZeroCrossings
 from specgraph.transforms.base import Transform, at_least, at_most, parameter
 from specgraph.transforms.spectrogram import LONGEST_FRAME
@@ -35,10 +38,6 @@ class FrameTransform(Transform):
         """The clip with what centring adds."""
         return Pad(self.frame_length // 2, mode=mode)(wave) if self.center else wave
 
-    def mean(self, signal: Value, width: int) -> Value:
-        """(batch, samples) -> (batch, 1, frames): the sum of ``width`` samples over ``frame_length``."""
-        return FrameConv(self.hop_length)(signal, Constant.of("mean", np.full((1, width), 1 / self.frame_length)))
-
 
 @dataclass(frozen=True, kw_only=True)
 class RMS(FrameTransform):
@@ -54,7 +53,8 @@ class RMS(FrameTransform):
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
         padded = self.padded(wave, self.pad_mode)
-        return Power(0.5)(self.mean(Multiply()(padded, padded), self.frame_length))
+        squares = Frame(self.frame_length, self.hop_length)(Multiply()(padded, padded))
+        return Power(0.5)(Transpose((0, 2, 1))(Reduce("mean", axis=2)(squares)))
 
     def about(self) -> About:
         return About("root mean square")
@@ -82,7 +82,9 @@ class ZeroCrossingRate(FrameTransform):
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
         crossings = ZeroCrossings(self.threshold, self.zero_pos)(self.padded(wave, "edge"))
-        return self.mean(crossings, self.frame_length - 1)  # the first sample of a frame follows none of it
+        following = Constant.of("following", np.ones((1, self.frame_length - 1)))  # the first sample follows none of its frame
+        counted = FrameConv(self.hop_length)(crossings, following)
+        return Divide()(counted, Constant.of("frame_length", np.array(float(self.frame_length))))
 
     def about(self) -> About:
         return About("zero-crossing rate")

@@ -13,7 +13,6 @@ from specgraph.ops.arithmetic import Clip, Divide, Multiply, Subtract
 from specgraph.ops.compare import Less
 from specgraph.ops.cumulative_sum import CumulativeSum
 from specgraph.ops.elementwise import Absolute, Exponential, Power
-from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.layout import Slice
 from specgraph.ops.log import Log
 from specgraph.ops.magnitude import Magnitude
@@ -31,17 +30,13 @@ class SpectralTransform(FourierTransform):
         """(batch, samples) -> (batch, n_fft // 2 + 1, frames)."""
         return Magnitude(1.0)(self.spectrum(wave, trainable))
 
-    def row(self) -> Value:
-        """(1, bins): the bins' frequencies in hertz."""
-        return Constant.of("frequencies", np.array(self.bins())[None])
-
     def column(self) -> Value:
         """(bins, 1): the bins' frequencies in hertz."""
         return Constant.of("frequencies", np.array(self.bins())[:, None])
 
     def centroid(self, share: Value) -> Value:
         """(batch, bins, frames), each frame's sum being 1, -> (batch, 1, frames): the mean frequency in hertz."""
-        return Filterbank()(share, self.row())
+        return Reduce("sum", axis=1)(Multiply()(share, self.column()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +115,8 @@ class SpectralRolloff(SpectralTransform):
         total = CumulativeSum(axis=1)(self.magnitude(wave, trainable))
         bins = self.n_fft // 2 + 1
         threshold = Multiply()(Slice(bins - 1, bins)(total), Constant.of("share", np.array(self.roll_percent)))
-        below = Less()(total, threshold)
-        return Filterbank()(below, Constant.of("step", np.full((1, bins), self.sample_rate / self.n_fft)))
+        below = Reduce("sum", axis=1)(Less()(total, threshold))
+        return Multiply()(below, Constant.of("step", np.array(self.sample_rate / self.n_fft)))
 
     def about(self) -> About:
         return About("spectral roll-off", "Hz")
