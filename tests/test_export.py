@@ -279,7 +279,7 @@ def cuda_provider_environment() -> dict[str, str] | None:
         (sg.Spectrogram(output="complex", hop_length=441), None),
         (sg.MelSpectrogram(n_fft=1000, hop_length=7, n_mels=20, pad_mode="constant"), None),
     ],
-    ids=lambda x: f"{type(x).__name__}-{x.n_fft}" if isinstance(x, Transform) else str(x),
+    ids=lambda x: f"{type(x).__name__}-{getattr(x, 'n_fft', '')}" if isinstance(x, Transform) else str(x),
 )
 def test_cuda_runs_every_node_without_a_copy(transform: Transform, lowering: str | None, tmp_path: Path) -> None:
     environment = cuda_provider_environment()

@@ -88,10 +88,11 @@ def ids(case: object) -> str:
 
 
 def error(transform: Transform, got: np.ndarray, wanted: np.ndarray, spectrum: np.ndarray) -> float:
-    """Of the peak; a difference of magnitudes is off by a share of the magnitudes."""
+    """Of the peak, or of what a result is the difference of: magnitudes, decibels, shares of 1."""
+    scale = {sg.Tonnetz: 1.0, sg.SpectralContrast: 1.0}.get(type(transform), 0.0)
     if getattr(transform, "linear", False):
-        return float(np.abs(got - wanted).max()) / max(float(np.abs(spectrum).max()), 1e-30)
-    return peak_error(got, wanted)
+        scale = float(np.abs(spectrum).max(initial=0.0))
+    return peak_error(got, wanted) and float(np.abs(got - wanted).max()) / max(scale, float(np.abs(wanted).max()))
 
 
 def behind_the_spectrum(transform: Transform) -> Graph:

@@ -14,13 +14,15 @@ from specgraph.transforms import registry
 from tests.conftest import peak_error, waves
 
 SMALL = {"sample_rate": 8000, "n_fft": 32, "hop_length": 12}
-BANKS = {"n_mels": 6, "fmax": 4000.0, "allow_empty_filters": True}
+BANKS = {"n_mels": 6, "n_filter": 6, "fmax": 4000.0, "allow_empty_filters": True}
+OTHERS = {"n_mfcc": 4, "n_lfcc": 4, "frame_length": 32, "n_bands": 1}
+BY_NAME = {"SpectralContrast": {"fmin": 1000.0}}
 
 
 def small(name: str, **options):
     cls = registry()[name]
     fields = {p.name for p in cls.parameters()}
-    return cls(**{k: v for k, v in (SMALL | BANKS | {"n_mfcc": 4} | options).items() if k in fields})
+    return cls(**{k: v for k, v in (SMALL | BANKS | OTHERS | BY_NAME.get(name, {}) | options).items() if k in fields})
 
 
 VARIANTS = [
@@ -31,6 +33,10 @@ VARIANTS = [
     ("MelSpectrogram", {"power": 1.0}),
     ("LogMelSpectrogram", {"log": "ln"}),
     ("LogMelSpectrogram", {"top_db": None}),
+    ("ChromaSTFT", {"norm": 2.0}),
+    ("SpectralContrast", {"quantile": 0.6, "linear": True}),
+    ("MFCC", {"cmvn": "utterance", "deltas": 2, "delta_width": 3, "norm": None}),
+    ("LFCC", {"cmvn": "sliding", "cmvn_window": 4, "min_cmvn_window": 2, "log_lf": True}),
 ]
 
 

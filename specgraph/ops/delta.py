@@ -49,7 +49,7 @@ class Delta(Op):
 
     @cached_property
     def taps(self) -> npt.NDArray[np.float64]:
-        """The kernel that frames are correlated with."""
+        """The kernel that frames are correlated with, less the frame itself: equal frames give zero, whatever rounding does."""
         return (regression if self.mode == "regression" else polynomial_slope)(self.width, self.order)
 
     def infer(self, features: Shape) -> Shape:
@@ -65,13 +65,14 @@ class Delta(Op):
         return np.clip(start[:, None] + np.arange(len(self.taps)), 0, frames - 1)
 
     def numpy(self, features):
-        return features[:, :, self._places(features.shape[2])] @ self.taps
+        return (features[:, :, self._places(features.shape[2])] - features[..., None]) @ self.taps
 
     def torch(self, features):
         import torch
 
         places = torch.tensor(self._places(features.shape[2]), device=features.device)
-        return features[:, :, places] @ torch.tensor(self.taps, dtype=features.dtype, device=features.device)
+        windows = features[:, :, places] - features[..., None]
+        return windows @ torch.tensor(self.taps, dtype=features.dtype, device=features.device)
 
     def onnx(self, onnx, features):
         width, zero = len(self.taps), onnx.const(np.int64(0))
@@ -83,6 +84,7 @@ class Delta(Op):
         places = onnx.Add(onnx.Unsqueeze(start, onnx.const([1])), onnx.const(np.arange(width)))
         last = on_device(onnx, onnx.Sub(frames, onnx.const(np.int64(1))))
         windows = onnx.Gather(features, onnx.Min(onnx.Max(places, zero), last), axis=2)
+        windows = onnx.Sub(windows, onnx.Unsqueeze(features, onnx.const([3])))
         return onnx.Squeeze(onnx.MatMul(windows, onnx.const(self.taps[:, None])), onnx.const([3]))
 
     def carry(self, operands, spread, result):
