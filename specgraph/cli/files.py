@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from specgraph.cli.show import checks_table, choices_table, console
 
@@ -49,8 +49,11 @@ def list_transforms(
     from specgraph.transforms import registry
 
     if name is None:
-        table = Table("name", "in Python", "what it computes", "parts to train")
-        for cls in sorted(registry().values(), key=lambda cls: cls.command):
+        known = sorted(registry().values(), key=lambda cls: cls.command)
+        name_width, class_width = (max(map(len, names)) for names in zip(*((c.command, f"sg.{c.__name__}") for c in known), strict=True))
+        names = Column("name", min_width=name_width), Column("in Python", min_width=class_width)  # whole, to be copied
+        table = Table(*names, "what it computes", "parts to train")
+        for cls in known:
             table.add_row(cls.command, f"sg.{cls.__name__}", cls.help(), ", ".join(cls.trainable_parts))
         console().print(table)
         console().print("specgraph list NAME shows a transform's parameters.")
