@@ -37,7 +37,8 @@ def mel(spectrum: np.ndarray, mel_power: float = 2.0) -> np.ndarray:
 
 
 def pcen(spectrum: np.ndarray, mel_power: float = 2.0, scale: float = 1.0, **options) -> np.ndarray:
-    return librosa.pcen(mel(spectrum, mel_power) * scale, sr=RATE, hop_length=STFT["hop_length"], **options)
+    with np.errstate(divide="ignore"):  # librosa takes the logarithm of silence where bias is 0, and its exponential again
+        return librosa.pcen(mel(spectrum, mel_power) * scale, sr=RATE, hop_length=STFT["hop_length"], **options)
 
 
 def of(function: Callable, **options) -> Callable[[np.ndarray], np.ndarray]:
@@ -58,7 +59,7 @@ SPECTRAL: list[tuple[Transform, Callable[[np.ndarray], np.ndarray]]] = [
     (sg.PCEN(**PCEN, mel_power=1.0, scale=2.0**31), lambda d: pcen(d, 1.0, 2.0**31)),
     (sg.PCEN(**PCEN, gain=0.5, bias=10.0, power=0.25, time_constant=5.0), lambda d: pcen(d, gain=0.5, bias=10, power=0.25, time_constant=5)),
     (sg.PCEN(**PCEN, power=0.0, b=0.2, eps=1e-3), lambda d: pcen(d, power=0, b=0.2, eps=1e-3)),
-    (sg.PCEN(**PCEN, bias=0.0, eps=1e-3), lambda d: librosa.pcen(np.maximum(mel(d), 1e-300), sr=RATE, hop_length=300, bias=0, eps=1e-3)),
+    (sg.PCEN(**PCEN, bias=0.0, eps=1e-3), lambda d: pcen(d, bias=0, eps=1e-3)),
     (sg.PCEN(**PCEN, b=1.0), lambda d: pcen(d, b=1)),
     (sg.SpectralCentroid(**STFT), of(spectral.spectral_centroid)),
     (sg.SpectralBandwidth(**STFT), of(spectral.spectral_bandwidth)),
