@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from specgraph.shapes import time_axis
 
 TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third of it or less
 TINY = float(np.finfo(np.float32).tiny)
+ANYTHING = 1e100  # an allowance where nothing is known
 
 
 class VerificationError(ValueError):
@@ -178,27 +180,36 @@ def _share(value: Array, tolerance: float) -> Array:
 
 
 def _carry(value: Value, operands: list[Array], spread: list[Array | None], result: Array) -> Array:
+    """By how much a result may be off; at most ``ANYTHING``, which stays a number whatever it is multiplied by."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.minimum(np.nan_to_num(_carried(value, operands, spread, result), nan=ANYTHING), ANYTHING)
+
+
+def _carried(value: Value, operands: list[Array], spread: list[Array | None], result: Array) -> Array:
     op = value.op
+    own = op.carry(operands, spread, result)
+    if own is not None:
+        return own
     if isinstance(op, Phase | Magnitude):
         size = np.hypot(*np.moveaxis(operands[0], op.axis, 0))
         off = np.hypot(*np.moveaxis(np.asarray(spread[0]), op.axis, 0))
         if isinstance(op, Magnitude):
             return np.maximum((size + off) ** op.power - result, result - np.maximum(size - off, 0.0) ** op.power)
         return np.where(size > off, np.arcsin(np.minimum(off / np.maximum(size, TINY), 1.0)), np.inf)
-    if op.linear:
+    uncertain = [s is not None for s in spread]
+    if op.linear and sum(uncertain) == 1:
         return np.abs(op.numpy(*(np.abs(a) if s is None else s for a, s in zip(operands, spread, strict=True))))
-    total = np.zeros(result.shape)
-    for place, off in enumerate(spread):  # one operand at a time: together their changes may cancel
-        if off is None:
-            continue
-        sides = []
-        for sign in (1.0, -1.0):
-            moved = operands[place] + sign * off
-            if op.compresses and (operands[place] >= 0).all():
-                moved = np.maximum(moved, 0.0)
-            sides.append(np.abs(op.numpy(*operands[:place], moved, *operands[place + 1 :]) - result))
-        total = total + np.maximum(*sides)
-    return total
+    if op.linear:  # in several operands: a product of two is off by each one's share of the other
+        sizes = [np.abs(a) for a in operands]
+        return np.abs(op.numpy(*(a if s is None else a + s for a, s in zip(sizes, spread, strict=True))) - op.numpy(*sizes))
+    largest = np.zeros(result.shape)
+    for signs in product((1.0, -1.0), repeat=sum(uncertain)):  # each operand up or down by itself: a difference needs both
+        sign = iter(signs)
+        moved = [a if s is None else a + next(sign) * s for a, s in zip(operands, spread, strict=True)]
+        if op.compresses:
+            moved = [np.maximum(a, 0.0) if (b >= 0).all() else a for a, b in zip(moved, operands, strict=True)]
+        largest = np.maximum(largest, np.abs(op.numpy(*moved) - result))
+    return largest
 
 
 def _torch_results(graph: Graph, module: Any, inputs: tuple[Array, ...]) -> dict[str, Array]:

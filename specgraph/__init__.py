@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from specgraph.transforms import CQT as CQT
     from specgraph.transforms import CQT1992 as CQT1992
     from specgraph.transforms import CQT2010 as CQT2010
+    from specgraph.transforms import LFCC as LFCC
     from specgraph.transforms import MFCC as MFCC
+    from specgraph.transforms import PCEN as PCEN
+    from specgraph.transforms import RMS as RMS
     from specgraph.transforms import VQT as VQT
+    from specgraph.transforms import ChromaSTFT as ChromaSTFT
     from specgraph.transforms import CQT1992v2 as CQT1992v2
     from specgraph.transforms import CQT2010v2 as CQT2010v2
     from specgraph.transforms import GriffinLim as GriffinLim
@@ -31,7 +35,14 @@ if TYPE_CHECKING:
     from specgraph.transforms import InverseSpectrogram as InverseSpectrogram
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
+    from specgraph.transforms import SpectralBandwidth as SpectralBandwidth
+    from specgraph.transforms import SpectralCentroid as SpectralCentroid
+    from specgraph.transforms import SpectralContrast as SpectralContrast
+    from specgraph.transforms import SpectralFlatness as SpectralFlatness
+    from specgraph.transforms import SpectralRolloff as SpectralRolloff
     from specgraph.transforms import Spectrogram as Spectrogram
+    from specgraph.transforms import Tonnetz as Tonnetz
+    from specgraph.transforms import ZeroCrossingRate as ZeroCrossingRate
 
 _HOME = {
     "Builder": "specgraph.builder",
@@ -44,11 +55,22 @@ _HOME = {
     "GriffinLim": "specgraph.transforms",
     "InverseMelSpectrogram": "specgraph.transforms",
     "InverseSpectrogram": "specgraph.transforms",
+    "ChromaSTFT": "specgraph.transforms",
+    "LFCC": "specgraph.transforms",
     "LogMelSpectrogram": "specgraph.transforms",
     "MFCC": "specgraph.transforms",
     "MelSpectrogram": "specgraph.transforms",
+    "PCEN": "specgraph.transforms",
+    "RMS": "specgraph.transforms",
+    "SpectralBandwidth": "specgraph.transforms",
+    "SpectralCentroid": "specgraph.transforms",
+    "SpectralContrast": "specgraph.transforms",
+    "SpectralFlatness": "specgraph.transforms",
+    "SpectralRolloff": "specgraph.transforms",
     "Spectrogram": "specgraph.transforms",
     "VQT": "specgraph.transforms",
+    "Tonnetz": "specgraph.transforms",
+    "ZeroCrossingRate": "specgraph.transforms",
     "load": "specgraph.runtimes",
     "lower": "specgraph.lowering",
     "read_graph": "specgraph.export",
@@ -68,11 +90,22 @@ __all__ = [  # noqa: RUF022
     "GriffinLim",
     "InverseMelSpectrogram",
     "InverseSpectrogram",
+    "ChromaSTFT",
+    "LFCC",
     "LogMelSpectrogram",
     "MFCC",
     "MelSpectrogram",
+    "PCEN",
+    "RMS",
+    "SpectralBandwidth",
+    "SpectralCentroid",
+    "SpectralContrast",
+    "SpectralFlatness",
+    "SpectralRolloff",
     "Spectrogram",
     "VQT",
+    "Tonnetz",
+    "ZeroCrossingRate",
     "load",
     "lower",
     "read_graph",

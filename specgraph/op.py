@@ -125,6 +125,14 @@ class Op:
         """
         return None
 
+    def carry(self, operands: list[Array], spread: list[Array | None], result: Array) -> Array | None:
+        """By how much ``result`` may be off where the operands are off by at most ``spread`` (None: they are exact).
+
+        None, the default, leaves it to ``specgraph.export.verification``, whose rule is right for linear ops whose weights are
+        operands and for ops that only rise or only fall with each element.
+        """
+        return None
+
     @classmethod
     def examples(cls) -> Iterator[tuple[Any, ...]]:
         """Instances with operand shapes for the tests; a size may be named, and an array is a constant."""

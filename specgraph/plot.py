@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 RANGE = 80.0  # dB shown below the maximum of features that are not logarithmic themselves
 LOGARITHMIC = ("dB", "ln", "log10")
+CEPSTRA = ("MFCC", "LFCC")
 ROUND = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 
 
@@ -102,7 +103,7 @@ def _levels(
     if about.unit == "rad":
         return features, "phase (rad)", {"cmap": "twilight", "vmin": -np.pi, "vmax": np.pi}
     label = about.quantity + (f" ({about.unit})" if about.unit else "")
-    if about.quantity == "MFCC":  # of either sign; the first two, level and tilt, would leave no colour for the others
+    if about.quantity in CEPSTRA:  # of either sign; the first two, level and tilt, would leave no colour for the others
         limit = float(np.abs(features[2:] if len(features) > 2 else features).max(initial=0.0)) or 1.0
         return features, label, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     if about.unit in LOGARITHMIC or about.frequencies is None or (features < 0).any():
@@ -118,7 +119,7 @@ def _frequency_axis(axes: Axes, about: OutputMetadata, bins: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
     if about.frequencies is None:
-        axes.set_ylabel("coefficient" if about.quantity == "MFCC" else "bin")
+        axes.set_ylabel("coefficient" if about.quantity in CEPSTRA else "bin")
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         return
     frequencies = np.array(about.frequencies)

@@ -326,7 +326,7 @@ with tempfile.TemporaryDirectory() as folder:
     copies = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node if node.op_type.startswith("Memcpy")]
 print(json.dumps({"providers": session.get_providers(), "placed": placed, "copies": copies}))
 """
-SHAPE_ARITHMETIC = {"Shape", "Add", "Sub", "Mul", "Div", "Max", "Min", "Squeeze", "Unsqueeze", "Concat", "Slice", "Cast"}
+SHAPE_ARITHMETIC = {"Shape", "Add", "Sub", "Mul", "Div", "Max", "Min", "Squeeze", "Unsqueeze", "Concat", "Slice", "Cast", "Gather"}
 
 
 def cuda_provider_environment() -> dict[str, str] | None:
@@ -346,6 +346,8 @@ def cuda_provider_environment() -> dict[str, str] | None:
         *((cls(), None) for cls in registry().values()),
         *((sg.LogMelSpectrogram(n_fft=400, hop_length=160, n_mels=40), name) for name in ("conv", "matmul", "factored_matmul")),
         (sg.Spectrogram(output="phase", pad_mode="edge"), None),
+        (sg.MFCC(cmvn="sliding", deltas=1), None),
+        (sg.MFCC(cmvn="sliding", cmvn_center=True, deltas=1, delta_mode="nearest"), None),
         (sg.Spectrogram(output="complex", hop_length=441), None),
         (sg.MelSpectrogram(n_fft=1000, hop_length=7, n_mels=20, pad_mode="constant"), None),
     ],

@@ -14,7 +14,9 @@ from specgraph.transforms import registry
 from tests.conftest import given, peak_error, waves
 
 SMALL = {"sample_rate": 8000, "n_fft": 32, "hop_length": 12, "n_iter": 3}
-BANKS = {"n_mels": 6, "fmax": 4000.0, "allow_empty_filters": True}
+BANKS = {"n_mels": 6, "n_filter": 6, "fmax": 4000.0, "allow_empty_filters": True}
+OTHERS = {"n_mfcc": 4, "n_lfcc": 4, "frame_length": 32, "n_bands": 1}
+BY_NAME = {"SpectralContrast": {"fmin": 1000.0}}
 CONSTANT_Q = {"sample_rate": 8000, "hop_length": 12, "fmin": 1300.0, "n_bins": 4, "bins_per_octave": 3}
 
 
@@ -23,7 +25,7 @@ def small(name: str, **options):
     fields = {p.name for p in cls.parameters()}
     if name == "Spectrogram" and "freq_scale" not in options:
         fields -= {"fmax"}  # the DFT's bins have no limits
-    sizes = CONSTANT_Q if "bins_per_octave" in fields else SMALL | BANKS | {"n_mfcc": 4}
+    sizes = CONSTANT_Q if "bins_per_octave" in fields else SMALL | BANKS | OTHERS | BY_NAME.get(name, {})
     return cls(**{k: v for k, v in (sizes | options).items() if k in fields})
 
 
@@ -37,6 +39,10 @@ VARIANTS = [
     ("LogMelSpectrogram", {"log": "ln"}),
     ("LogMelSpectrogram", {"top_db": None}),
     ("CQT", {"output": "complex"}),
+    ("ChromaSTFT", {"norm": 2.0}),
+    ("SpectralContrast", {"quantile": 0.6, "linear": True}),
+    ("MFCC", {"cmvn": "utterance", "deltas": 2, "delta_width": 3, "norm": None}),
+    ("LFCC", {"cmvn": "sliding", "cmvn_window": 4, "min_cmvn_window": 2, "log_lf": True}),
 ]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.design.fourier import bin_frequencies
+from specgraph.design.triangles import triangles
 
 MelNorm = Literal["slaney"]
 
@@ -57,7 +58,5 @@ def mel_filterbank(
     """
     edges = mel_edges(n_mels, fmin, sample_rate / 2 if fmax is None else fmax, htk)
     bins = bin_frequencies(sample_rate, n_fft)
-    below, peak, above = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rising, falling = (bins - below) / (peak - below), (above - bins) / (above - peak)
-    bank = np.maximum(0.0, np.minimum(rising, falling))
-    return bank * (2.0 / (above - below)) if norm == "slaney" else bank
+    bank = triangles(edges, bins)
+    return bank * (2.0 / (edges[2:] - edges[:-2]))[:, None] if norm == "slaney" else bank

@@ -82,6 +82,12 @@ class Divide(_Binary):
     def onnx(self, onnx, left, right):
         return onnx.Div(left, right)
 
+    def carry(self, operands, spread, result):
+        off, moved = (0.0 if s is None else s for s in spread)
+        left = np.abs(operands[1]) - moved  # of the divisor, at least
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(left > 0, (off + np.abs(result) * moved) / left, np.inf)
+
     @classmethod
     def examples(cls) -> Iterator[tuple]:
         yield cls(), ("batch", 3, "frames"), np.array([[1.0], [-2.0], [3.0]])

@@ -45,8 +45,13 @@ class Reduce(Op):
         return getattr(features, method)(self.axis, keepdim=self.keepdims)
 
     def onnx(self, onnx, features):
+        axis = self.axis % onnx.rank(features)
+        size = onnx.shape(features)[axis]
+        if self.kind == "sum" or (self.kind == "mean" and isinstance(size, int)):
+            total = onnx.total(features, onnx.shape(features), axis, int(self.keepdims))
+            return total if self.kind == "sum" else onnx.Mul(total, onnx.const(np.float32(1 / size)))
         node = getattr(onnx, f"Reduce{self.kind.capitalize()}")
-        return node(features, onnx.const([self.axis % onnx.rank(features)]), keepdims=int(self.keepdims))
+        return node(features, onnx.const([axis]), keepdims=int(self.keepdims))
 
     def reach(self, *shapes: Shape) -> Reach:
         return WHOLE_CLIP if is_time(shapes[0][self.axis % len(shapes[0])]) else HERE
@@ -56,3 +61,5 @@ class Reduce(Op):
         for kind in get_args(Kind):
             yield cls(kind), ("batch", 5, "frames")
             yield cls(kind, axis=-1, keepdims=False), ("batch", 5, "frames")
+            yield cls(kind), ("batch", 1025, "frames")
+            yield cls(kind, axis=-1, keepdims=False), ("batch", "frames", 70)

@@ -76,7 +76,7 @@ class Transform(ABC):
         for part in parts:
             if part not in self.trainable_parts:
                 raise ValueError(
-                    f"{type(self).__name__} has no part {part!r} to train; it has {', '.join(self.trainable_parts)}"
+                    f"{type(self).__name__} has no part {part!r} to train; it has {', '.join(self.trainable_parts) or 'none'}"
                 )
         wave, about = self.input()(), self.about()
         made = self.compose(wave, frozenset(parts))

@@ -14,51 +14,34 @@ from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.log import Log, Log10
 from specgraph.ops.magnitude import Magnitude
-from specgraph.transforms.base import Transform, at_least, at_most, parameter
+from specgraph.transforms.base import at_least, at_most, parameter
+from specgraph.transforms.filters import MOST_FILTERS, Filters
 from specgraph.transforms.spectrogram import LONGEST_FRAME, FourierTransform
-
-MOST_MELS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class MelBank(Transform):
+class MelBank(Filters):
     """A transform with mel filters over the bins of a DFT."""
 
-    n_fft: int = parameter(2048, "samples of a frame")
     n_mels: int = parameter(128, "mel filters")
-    fmin: float = parameter(0.0, "lowest frequency of the filters, in hertz")
-    fmax: float | None = parameter(None, "highest frequency of the filters, in hertz; none: half the sample rate")
     htk: bool = parameter(False, "HTK's mel scale instead of Slaney's")
     norm: MelNorm | None = parameter("slaney", "slaney: filters of equal area; none: filters with a peak of 1")
     power: float = parameter(2.0, "exponent of the magnitude before the filters")
-    allow_empty_filters: bool = parameter(False, "accept filters that no bin of the DFT falls into; they give zeros")
 
     def check(self) -> None:
         super().check()
         at_least(self, 1, "n_fft", "n_mels")
         at_most(self, LONGEST_FRAME, "n_fft")
-        at_most(self, max(self.n_fft + 2, MOST_MELS), "n_mels")  # more are empty for certain, and may exhaust the memory
-        at_least(self, 0, "fmin")
-        if not self.power > 0:
-            raise ValueError(f"power must be above 0, not {self.power}")
-        nyquist = self.sample_rate / 2
-        if self.highest > nyquist:
-            raise ValueError(
-                f"fmax {self.highest:g} Hz is above half the sample rate, {nyquist:g} Hz; lower it or set fmax=None"
-            )
-        if self.fmin >= self.highest:
-            raise ValueError(f"fmin {self.fmin:g} Hz is not below fmax {self.highest:g} Hz")
-        empty = np.flatnonzero(~self.bank().any(axis=1))
-        if len(empty) and not self.allow_empty_filters:
-            raise ValueError(
-                f"{len(empty)} of {self.n_mels} mel filters are empty, the first of them filter {empty[0]}: no bin of an n_fft of "
-                f"{self.n_fft} falls into them; lower n_mels, raise n_fft, or set allow_empty_filters=True"
-            )
+        at_most(self, max(self.n_fft + 2, MOST_FILTERS), "n_mels")  # more are empty for certain, and may exhaust the memory
+        if not self.exponent > 0:
+            raise ValueError(f"power must be above 0, not {self.exponent}")
+        self.check_band()
+        self.check_filters(self.bank(), "mel", "n_mels")
 
     @property
-    def highest(self) -> float:
-        """``fmax`` or what stands for it."""
-        return self.sample_rate / 2 if self.fmax is None else self.fmax
+    def exponent(self) -> float:
+        """The exponent of the magnitude before the filters."""
+        return self.power
 
     def bank(self) -> np.ndarray:
         """(n_mels, n_fft // 2 + 1): the filterbank."""
@@ -79,7 +62,7 @@ class MelTransform(MelBank, FourierTransform):
 
     def mel(self, wave: Value, trainable: frozenset[str]) -> Value:
         """(batch, samples) -> (batch, n_mels, frames)."""
-        magnitude = Magnitude(self.power)(self.spectrum(wave, trainable))
+        magnitude = Magnitude(self.exponent)(self.spectrum(wave, trainable))
         bank = Constant.lazy("mel", (self.n_mels, self.n_fft // 2 + 1), self.bank, "mel" in trainable)
         return Filterbank()(magnitude, bank)
 

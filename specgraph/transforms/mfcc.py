@@ -11,15 +11,19 @@ from specgraph.op import Constant, Value
 from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
 from specgraph.transforms.base import at_least, parameter
+from specgraph.transforms.cepstra import CepstralTransform
 from specgraph.transforms.mel import MelTransform
 
 
 @dataclass(frozen=True, kw_only=True)
-class MFCC(MelTransform):
+class MFCC(MelTransform, CepstralTransform):
     """Mel-frequency cepstral coefficients: the cosine transform of the mel spectrogram in decibels.
 
-    (batch, samples) -> (batch, n_mfcc, frames). Equal to ``librosa.feature.mfcc`` with the same ``pad_mode``, each clip of
-    a batch by itself: mel power, decibels with ``amin`` 1e-10 and ``top_db`` below the clip's maximum, orthonormal DCT-II.
+    (batch, samples) -> (batch, n_mfcc * (1 + deltas), frames). Equal to ``librosa.feature.mfcc`` with the same ``pad_mode``, each
+    clip of a batch by itself: mel power, decibels with ``amin`` 1e-10 and ``top_db`` below the clip's maximum, orthonormal
+    DCT-II. ``cmvn`` then normalises each coefficient over the clip, or over a window as Kaldi's ``apply-cmvn-sliding``, and
+    ``deltas`` puts that many orders of ``librosa.feature.delta``, or of Kaldi's ``add-deltas``, after the coefficients.
+    The ops ``cmvn``, ``sliding_cmvn`` and ``delta`` say more.
 
     Trainable parts: ``fourier``, the windowed basis; ``mel``, the filterbank; ``dct``, the matrix (n_mfcc, n_mels).
     """
@@ -48,7 +52,7 @@ class MFCC(MelTransform):
             lambda: dct_matrix(self.n_mfcc, self.n_mels) * lifter(self.n_mfcc, self.lifter)[:, None],
             "dct" in trainable,
         )
-        return Filterbank()(level, matrix)
+        return self.finished(Filterbank()(level, matrix))
 
     def about(self) -> About:
-        return About("MFCC", "dB")
+        return About("MFCC", self.unit("dB"))
