@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -60,7 +61,7 @@ def trials(graph: Graph) -> Iterator[tuple[str, tuple[Waveform, ...]]]:
     long = max(least, LONGEST, 4 * frame) + 7
     for name in SIGNALS:
         yield name, _inputs(graph, name, 1, long)
-    short = {least, least + 6, frame // 2, frame - 1, frame, frame + 1, 2 * frame + reach.hop - 1}
+    short = {least, least + 6, frame // 2, frame - 1, frame, frame + 1, 2 * frame + math.ceil(reach.hop) - 1}
     for batch, samples in enumerate(sorted(size for size in short if size >= least)):
         yield "noise", _inputs(graph, "noise", 1 + batch % 3, samples)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from specgraph.transforms import MFCC as MFCC
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
+    from specgraph.transforms import Resample as Resample
     from specgraph.transforms import Spectrogram as Spectrogram
 
 _HOME = {
@@ -30,6 +31,7 @@ _HOME = {
     "LogMelSpectrogram": "specgraph.transforms",
     "MFCC": "specgraph.transforms",
     "MelSpectrogram": "specgraph.transforms",
+    "Resample": "specgraph.transforms",
     "Spectrogram": "specgraph.transforms",
     "load": "specgraph.runtimes",
     "lower": "specgraph.lowering",
@@ -45,6 +47,7 @@ __all__ = [  # noqa: RUF022
     "LogMelSpectrogram",
     "MFCC",
     "MelSpectrogram",
+    "Resample",
     "Spectrogram",
     "load",
     "lower",

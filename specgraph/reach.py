@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Reach:
     Reach(hop=160, first=-200, last=199, centre=0.0)
     """
 
-    hop: int = 1
+    hop: int | Fraction = 1  # a fraction after resampling
     first: float = 0
     last: float = 0
     centre: float = 0.0

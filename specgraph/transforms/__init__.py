@@ -12,6 +12,7 @@ from specgraph.transforms.base import registry as registry
 from specgraph.transforms.mel import LogMelSpectrogram as LogMelSpectrogram
 from specgraph.transforms.mel import MelSpectrogram as MelSpectrogram
 from specgraph.transforms.mfcc import MFCC as MFCC
+from specgraph.transforms.resample import Resample as Resample
 from specgraph.transforms.spectrogram import Spectrogram as Spectrogram
 
 for _module in iter_modules(__path__):
