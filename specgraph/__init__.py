@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from specgraph.lowering import lower as lower
     from specgraph.runtimes import load as load
     from specgraph.transforms import MFCC as MFCC
+    from specgraph.transforms import Gammatonegram as Gammatonegram
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
     from specgraph.transforms import Resample as Resample
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Builder": "specgraph.builder",
+    "Gammatonegram": "specgraph.transforms",
     "Graph": "specgraph.graph",
     "LogMelSpectrogram": "specgraph.transforms",
     "MFCC": "specgraph.transforms",
@@ -43,6 +45,7 @@ _HOME = {
 __all__ = [  # noqa: RUF022
     "__version__",
     "Builder",
+    "Gammatonegram",
     "Graph",
     "LogMelSpectrogram",
     "MFCC",

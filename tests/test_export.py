@@ -71,9 +71,9 @@ def test_the_file_keeps_the_rules(name: str, target: str, tmp_path: Path) -> Non
     assert report.file_size == (tmp_path / "m.onnx").stat().st_size
     assert report.nodes == len(model.graph.node)
     assert [node.name for node in model.graph.input] == ["waveforms"]
-    assert [node.name for node in model.graph.output] == ["features"]
+    assert [node.name for node in model.graph.output] == list(registry()[name]().graph().outputs)
     axes = [d.dim_param or d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim]
-    assert (axes[0], axes[2]) == ("batch", "frames")
+    assert (axes[0], axes[-1] if len(axes) < 4 else axes[2]) == ("batch", "frames")
     if target == "cuda":
         assert "Conv" not in operators  # a MatMul has no cuDNN plan to make anew for every length
 
@@ -279,7 +279,7 @@ def cuda_provider_environment() -> dict[str, str] | None:
         (sg.Spectrogram(output="complex", hop_length=441), None),
         (sg.MelSpectrogram(n_fft=1000, hop_length=7, n_mels=20, pad_mode="constant"), None),
     ],
-    ids=lambda x: f"{type(x).__name__}-{x.n_fft}" if isinstance(x, Transform) else str(x),
+    ids=lambda x: f"{type(x).__name__}-{getattr(x, 'n_fft', x.sample_rate)}" if isinstance(x, Transform) else str(x),
 )
 def test_cuda_runs_every_node_without_a_copy(transform: Transform, lowering: str | None, tmp_path: Path) -> None:
     environment = cuda_provider_environment()

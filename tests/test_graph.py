@@ -152,7 +152,7 @@ def test_prefer_is_followed_and_checked() -> None:
     assert lower(small(), prefer={"Stft": "conv"}).choices[0].chosen == "conv"
     with pytest.raises(GraphError, match="did you mean 'factored'"):
         lower(small(), prefer={"Stft": "factord"})
-    with pytest.raises(GraphError, match="compound ops are Stft"):
+    with pytest.raises(GraphError, match="compound ops are .*Stft"):
         lower(small(), prefer={"Sfft": "conv"})
     with pytest.raises(ValueError, match="no target 'tpu'"):
         lower(small(), "tpu")
@@ -175,7 +175,8 @@ def test_json_round_trip(name: str) -> None:
     assert to_json(again) == text
     assert digest(again) == digest(graph)
     wave = np.random.default_rng(0).standard_normal((1, 3000))
-    np.testing.assert_array_equal(again.numpy(wave)["features"], graph.numpy(wave)["features"])
+    for output, wanted in graph.numpy(wave).items():
+        np.testing.assert_array_equal(again.numpy(wave)[output], wanted)
 
 
 def test_json_of_a_built_graph_and_of_windows_given_as_samples() -> None:

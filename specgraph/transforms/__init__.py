@@ -9,6 +9,7 @@ from pkgutil import iter_modules
 from specgraph.transforms.base import Parameter as Parameter
 from specgraph.transforms.base import Transform as Transform
 from specgraph.transforms.base import registry as registry
+from specgraph.transforms.gammatone import Gammatonegram as Gammatonegram
 from specgraph.transforms.mel import LogMelSpectrogram as LogMelSpectrogram
 from specgraph.transforms.mel import MelSpectrogram as MelSpectrogram
 from specgraph.transforms.mfcc import MFCC as MFCC
