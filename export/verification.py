@@ -11,9 +11,12 @@ from specgraph.export.report import Check, Report
 from specgraph.export.signals import trials
 from specgraph.graph import Graph
 from specgraph.op import Array, Constant, Value
+from specgraph.ops.arithmetic import Multiply
+from specgraph.ops.cosine_transform import CosineTransform
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.magnitude import Magnitude
+from specgraph.ops.matmul import Matmul
 from specgraph.ops.phase import Phase
 from specgraph.ops.stft import Stft
 
@@ -114,6 +117,7 @@ def with_allowances(
     """
     values: dict[Value, Array] = {}
     carried: dict[Value, Array] = {}
+    fixed: set[Value] = set()  # constants, and what is made of nothing else
     for value, array in zip(graph.inputs, inputs, strict=True):
         values[value] = np.asarray(array, np.float64)
     for value in graph.values():
@@ -122,16 +126,20 @@ def with_allowances(
             continue
         if isinstance(op, Constant):
             values[value] = op.array
+            fixed.add(value)
             continue
         operands = [values[operand] for operand in value.inputs]
         result = values[value] = op.numpy(*operands)
-        unsigned = np.abs(op.numpy(*map(np.abs, operands))) if isinstance(op, Filterbank | FrameConv) else result
+        if all(operand in fixed for operand in value.inputs):
+            fixed.add(value)
+            continue
+        unsigned = op.unsigned(*operands) if isinstance(op, CosineTransform) else result
+        if isinstance(op, Filterbank | FrameConv):
+            unsigned = np.abs(op.numpy(*map(np.abs, operands)))
         if isinstance(op, Stft | FrameConv):
             carried[value] = _share(unsigned, tolerance)
         elif op.compresses or any(operand in carried for operand in value.inputs):
-            spread = [
-                None if isinstance(v.op, Constant) else carried.get(v, _share(values[v], tolerance)) for v in value.inputs
-            ]
+            spread = [None if v in fixed else carried.get(v, _share(values[v], tolerance)) for v in value.inputs]
             carried[value] = _carry(value, operands, spread, result)
             if op.compresses or any(v.op.compresses for v in value.inputs) or (unsigned > np.abs(result)).any():
                 carried[value] = carried[value] + _share(unsigned, tolerance)
@@ -156,8 +164,11 @@ def _carry(value: Value, operands: list[Array], spread: list[Array | None], resu
         if isinstance(op, Magnitude):
             return np.maximum((size + off) ** op.power - result, result - np.maximum(size - off, 0.0) ** op.power)
         return np.where(size > off, np.arcsin(np.minimum(off / np.maximum(size, TINY), 1.0)), np.inf)
+    if isinstance(op, Multiply | Matmul | Filterbank) and all(s is not None for s in spread):
+        sizes = [np.abs(a) for a in operands]
+        return np.abs(op.numpy(*(a + s for a, s in zip(sizes, spread, strict=True))) - op.numpy(*sizes))
     if op.linear:
-        return np.abs(op.numpy(*(np.abs(a) if s is None else s for a, s in zip(operands, spread, strict=True))))
+        return op.bound(*(np.abs(a) if s is None else s for a, s in zip(operands, spread, strict=True)))
     sides = []
     for sign in (1.0, -1.0):
         moved = [a if s is None else a + sign * s for a, s in zip(operands, spread, strict=True)]

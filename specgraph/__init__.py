@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from specgraph.graph import Graph as Graph
     from specgraph.lowering import lower as lower
     from specgraph.runtimes import load as load
+    from specgraph.transforms import CFP as CFP
     from specgraph.transforms import MFCC as MFCC
+    from specgraph.transforms import Combined_Frequency_Periodicity as Combined_Frequency_Periodicity
+    from specgraph.transforms import CombinedFrequencyPeriodicity as CombinedFrequencyPeriodicity
     from specgraph.transforms import Gammatonegram as Gammatonegram
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Builder": "specgraph.builder",
+    "CFP": "specgraph.transforms",
+    "Combined_Frequency_Periodicity": "specgraph.transforms",
+    "CombinedFrequencyPeriodicity": "specgraph.transforms",
     "Gammatonegram": "specgraph.transforms",
     "Graph": "specgraph.graph",
     "LogMelSpectrogram": "specgraph.transforms",
@@ -45,6 +51,9 @@ _HOME = {
 __all__ = [  # noqa: RUF022
     "__version__",
     "Builder",
+    "CFP",
+    "Combined_Frequency_Periodicity",
+    "CombinedFrequencyPeriodicity",
     "Gammatonegram",
     "Graph",
     "LogMelSpectrogram",

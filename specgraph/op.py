@@ -102,6 +102,10 @@ class Op:
         """The definition, in float64 numpy. Every other implementation is tested against it."""
         raise NotImplementedError
 
+    def bound(self, *args: Any) -> Any:
+        """For a linear op: by how much its result may be off, where the first operand may be off by that much."""
+        return np.abs(self.numpy(*args))
+
     def torch(self, *args: Any, **kwargs: Any) -> Any:
         """The same in torch, differentiable."""
         raise NotImplementedError

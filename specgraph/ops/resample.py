@@ -88,10 +88,16 @@ class Resample(Compound):
         return signal[0], (signal[1] * new + (orig - 1)) // orig
 
     def numpy(self, signal):
+        return self._filtered(signal, *self.taps)
+
+    def bound(self, signal):
+        starts, weights = self.taps
+        return self._filtered(np.abs(signal), starts, np.abs(weights))
+
+    def _filtered(self, signal, starts, weights):
         orig, new = self.ratio
         if orig == new:
             return signal
-        starts, weights = self.taps
         count = -(-signal.shape[1] * new // orig)
         before, after = -int(starts[0]), weights.shape[1] + orig
         padded = np.pad(signal, ((0, 0), (before, after)))

@@ -9,6 +9,9 @@ from pkgutil import iter_modules
 from specgraph.transforms.base import Parameter as Parameter
 from specgraph.transforms.base import Transform as Transform
 from specgraph.transforms.base import registry as registry
+from specgraph.transforms.cfp import CFP as CFP
+from specgraph.transforms.cfp import Combined_Frequency_Periodicity as Combined_Frequency_Periodicity
+from specgraph.transforms.cfp import CombinedFrequencyPeriodicity as CombinedFrequencyPeriodicity
 from specgraph.transforms.gammatone import Gammatonegram as Gammatonegram
 from specgraph.transforms.mel import LogMelSpectrogram as LogMelSpectrogram
 from specgraph.transforms.mel import MelSpectrogram as MelSpectrogram
