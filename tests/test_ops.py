@@ -115,6 +115,23 @@ def test_phase_of_every_direction() -> None:
     np.testing.assert_allclose(GraphModule(graph)(torch.from_numpy(z)).numpy(), wanted, atol=4e-7)
 
 
+@pytest.mark.parametrize(("width", "factor"), [(63, 2), (32, 2), (1, 3), (501, 4)])
+def test_fir_downsample_in_blocks_is_the_convolution(width: int, factor: int) -> None:
+    taps = np.random.default_rng(width).standard_normal(width)
+    graph = graph_of(specgraph.ops.fir_downsample.FirDownsample(factor), [("batch", "samples"), taps])
+    blocked = lower(graph, "cpu")
+    assert not any(value.op.requires for value in blocked.values())
+    for samples in (1, 2, 63, 64, 65, 4000):
+        wave = np.random.default_rng(samples).standard_normal((3, samples)).astype(np.float32)
+        wanted = graph.numpy(wave)["y"]
+        for lowered in (graph, blocked):
+            assert peak_error(session(lowered).run(None, {"x0": wave})[0], wanted) < 1e-6
+    single = torch.from_numpy(taps).requires_grad_()
+    wave = torch.randn(1, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    if width < 64:
+        assert torch.autograd.gradcheck(graph.outputs["y"].op.torch, (wave, single))
+
+
 def test_fir_downsample_keeps_a_tone_in_place() -> None:
     # A tone far below the cut-off comes out where it was: the delay of odd and even filters is accounted for.
     from scipy.signal import firwin

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from specgraph.cli.show import checks_table, choices_table, console
 
@@ -49,14 +49,14 @@ def list_transforms(
     from specgraph.transforms import registry
 
     if name is None:
-        table = Table("name", "in Python", "what it computes", "parts to train")
+        table = Table(Column("name", no_wrap=True), "in Python", "what it computes", "parts to train")
         for cls in sorted(registry().values(), key=lambda cls: cls.command):
             table.add_row(cls.command, f"sg.{cls.__name__}", cls.help(), ", ".join(cls.trainable_parts))
         console().print(table)
         console().print("specgraph list NAME shows a transform's parameters.")
         return
     cls = transform_named(name)
-    table = Table("parameter", "type", "default", "what it is", title=f"{cls.command}: {cls.help()}", title_justify="left")
+    table = Table(Column("parameter", no_wrap=True), "type", "default", "what it is", title=f"{cls.command}: {cls.help()}", title_justify="left")
     for parameter in cls.parameters():
         default = "none" if parameter.default is None else str(parameter.default)
         table.add_row(parameter.name, parameter.type, default, parameter.help)

@@ -39,7 +39,7 @@ def frequency_filters(
     centre exactly has no weight. A filter narrower than a bin is that bin.
     """
     spacing = sample_rate / n_fft if exact else sample_rate * 0.5 / (n_fft // 2 - 1)
-    matrix = _triangles(centres, np.arange(bins) * spacing, exact)
+    matrix = _triangles(centres, np.arange(bins, dtype=np.float64) * spacing, exact)
     first = [round(centre / resolution) for centre in centres[:-2]]
     last = [round(centre / resolution) for centre in centres[2:]]
     for row, (left, right) in enumerate(zip(first, last, strict=True), 1):
@@ -57,5 +57,5 @@ def quefrency_filters(
 
     Where a filter falls between two quefrencies its row is empty. Not ``exact``, a bin that is a centre has no weight.
     """
-    periods = np.asarray(1.0 / (np.arange(1, bins) / sample_rate), np.float64)  # as the reference rounds it: which bins are centres depends on it
+    periods = 1.0 / (np.arange(1, bins) / sample_rate)  # as the reference rounds it: which bins are centres depends on it
     return np.hstack([np.zeros((len(centres) - 1, 1)), _triangles(centres, periods, exact)])
