@@ -139,6 +139,7 @@ def with_allowances(
     rougher = {choice.op: choice.tolerance for choice in choices if choice.tolerance}
     values: dict[Value, Array] = {}
     carried: dict[Value, Array] = {}
+    fixed: set[Value] = set()  # constants, and what is made of nothing else
     for value, array in zip(graph.inputs, inputs, strict=True):
         values[value] = np.asarray(array, np.float64)
     for value in graph.values():
@@ -147,9 +148,13 @@ def with_allowances(
             continue
         if isinstance(op, Constant):
             values[value] = op.array
+            fixed.add(value)
             continue
         operands = [values[operand] for operand in value.inputs]
         result = values[value] = op.numpy(*operands)
+        if all(operand in fixed for operand in value.inputs):
+            fixed.add(value)
+            continue
         sums = isinstance(op, Filterbank | FrameConv) or (isinstance(op, Reduce) and op.kind in ("sum", "mean"))
         unsigned = np.abs(op.numpy(*map(np.abs, operands))) if sums else result
         own = op.rounding(operands, [carried.get(v) for v in value.inputs], rougher.get(str(op), tolerance))
@@ -158,9 +163,7 @@ def with_allowances(
         elif isinstance(op, Stft | FrameConv) or (sums and isinstance(op, Reduce) and value.inputs[0] not in carried):
             carried[value] = _share(unsigned, tolerance)
         elif op.compresses or any(operand in carried for operand in value.inputs):
-            spread = [
-                None if isinstance(v.op, Constant) else carried.get(v, _share(values[v], tolerance)) for v in value.inputs
-            ]
+            spread = [None if v in fixed else carried.get(v, _share(values[v], tolerance)) for v in value.inputs]
             carried[value] = _carry(value, operands, spread, result)
             if op.compresses or any(v.op.compresses for v in value.inputs) or (unsigned > np.abs(result)).any():
                 carried[value] = carried[value] + _share(unsigned, tolerance)

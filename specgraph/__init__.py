@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from specgraph.graph import Graph as Graph
     from specgraph.lowering import lower as lower
     from specgraph.runtimes import load as load
+    from specgraph.transforms import CFP as CFP
     from specgraph.transforms import CQT as CQT
     from specgraph.transforms import CQT1992 as CQT1992
     from specgraph.transforms import CQT2010 as CQT2010
@@ -28,13 +29,17 @@ if TYPE_CHECKING:
     from specgraph.transforms import RMS as RMS
     from specgraph.transforms import VQT as VQT
     from specgraph.transforms import ChromaSTFT as ChromaSTFT
+    from specgraph.transforms import Combined_Frequency_Periodicity as Combined_Frequency_Periodicity
+    from specgraph.transforms import CombinedFrequencyPeriodicity as CombinedFrequencyPeriodicity
     from specgraph.transforms import CQT1992v2 as CQT1992v2
     from specgraph.transforms import CQT2010v2 as CQT2010v2
+    from specgraph.transforms import Gammatonegram as Gammatonegram
     from specgraph.transforms import GriffinLim as GriffinLim
     from specgraph.transforms import InverseMelSpectrogram as InverseMelSpectrogram
     from specgraph.transforms import InverseSpectrogram as InverseSpectrogram
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
+    from specgraph.transforms import Resample as Resample
     from specgraph.transforms import SpectralBandwidth as SpectralBandwidth
     from specgraph.transforms import SpectralCentroid as SpectralCentroid
     from specgraph.transforms import SpectralContrast as SpectralContrast
@@ -44,74 +49,25 @@ if TYPE_CHECKING:
     from specgraph.transforms import Tonnetz as Tonnetz
     from specgraph.transforms import ZeroCrossingRate as ZeroCrossingRate
 
+_TRANSFORMS = (
+    "CFP", "ChromaSTFT", "Combined_Frequency_Periodicity", "CombinedFrequencyPeriodicity", "CQT", "CQT1992",
+    "CQT1992v2", "CQT2010", "CQT2010v2", "Gammatonegram", "GriffinLim", "InverseMelSpectrogram", "InverseSpectrogram",
+    "LFCC", "LogMelSpectrogram", "MelSpectrogram", "MFCC", "PCEN", "Resample", "RMS", "SpectralBandwidth",
+    "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Tonnetz", "VQT",
+    "ZeroCrossingRate",
+)
 _HOME = {
     "Builder": "specgraph.builder",
-    "CQT": "specgraph.transforms",
-    "CQT1992": "specgraph.transforms",
-    "CQT1992v2": "specgraph.transforms",
-    "CQT2010": "specgraph.transforms",
-    "CQT2010v2": "specgraph.transforms",
     "Graph": "specgraph.graph",
-    "GriffinLim": "specgraph.transforms",
-    "InverseMelSpectrogram": "specgraph.transforms",
-    "InverseSpectrogram": "specgraph.transforms",
-    "ChromaSTFT": "specgraph.transforms",
-    "LFCC": "specgraph.transforms",
-    "LogMelSpectrogram": "specgraph.transforms",
-    "MFCC": "specgraph.transforms",
-    "MelSpectrogram": "specgraph.transforms",
-    "PCEN": "specgraph.transforms",
-    "RMS": "specgraph.transforms",
-    "SpectralBandwidth": "specgraph.transforms",
-    "SpectralCentroid": "specgraph.transforms",
-    "SpectralContrast": "specgraph.transforms",
-    "SpectralFlatness": "specgraph.transforms",
-    "SpectralRolloff": "specgraph.transforms",
-    "Spectrogram": "specgraph.transforms",
-    "VQT": "specgraph.transforms",
-    "Tonnetz": "specgraph.transforms",
-    "ZeroCrossingRate": "specgraph.transforms",
     "load": "specgraph.runtimes",
     "lower": "specgraph.lowering",
     "read_graph": "specgraph.export",
     "to_onnx": "specgraph.export",
     "verify": "specgraph.export",
+    **dict.fromkeys(_TRANSFORMS, "specgraph.transforms"),
 }
 
-__all__ = [  # noqa: RUF022
-    "__version__",
-    "Builder",
-    "CQT",
-    "CQT1992",
-    "CQT1992v2",
-    "CQT2010",
-    "CQT2010v2",
-    "Graph",
-    "GriffinLim",
-    "InverseMelSpectrogram",
-    "InverseSpectrogram",
-    "ChromaSTFT",
-    "LFCC",
-    "LogMelSpectrogram",
-    "MFCC",
-    "MelSpectrogram",
-    "PCEN",
-    "RMS",
-    "SpectralBandwidth",
-    "SpectralCentroid",
-    "SpectralContrast",
-    "SpectralFlatness",
-    "SpectralRolloff",
-    "Spectrogram",
-    "VQT",
-    "Tonnetz",
-    "ZeroCrossingRate",
-    "load",
-    "lower",
-    "read_graph",
-    "to_onnx",
-    "verify",
-]
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from specgraph import ops as _ops  # noqa: F401  (registers every op and lowering)
+from specgraph.compound import Compound
 from specgraph.cost import Cost, Target, target_named
 from specgraph.dims import evaluate
 from specgraph.graph import Graph
-from specgraph.op import Compound, Constant, GraphError, Input, Op, Value
+from specgraph.op import Constant, GraphError, Input, Op, Value
 from specgraph.rewrite import rewritten
 
 SECONDS = 10.0  # the clip that prices are for, batch 1

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from specgraph.compound import Compound
 from specgraph.graph import Graph
 from specgraph.lowering import lower
-from specgraph.op import Compound, Constant, Input, Value
+from specgraph.op import Constant, Input, Value
 from specgraph.shapes import check_shape, lacks_batch
 
 

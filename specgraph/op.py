@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,6 @@ from specgraph.reach import HERE, Reach
 Array = npt.NDArray[Any]
 Dtype = Literal["float", "int64"]
 MOST_ELEMENTS = 2**29  # of a constant: 2 GB of float32, the most that an ONNX file can hold
-Build = TypeVar("Build", bound="Callable[..., Value | None]")
 
 
 class GraphError(ValueError):
@@ -137,38 +136,6 @@ class Op:
     def examples(cls) -> Iterator[tuple[Any, ...]]:
         """Instances with operand shapes for the tests; a size may be named, and an array is a constant."""
         return iter(())
-
-
-class Compound(Op):
-    """An op with a definition in numpy and several lowerings, functions that build it from other ops."""
-
-    lowerings: ClassVar[dict[str, Callable[..., Value | None]]]
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.lowerings = {}
-
-    @classmethod
-    def lowering(cls, build: Build) -> Build:
-        """Register ``build(op, *values) -> Value``, or None where it does not apply."""
-        name = getattr(build, "__name__", "")
-        if name in cls.lowerings:
-            raise TypeError(f"{cls.__name__} already has a lowering {name!r}")
-        cls.lowerings[name] = build
-        return build
-
-    @property
-    def forced(self) -> str | None:
-        """The only lowering that may be used, if the op's parameters decide it."""
-        return None
-
-    def accuracy(self, lowering: str) -> float | None:
-        """The error that a lowering may make, as a fraction of the peak; None: none but rounding."""
-        return None
-
-    def bound(self, lowering: str) -> float | None:
-        """A bound on a lowering's error that is known from its constants, as a fraction of the peak, if there is one."""
-        return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,8 @@ from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Clip
 from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
+from specgraph.ops.fir_blocks import fir_blocks
+from specgraph.ops.fir_downsample import FirDownsample
 from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.layout import Reshape, Take, Transpose
@@ -41,6 +43,16 @@ def real_kernels(value: Value) -> Value | None:
     bank, (_, bins, width) = kernels.op, kernels.op.shape
     stacked = bank.derived("stacked", (2 * bins, width), lambda array: np.concatenate([array[0], -array[1]]))
     return Transpose((0, 2, 3, 1))(Reshape((0, 2, bins, -1))(value.op(signal, stacked)))
+
+
+def fir_in_blocks(value: Value) -> Value | None:
+    """A convolution with one channel is slow everywhere; over blocks of samples it is a matrix product.
+
+    Before: ``fir_downsample(x, taps)``. After: ``trim(reshape(blocks of x times a matrix with the taps on its diagonals))``.
+    """
+    if not isinstance(value.op, FirDownsample) or not isinstance(value.inputs[1].op, Constant):
+        return None
+    return fir_blocks(value.op, *value.inputs)
 
 
 def magnitude_first(value: Value) -> Value | None:
@@ -179,9 +191,10 @@ def transpose_of_reshape(value: Value) -> Value | None:
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
-    "cpu": (real_kernels, magnitude_first, bins_into_bank, one_transpose, transposes_last),
+    "cpu": (real_kernels, fir_in_blocks, magnitude_first, bins_into_bank, one_transpose, transposes_last),
     "cuda": (
         real_kernels,
+        fir_in_blocks,
         frames_and_matmul,
         reshape_of_transpose,
         transpose_of_reshape,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import specgraph as sg
-from specgraph.export.verification import TOLERANCE, with_allowances
+from specgraph.export.verification import with_allowances
 from specgraph.op import Op, Value
 from specgraph.ops.arithmetic import Add, Divide, Multiply, Subtract
 from specgraph.ops.cmvn import Cmvn
@@ -77,7 +77,7 @@ def check(graph: sg.Graph, numpy) -> None:
     rng = np.random.default_rng(2)
     wave = rng.standard_normal((2, WIDTH + HOP * (FRAMES - 1)))
     wave[:, 100:180] *= 1e-9  # quiet: where a quotient or a norm is uncertain
-    wanted, allowed = with_allowances(graph, (wave,), TOLERANCE)
+    wanted, allowed = with_allowances(graph, (wave,))
     bands, room = wanted["bands"], allowed["bands"]
     largest = np.zeros(wanted["features"].shape)
     for trial in range(200):

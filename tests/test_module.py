@@ -14,10 +14,11 @@ from specgraph.transforms import registry
 from tests.conftest import given, peak_error, waves
 
 SMALL = {"sample_rate": 8000, "n_fft": 32, "hop_length": 12, "n_iter": 3}
-BANKS = {"n_mels": 6, "n_filter": 6, "fmax": 4000.0, "allow_empty_filters": True}
+BANKS = {"n_mels": 6, "n_filter": 6, "n_bins": 6, "fmax": 4000.0, "allow_empty_filters": True}
 OTHERS = {"n_mfcc": 4, "n_lfcc": 4, "frame_length": 32, "n_bands": 1}
 BY_NAME = {"SpectralContrast": {"fmin": 1000.0}}
 CONSTANT_Q = {"sample_rate": 8000, "hop_length": 12, "fmin": 1300.0, "n_bins": 4, "bins_per_octave": 3}
+PERIODICITY = {"win_length": 21, "fr": 250.0, "fc": 600.0, "tc": 1 / 2000, "bins_per_octave": 4}
 
 
 def small(name: str, **options):
@@ -25,8 +26,14 @@ def small(name: str, **options):
     fields = {p.name for p in cls.parameters()}
     if name == "Spectrogram" and "freq_scale" not in options:
         fields -= {"fmax"}  # the DFT's bins have no limits
-    sizes = CONSTANT_Q if "bins_per_octave" in fields else SMALL | BANKS | OTHERS | BY_NAME.get(name, {})
+    sizes = SMALL | BANKS | OTHERS | BY_NAME.get(name, {})
+    if "bins_per_octave" in fields:
+        sizes = SMALL | PERIODICITY if "fr" in fields else CONSTANT_Q
     return cls(**{k: v for k, v in (sizes | options).items() if k in fields})
+
+
+def joined(result: torch.Tensor | dict) -> torch.Tensor:
+    return torch.cat([part.flatten(1) for part in result.values()], 1) if isinstance(result, dict) else result
 
 
 VARIANTS = [
@@ -50,10 +57,11 @@ VARIANTS = [
 def test_gradients_are_finite_at_silence_and_extremes(name: str, options: dict) -> None:
     transform = small(name, **options)
     module = transform.module(trainable=transform.trainable_parts)
-    for clip in (torch.zeros(2, 100), torch.ones(2, 100), torch.full((1, 1), 1e-30), torch.randn(1, 64) * 1e-22):
+    least = transform.graph().least()
+    for clip in (torch.zeros(2, 100), torch.ones(2, 100), torch.full((1, least), 1e-30), torch.randn(1, 64) * 1e-22):
         wave = torch.from_numpy(given(transform.graph(), clip.numpy())).requires_grad_()
         module.zero_grad()
-        module(wave).square().sum().backward()
+        joined(module(wave)).square().sum().backward()
         for tensor in (wave, *module.parameters()):
             assert tensor.grad is not None
             assert torch.isfinite(tensor.grad).all()
@@ -70,7 +78,7 @@ def test_gradcheck(name: str, options: dict) -> None:
     parameters = dict(module.named_parameters())
 
     def run(wave: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
-        result = torch.func.functional_call(module, dict(zip(parameters, values, strict=True)), (wave,))
+        result = joined(torch.func.functional_call(module, dict(zip(parameters, values, strict=True)), (wave,)))
         return result[:, 1:-1] if options.get("output") == "phase" else result
 
     values = tuple(value.detach().clone().requires_grad_() for value in parameters.values())

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 import specgraph.ops
+from specgraph.compound import Compound
 from specgraph.cost import TARGETS
 from specgraph.dims import evaluate
 from specgraph.graph import Graph
 from specgraph.lowering import lower, price
 from specgraph.module import GraphModule
-from specgraph.op import Compound, Constant, Input, Op
+from specgraph.op import Constant, Input, Op
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.pad import Pad
 from specgraph.ops.phase import Phase
@@ -116,6 +117,23 @@ def test_phase_of_every_direction() -> None:
     assert wanted[0, 1, 1] == 0
     np.testing.assert_allclose(session(graph).run(None, {"x0": z})[0], wanted, atol=4e-7)
     np.testing.assert_allclose(GraphModule(graph)(torch.from_numpy(z)).numpy(), wanted, atol=4e-7)
+
+
+@pytest.mark.parametrize(("width", "factor"), [(63, 2), (32, 2), (1, 3), (501, 4)])
+def test_fir_downsample_in_blocks_is_the_convolution(width: int, factor: int) -> None:
+    taps = np.random.default_rng(width).standard_normal(width)
+    graph = graph_of(specgraph.ops.fir_downsample.FirDownsample(factor), [("batch", "samples"), taps])
+    blocked = lower(graph, "cpu")
+    assert not any(value.op.requires for value in blocked.values())
+    for samples in (1, 2, 63, 64, 65, 4000):
+        wave = np.random.default_rng(samples).standard_normal((3, samples)).astype(np.float32)
+        wanted = graph.numpy(wave)["y"]
+        for lowered in (graph, blocked):
+            assert peak_error(session(lowered).run(None, {"x0": wave})[0], wanted) < 1e-6
+    single = torch.from_numpy(taps).requires_grad_()
+    wave = torch.randn(1, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    if width < 64:
+        assert torch.autograd.gradcheck(graph.outputs["y"].op.torch, (wave, single))
 
 
 def test_fir_downsample_keeps_a_tone_in_place() -> None:

@@ -61,7 +61,7 @@ def list_transforms(
         console().print("specgraph list NAME shows a transform's parameters.")
         return
     cls = transform_named(name)
-    table = Table("parameter", "type", "default", "what it is", title=f"{cls.command}: {cls.help()}", title_justify="left")
+    table = Table(Column("parameter", no_wrap=True), "type", "default", "what it is", title=f"{cls.command}: {cls.help()}", title_justify="left")
     for parameter in cls.parameters():
         default = "none" if parameter.default is None else str(parameter.default)
         table.add_row(parameter.name, parameter.type, default, parameter.help)

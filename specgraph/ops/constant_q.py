@@ -10,11 +10,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from specgraph.compound import Compound
 from specgraph.design import constant_q, multirate
 from specgraph.design.constant_q import Convention, Kernel, Normalization
 from specgraph.design.windows import WindowSpec
 from specgraph.dims import Shape
-from specgraph.op import Array, Compound, GraphError
+from specgraph.op import Array, GraphError
 from specgraph.ops.frame_conv import check_positive, check_signal
 from specgraph.ops.pad import Pad, PadMode
 from specgraph.reach import Reach

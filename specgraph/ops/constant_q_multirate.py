@@ -12,13 +12,12 @@ import numpy as np
 
 from specgraph.design.multirate import Level, Plan, Stage
 from specgraph.op import Constant, Value
-from specgraph.ops.arithmetic import Add
+from specgraph.ops.block_product import block_product
 from specgraph.ops.blocks import Blocks
 from specgraph.ops.constant_q import ConstantQ
 from specgraph.ops.constant_q_direct import direct, grouped, parts_last
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.layout import Reshape, Slice, Transpose
-from specgraph.ops.matmul import Matmul
 from specgraph.ops.pad import Pad
 
 MOST_PIECES = 4  # blocks that a decimator's window may lie in before a convolution is simpler
@@ -76,17 +75,8 @@ def decimated(signal: Value, level: Level, unit: int) -> Value:
         framed = Pad(0, window - block, "constant")(signal)
         bank = Constant.of("decimator", _toeplitz(taps, step, outputs, window))
         return Reshape((0, -1))(Transpose((0, 2, 1))(FrameConv(block)(framed, bank)))
-    rows, toeplitz = Reshape((0, -1, block))(signal), _toeplitz(taps, step, outputs, pieces * block)
-    total: Value | None = None
-    for piece in range(pieces):  # a window's share in each block that it lies in, added where the window begins
-        part = toeplitz[:, piece * block : (piece + 1) * block].T
-        matrix = Constant.of("decimator", part)
-        share = Reshape((0, -1))(Matmul()(rows, matrix))
-        if piece:
-            share = Slice(piece * outputs)(Pad(0, piece * outputs, "constant")(share))
-        total = share if total is None else Add()(total, share)
-    assert total is not None
-    return total
+    matrix = Constant.of("decimator", _toeplitz(taps, step, outputs, window).T)
+    return Reshape((0, -1))(block_product(signal, matrix, block, 0))
 
 
 def _block(taps: int, step: int, unit: int) -> int:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from specgraph.compound import Compound
 from specgraph.dims import Shape, text
-from specgraph.op import Array, Compound, Constant, GraphError, Value
+from specgraph.op import Array, Constant, GraphError, Value
 from specgraph.ops.arithmetic import Clip, Divide, Multiply
 from specgraph.ops.elementwise import Power
 from specgraph.ops.filterbank import Filterbank

@@ -13,6 +13,8 @@ from specgraph.op import GraphError, Op
 from specgraph.ops.frame_conv import check_positive, check_signal
 from specgraph.reach import Reach
 
+LEAST_BLOCK = 32  # outputs
+
 
 @dataclass(frozen=True, eq=False)
 class FirDownsample(Op):
@@ -46,13 +48,26 @@ class FirDownsample(Op):
         full = np.stack([np.convolve(row, taps) for row in signal])
         return full[:, (width - 1) // 2 : (width - 1) // 2 + signal.shape[1] : self.factor]
 
+    def block(self, width: int) -> int:
+        """How many outputs to compute by one matrix: enough for a fast product, and for its rows not to be mostly taps."""
+        return max(LEAST_BLOCK, -(-width // (2 * self.factor)))
+
     def torch(self, signal, taps):
+        import torch
         from torch.nn import functional
 
-        padded = functional.pad(signal, self._pads(taps.shape[0]))
-        return functional.conv1d(padded[:, None], taps.flip(0)[None, None], stride=self.factor)[:, 0]
+        # conv1d with one channel takes torch 200 times as long.
+        width, outputs = taps.shape[0], self.block(taps.shape[0])
+        hop, count, before = outputs * self.factor, -(-signal.shape[1] // self.factor), self._pads(taps.shape[0])[0]
+        rows = torch.arange(hop + width - self.factor, device=taps.device)[:, None]
+        place = rows - self.factor * torch.arange(outputs, device=taps.device)
+        matrix = torch.where((place >= 0) & (place < width), taps.flip(0)[place.clamp(0, width - 1)], 0.0)
+        total = -(-count // outputs) * hop + width - self.factor
+        padded = functional.pad(signal, (before, total - before - signal.shape[1]))
+        return (padded.unfold(-1, len(rows), hop) @ matrix).flatten(1)[:, :count]
 
     def onnx(self, onnx, signal, taps):
+        # Only where no rewrite has put ``fir_blocks`` in its place, which is ten times as fast.
         array = onnx.array(taps)
         pads = list(self._pads(len(array)))
         kernel = onnx.const(array[::-1][None, None].copy())

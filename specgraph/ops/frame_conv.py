@@ -12,6 +12,7 @@ from specgraph.dims import Dim, Shape, text
 from specgraph.op import GraphError, Op
 from specgraph.reach import Reach
 
+FEWEST_ROWS = 16  # of a matrix product below which the processor waits
 MOST_OVERLAP = 8  # frames that a sample may lie in before copying frames costs torch too much memory
 
 
@@ -87,7 +88,11 @@ class FrameConv(Op):
         return onnx.Conv(onnx.unsqueezed(signal, 1), onnx.unsqueezed(kernels, 1), strides=[self.hop_length])
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
-        return Cost.contraction(shapes[1][-1], out, *shapes) + Cost(held=4.0 * float(np.prod(shapes[1])))
+        # Frames are copied first, and a product with few rows takes as long as one with FEWEST_ROWS.
+        bins, width, frames = shapes[1][-2], shapes[1][-1], out[0] * out[2]
+        idle = max(FEWEST_ROWS - bins, 0) * width * frames
+        copied = Cost(matmul=float(idle), moved=8.0 * width * frames)
+        return Cost.contraction(width, out, *shapes) + copied + Cost(held=4.0 * float(np.prod(shapes[1])))
 
     def reach(self, *shapes: Shape) -> Reach:
         width = shapes[1][-1]

@@ -8,9 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
+from specgraph.compound import Compound
 from specgraph.design.windows import WindowSpec
 from specgraph.dims import Shape, text
-from specgraph.op import Array, Compound, Constant, GraphError, Value
+from specgraph.op import Array, Constant, GraphError, Value
 from specgraph.ops.arithmetic import Multiply, Subtract
 from specgraph.ops.frame_conv import check_positive
 from specgraph.ops.istft import Istft

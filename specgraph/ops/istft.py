@@ -9,9 +9,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from specgraph.compound import Compound
 from specgraph.design.windows import WindowSpec, analysis_window
 from specgraph.dims import Shape, Size, text
-from specgraph.op import Array, Compound, GraphError
+from specgraph.op import Array, GraphError
 from specgraph.ops.frame_conv import check_positive
 from specgraph.ops.layout import Slice
 from specgraph.ops.overlap_add import FitLength, OverlapAdd, OverlapNormalize

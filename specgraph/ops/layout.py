@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from specgraph.cost import Cost
 from specgraph.dims import Dim, Shape, Size, text
 from specgraph.op import GraphError, Op
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
@@ -69,6 +70,9 @@ class Reshape(Op):
 
     def onnx(self, onnx, value):
         return onnx.Reshape(value, onnx.const(self.shape))
+
+    def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
+        return Cost(launches=1)  # the same elements in the same order: nothing is moved
 
     def reach(self, *shapes: Shape) -> Reach:
         before, after = ([size for size in shape if is_time(size)] for shape in (shapes[0], self.infer(shapes[0])))
@@ -140,8 +144,7 @@ class Take(Op):
         return value.index_select(self.axis, torch.tensor(self.indices, device=value.device))
 
     def onnx(self, onnx, value):
-        first, count = self.indices[0], len(self.indices)
-        axis = self.axis % onnx.rank(value)
+        first, count, axis = self.indices[0], len(self.indices), self.axis % onnx.rank(value)
         if self.indices == tuple(range(first, first + count)):
             return onnx.Slice(value, onnx.const([first]), onnx.const([first + count]), onnx.const([axis]))
         return onnx.Gather(value, onnx.const(self.indices), axis=axis)
@@ -188,6 +191,9 @@ class Slice(Op):
         axis = self.axis % onnx.rank(value)
         return onnx.Slice(value, onnx.const([self.start]), onnx.const([stop]), onnx.const([axis]))
 
+    def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
+        return Cost.elementwise(out, out, operations=0)
+
     def reach(self, *shapes: Shape) -> Reach:
         along_time = is_time(shapes[0][self.axis % len(shapes[0])])
         return Reach(1, self.start, self.start, float(self.start)) if along_time else HERE
@@ -232,6 +238,8 @@ class Concat(Op):
 
     def onnx(self, onnx, *values):
         return onnx.Concat(*values, axis=self.axis % onnx.rank(values[0]))
+
+    cost = Slice.cost
 
     def reach(self, *shapes: Shape) -> Reach:
         return WHOLE_CLIP if any(is_time(shape[self.axis % len(shape)]) for shape in shapes) else HERE

@@ -111,7 +111,7 @@ class Pad(Op):
         return head, tail
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
-        return Cost(moved=8.0 * float(np.prod(out)), launches=4)
+        return Cost(moved=8.0 * float(np.prod(out)), launches=1 if self.mode == "constant" else 4)
 
     def reach(self, *shapes: Shape) -> Reach:
         return Reach(1, -self.before, -self.before, -float(self.before))

@@ -9,9 +9,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from specgraph.compound import Compound
 from specgraph.design.windows import WindowSpec, analysis_window
 from specgraph.dims import Shape
-from specgraph.op import Compound, GraphError
+from specgraph.op import GraphError
 from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import check_positive
 from specgraph.reach import Reach

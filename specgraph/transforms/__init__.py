@@ -9,6 +9,9 @@ from pkgutil import iter_modules
 from specgraph.transforms.base import Parameter as Parameter
 from specgraph.transforms.base import Transform as Transform
 from specgraph.transforms.base import registry as registry
+from specgraph.transforms.cfp import CFP as CFP
+from specgraph.transforms.cfp import Combined_Frequency_Periodicity as Combined_Frequency_Periodicity
+from specgraph.transforms.cfp import CombinedFrequencyPeriodicity as CombinedFrequencyPeriodicity
 from specgraph.transforms.chroma import ChromaSTFT as ChromaSTFT
 from specgraph.transforms.chroma import Tonnetz as Tonnetz
 from specgraph.transforms.constant_q import CQT as CQT
@@ -20,6 +23,7 @@ from specgraph.transforms.constant_q import CQT2010v2 as CQT2010v2
 from specgraph.transforms.contrast import SpectralContrast as SpectralContrast
 from specgraph.transforms.frame_level import RMS as RMS
 from specgraph.transforms.frame_level import ZeroCrossingRate as ZeroCrossingRate
+from specgraph.transforms.gammatone import Gammatonegram as Gammatonegram
 from specgraph.transforms.griffin_lim import GriffinLim as GriffinLim
 from specgraph.transforms.inverse_mel import InverseMelSpectrogram as InverseMelSpectrogram
 from specgraph.transforms.inverse_spectrogram import InverseSpectrogram as InverseSpectrogram
@@ -28,6 +32,7 @@ from specgraph.transforms.mel import LogMelSpectrogram as LogMelSpectrogram
 from specgraph.transforms.mel import MelSpectrogram as MelSpectrogram
 from specgraph.transforms.mfcc import MFCC as MFCC
 from specgraph.transforms.pcen import PCEN as PCEN
+from specgraph.transforms.resample import Resample as Resample
 from specgraph.transforms.spectral import SpectralBandwidth as SpectralBandwidth
 from specgraph.transforms.spectral import SpectralCentroid as SpectralCentroid
 from specgraph.transforms.spectral import SpectralFlatness as SpectralFlatness

@@ -13,6 +13,8 @@ import numpy as np
 
 from specgraph.design.windows import WindowSpec
 
+NUMBERS = tuple[float, ...]
+
 
 def _options(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) in (types.UnionType, Union) else (annotation,)
@@ -26,6 +28,8 @@ def type_text(annotation: Any) -> str:
     for option in _options(annotation):
         if get_origin(option) is Literal:
             names += map(str, get_args(option))
+        elif option == NUMBERS:
+            names.append("numbers")
         else:
             names.append("none" if option is types.NoneType else option.__name__)
     return " | ".join(names)
@@ -44,8 +48,8 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
     options = _options(annotation)
     if value is None and types.NoneType in options:
         return None
-    if isinstance(value, np.generic):
-        value = value.item()
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
     for option in options:
         if get_origin(option) is Literal and value in get_args(option):
             return value
@@ -53,6 +57,8 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
             return value
         if option is str and isinstance(value, str):
             return value
+        if option == NUMBERS and isinstance(value, tuple | list):
+            return tuple(checked(name, item, float) for item in value)
         if isinstance(value, bool):
             continue
         if option is int and isinstance(value, int | float) and math.isfinite(value) and value == int(value):
@@ -86,7 +92,12 @@ def from_text(name: str, text: str, annotation: Any) -> Any:
         return lowered in ("true", "yes", "on", "1")
     if any(get_origin(option) is Literal and lowered in get_args(option) for option in options):
         return lowered
-    if int in options or float in options:
+    if NUMBERS in options:
+        try:
+            return tuple(float(item) for item in lowered.strip("()[]").split(",") if item.strip())
+        except ValueError:
+            pass
+    elif int in options or float in options:
         try:
             return float(text) if float in options else int(text)
         except ValueError:
