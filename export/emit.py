@@ -164,19 +164,22 @@ def emit(graph: Graph, opset: int = 18, properties: Mapping[str, str] | None = N
 
 
 class _Axes:
-    """Names for the axes of outputs: the inputs' own, and ``frames`` for the first length that derives from them."""
+    """Names for the axes of outputs: the inputs' own, and ``frames`` or ``samples`` for the first length that derives from them.
+
+    A name that another length has is followed by the output's: equal names say that lengths are equal.
+    """
 
     def __init__(self) -> None:
         self._named: dict[Dim, str] = {}
 
     def shape(self, output: str, shape: Shape) -> ir.Shape:
-        return ir.Shape([self._name(output, size) if isinstance(size, Dim) else size for size in shape])
+        called = "samples" if len(shape) == 2 else "frames"
+        return ir.Shape([self._name(output, called, size) if isinstance(size, Dim) else size for size in shape])
 
-    def _name(self, output: str, size: Dim) -> str:
+    def _name(self, output: str, called: str, size: Dim) -> str:
         if not size.steps:
             return size.root
         if size not in self._named:
-            called = "samples" if output == "waveforms" else "frames"
             taken = {size.root, *self._named.values()}
             self._named[size] = called if called not in taken else f"{called}_{output}"
         return self._named[size]

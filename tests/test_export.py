@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,10 +56,15 @@ def test_one_export_runs_at_every_batch_and_length(transform: Transform, target:
             assert peak_error(got, wanted) < (1e-2 if loose else 1e-5), (samples, batch)
 
 
+# What takes long at its defaults, in fewer iterations or with shorter kernels.
+SHORT = {"fmin": 262.0, "n_bins": 48}
+QUICKER = {"GriffinLim": {"n_iter": 3}} | dict.fromkeys(("CQT", "CQT1992", "CQT1992v2", "CQT2010", "CQT2010v2"), SHORT)
+
+
 @pytest.mark.parametrize("name", sorted(registry()))
 @pytest.mark.parametrize("target", ["cpu", "cuda"])
 def test_the_file_keeps_the_rules(name: str, target: str, tmp_path: Path) -> None:
-    transform = registry()[name]()
+    transform = registry()[name](**QUICKER.get(name, {}))
     report = sg.to_onnx(transform, tmp_path / "m.onnx", target=target)
     model = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(model, full_check=True)
@@ -74,7 +80,8 @@ def test_the_file_keeps_the_rules(name: str, target: str, tmp_path: Path) -> Non
     assert [node.name for node in model.graph.input] == [transform.input().name]
     assert [node.name for node in model.graph.output] == list(transform.graph().outputs)
     axes = [d.dim_param or d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim]
-    assert (axes[0], axes[-1] if len(axes) == 2 else axes[2]) == ("batch", "samples" if len(axes) == 2 else "frames")
+    assert axes[0] == "batch"
+    assert re.fullmatch("samples(_resampled)?" if len(axes) == 2 else "frames", axes[-1] if len(axes) == 2 else axes[2])
     if target == "cuda":
         assert "Conv" not in operators  # a MatMul has no cuDNN plan to make anew for every length
 
@@ -343,7 +350,7 @@ def cuda_provider_environment() -> dict[str, str] | None:
 @pytest.mark.parametrize(
     ("transform", "lowering"),
     [
-        *((cls(), None) for cls in registry().values()),
+        *((cls(**QUICKER.get(name, {})), None) for name, cls in registry().items()),
         *((sg.LogMelSpectrogram(n_fft=400, hop_length=160, n_mels=40), name) for name in ("conv", "matmul", "factored_matmul")),
         (sg.Spectrogram(output="phase", pad_mode="edge"), None),
         (sg.MFCC(cmvn="sliding", deltas=1), None),

@@ -24,7 +24,7 @@ def exported(work: Work, prefer: dict[str, str] | None = None) -> bytes:
 def lowerings(work: Work) -> list[tuple[str, str]]:
     """Every (compound op, lowering) that the transform could be computed with on the device, the chosen ones apart."""
     from specgraph import lower
-    from specgraph.op import Compound
+    from specgraph.compound import Compound
 
     graph = work.transform.graph()
     chosen = lower(graph, work.device).choices

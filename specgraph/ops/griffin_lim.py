@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -71,30 +71,42 @@ class GriffinLim(Compound):
         return self.last.infer((*magnitude, 2))
 
     def numpy(self, magnitude):
+        return self._iterated(magnitude, lambda spectrum: spectrum)
+
+    def _iterated(self, magnitude: Array, rounded: Callable[[Array], Array]) -> Array:
+        """The iteration, ``rounded`` being applied to each spectrum that it computes."""
         spectrum, before = StartingPhase().numpy(magnitude), None
         for _ in range(self.n_iter):
             rebuilt = self.inverse.numpy(spectrum)
             for op in self.forward:
                 rebuilt = op.numpy(rebuilt)
+            rebuilt = rounded(rebuilt)
             ahead = rebuilt if before is None else rebuilt - self.momentum / (1 + self.momentum) * before
             spectrum, before = ReplaceMagnitude().numpy(ahead, magnitude), rebuilt
         return self.last.numpy(spectrum)
 
     def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
-        """By how much float32 may differ: by as much as magnitudes off by ``tolerance`` of their peak would change the item.
+        """By how much float32 may differ: by as much as magnitudes, and the spectra of every iteration, off by ``tolerance`` of
+        their peak would change the item.
 
         The iteration widens small differences, by how much depends on the clip, and where a frame is symmetric, as padding
         by reflection makes the outer ones, a bin's phase has two values and jumps. Float32 must be as near as the exact
-        result is for magnitudes as near as float32 holds them.
+        result is for what float32 makes of each step.
         """
         magnitude, rng = operands[0], np.random.default_rng(0)
         off = tolerance * magnitude.max(axis=(1, 2), keepdims=True, initial=0.0)
         off = np.broadcast_to(off if spread[0] is None else off + spread[0], magnitude.shape)
         signs = rng.choice((-1.0, 1.0), (TRIALS, *off.shape))
         moved = (magnitude + off * signs).reshape(-1, *magnitude.shape[1:])
-        every = self.numpy(np.concatenate([magnitude, moved])).reshape(1 + TRIALS, len(magnitude), -1)
-        change = np.abs(every[1:] - every[0]).max(axis=(0, 2))[:, None]
-        return np.broadcast_to(change, every[0].shape)
+
+        def rounded(spectrum: Array) -> Array:
+            peak = np.abs(spectrum).max(axis=(1, 2, 3), keepdims=True, initial=0.0)
+            return spectrum + tolerance * peak * rng.choice((-1.0, 1.0), spectrum.shape)
+
+        exact = self.numpy(magnitude)
+        every = self._iterated(moved, rounded).reshape(TRIALS, *exact.shape)
+        change = np.abs(every - exact).max(axis=(0, 2))[:, None]
+        return np.broadcast_to(change, exact.shape)
 
     def reach(self, *shapes: Shape) -> Reach:
         return WHOLE_CLIP
