@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from specgraph.transforms import PCEN as PCEN
     from specgraph.transforms import RMS as RMS
     from specgraph.transforms import VQT as VQT
+    from specgraph.transforms import ChromaCQT as ChromaCQT
     from specgraph.transforms import ChromaSTFT as ChromaSTFT
     from specgraph.transforms import Combined_Frequency_Periodicity as Combined_Frequency_Periodicity
     from specgraph.transforms import CombinedFrequencyPeriodicity as CombinedFrequencyPeriodicity
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from specgraph.transforms import CQT2010v2 as CQT2010v2
     from specgraph.transforms import Gammatonegram as Gammatonegram
     from specgraph.transforms import GriffinLim as GriffinLim
+    from specgraph.transforms import HarmonicCQT as HarmonicCQT
+    from specgraph.transforms import InverseCQT as InverseCQT
     from specgraph.transforms import InverseMelSpectrogram as InverseMelSpectrogram
     from specgraph.transforms import InverseSpectrogram as InverseSpectrogram
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
@@ -50,8 +53,8 @@ if TYPE_CHECKING:
     from specgraph.transforms import ZeroCrossingRate as ZeroCrossingRate
 
 _TRANSFORMS = (
-    "CFP", "ChromaSTFT", "Combined_Frequency_Periodicity", "CombinedFrequencyPeriodicity", "CQT", "CQT1992",
-    "CQT1992v2", "CQT2010", "CQT2010v2", "Gammatonegram", "GriffinLim", "InverseMelSpectrogram", "InverseSpectrogram",
+    "CFP", "ChromaCQT", "ChromaSTFT", "Combined_Frequency_Periodicity", "CombinedFrequencyPeriodicity", "CQT", "CQT1992",
+    "CQT1992v2", "CQT2010", "CQT2010v2", "Gammatonegram", "GriffinLim", "HarmonicCQT", "InverseCQT", "InverseMelSpectrogram", "InverseSpectrogram",
     "LFCC", "LogMelSpectrogram", "MelSpectrogram", "MFCC", "PCEN", "Resample", "RMS", "SpectralBandwidth",
     "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Tonnetz", "VQT",
     "ZeroCrossingRate",

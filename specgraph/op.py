@@ -58,7 +58,7 @@ class Op:
     def __init_subclass__(cls) -> None:
         if cls.__name__ in Op.registry:
             raise TypeError(f"there are two ops named {cls.__name__}; was a module imported under two names?")
-        cls.method = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+        cls.method = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
         if not cls.__name__.startswith("_") and cls.__name__ != "Compound":
             Op.registry[cls.__name__] = cls
 

@@ -256,3 +256,73 @@ def test_wrong_parameters_are_named(options: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
         sg.CQT(**options)
     assert "\n" not in str(caught.value)
+
+
+def in_band(samples: int, low: float, high: float, sample_rate: int) -> np.ndarray:
+    """Noise between two frequencies that rises and falls."""
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(samples))
+    frequencies = np.fft.rfftfreq(samples, 1 / sample_rate)
+    spectrum[(frequencies < low) | (frequencies > high)] = 0
+    return (np.fft.irfft(spectrum, samples) * np.hanning(samples)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("hop_length", "bins_per_octave", "decibels"), [(16, 12, 95), (24, 12, 85), (64, 36, 80), (64, 24, 70)])
+def test_the_inverse_gives_the_band_back(hop_length: int, bins_per_octave: int, decibels: float, tmp_path) -> None:
+    common = {"hop_length": hop_length, "fmin": 130.8, "n_bins": 5 * bins_per_octave, "bins_per_octave": bins_per_octave}
+    centres = sg.CQT(**common).op(frozenset()).centres
+    samples = hop_length * (24_000 // hop_length)
+    wave = in_band(samples, centres[0], centres[-1], 22050)
+    features = sg.CQT(output="complex", **common).module()(torch.from_numpy(wave)[None]).numpy()
+    back = session(lower(sg.InverseCQT(**common).graph())).run(None, {"features": features})[0][0]
+    assert back.shape == wave.shape
+    error, held = np.abs(np.fft.rfft(back - wave)) ** 2, np.abs(np.fft.rfft(wave)) ** 2
+    frequencies = np.fft.rfftfreq(samples, 1 / 22050)
+    band = (frequencies >= centres[0]) & (frequencies <= centres[-1])
+    assert 10 * np.log10(held[band].sum() / error[band].sum()) > decibels
+    assert 10 * np.log10(held.sum() / error.sum()) > 40
+
+
+def test_a_variable_q_transform_is_inverted_too() -> None:
+    common = {"hop_length": 16, "fmin": 130.8, "n_bins": 60, "gamma": 10.0}
+    wave = in_band(16_000, 150, 3500, 22050)
+    features = sg.VQT(output="complex", **common).module()(torch.from_numpy(wave)[None])
+    back = sg.InverseCQT(**common).module()(features).numpy()[0]
+    assert 10 * np.log10((wave**2).sum() / ((back - wave) ** 2).sum()) > 60
+
+
+def test_chroma_is_librosas_on_the_same_bins() -> None:
+    from specgraph.design.chroma import cqt_to_chroma
+
+    for fmin in (librosa.note_to_hz("C1"), librosa.note_to_hz("A1"), 50.0):
+        for bins_per_octave, n_chroma in ((36, 12), (12, 12), (24, 12), (24, 24)):
+            wanted = librosa.filters.cq_to_chroma(80, bins_per_octave=bins_per_octave, n_chroma=n_chroma, fmin=fmin)
+            np.testing.assert_array_equal(cqt_to_chroma(80, bins_per_octave, n_chroma, fmin), wanted)
+    wave = signals(22050)
+    for options in ({}, {"threshold": 0.5}, {"chroma_norm": 2.0}):
+        transform = sg.ChromaCQT(fmin=110.0, n_bins=180, **options)
+        bins = sg.CQT(fmin=110.0, n_bins=180, bins_per_octave=36).graph().numpy(wave)["features"]
+        wanted = [
+            librosa.feature.chroma_cqt(
+                C=row, fmin=110.0, bins_per_octave=36, threshold=options.get("threshold"), norm=options.get("chroma_norm", np.inf)
+            )
+            for row in bins
+        ]
+        assert peak_error(transform.graph().numpy(wave)["features"], np.stack(wanted)) < 1e-12
+        loud = np.stack(list(bins)).max(axis=1) > 1e-3 * bins.max(axis=(1, 2))[:, None]  # elsewhere rounding is what is divided
+        exact = transform.module(prefer={"ConstantQ": "grouped"})(torch.from_numpy(wave)).numpy()
+        if not options.get("threshold"):  # at which rounding decides too
+            assert np.abs(exact - np.stack(wanted)).max(axis=1)[loud].max() < 1e-5
+
+
+def test_harmonics_are_transforms_of_their_own(tmp_path) -> None:
+    wave = signals(22050)
+    transform = sg.HarmonicCQT(fmin=110.0, n_bins=36, harmonics=(0.5, 1.0, 2.0, 3.0))
+    sg.to_onnx(transform, tmp_path / "h.onnx")
+    got = sg.load(tmp_path / "h.onnx")(wave)
+    assert got.shape == (len(wave), 4, 36, SAMPLES // 512 + 1)
+    for row, harmonic in enumerate(transform.harmonics):
+        wanted = sg.CQT(fmin=110.0 * harmonic, n_bins=36).graph().numpy(wave)["features"]
+        for mine, theirs in zip(got[:, row], wanted, strict=True):
+            assert np.abs(mine - theirs).max() < 2e-4 * wanted.max()
+    with pytest.raises(ValueError, match=r"harmonic 9: the highest bin"):
+        sg.HarmonicCQT(harmonics=(1.0, 9.0, 12.0), n_bins=84)

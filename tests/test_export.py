@@ -58,7 +58,8 @@ def test_one_export_runs_at_every_batch_and_length(transform: Transform, target:
 
 # What takes long at its defaults, in fewer iterations or with shorter kernels.
 SHORT = {"fmin": 262.0, "n_bins": 48}
-QUICKER = {"GriffinLim": {"n_iter": 3}} | dict.fromkeys(("CQT", "CQT1992", "CQT1992v2", "CQT2010", "CQT2010v2"), SHORT)
+QUICKER = {"GriffinLim": {"n_iter": 3}} | dict.fromkeys(("CQT", "CQT1992", "CQT1992v2", "CQT2010", "CQT2010v2", "InverseCQT"), SHORT)
+QUICKER |= {"HarmonicCQT": {"fmin": 262.0, "n_bins": 30}, "ChromaCQT": {"fmin": 262.0, "n_bins": 108}}
 
 
 @pytest.mark.parametrize("name", sorted(registry()))

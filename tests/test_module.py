@@ -16,7 +16,7 @@ from tests.conftest import given, peak_error, waves
 SMALL = {"sample_rate": 8000, "n_fft": 32, "hop_length": 12, "n_iter": 3}
 BANKS = {"n_mels": 6, "n_filter": 6, "n_bins": 6, "fmax": 4000.0, "allow_empty_filters": True}
 OTHERS = {"n_mfcc": 4, "n_lfcc": 4, "frame_length": 32, "n_bands": 1}
-BY_NAME = {"SpectralContrast": {"fmin": 1000.0}}
+BY_NAME = {"SpectralContrast": {"fmin": 1000.0}, "HarmonicCQT": {"harmonics": (0.5, 1.0, 1.3)}, "ChromaCQT": {"n_chroma": 3}}
 CONSTANT_Q = {"sample_rate": 8000, "hop_length": 12, "fmin": 1300.0, "n_bins": 4, "bins_per_octave": 3}
 PERIODICITY = {"win_length": 21, "fr": 250.0, "fc": 600.0, "tc": 1 / 2000, "bins_per_octave": 4}
 
@@ -26,10 +26,10 @@ def small(name: str, **options):
     fields = {p.name for p in cls.parameters()}
     if name == "Spectrogram" and "freq_scale" not in options:
         fields -= {"fmax"}  # the DFT's bins have no limits
-    sizes = SMALL | BANKS | OTHERS | BY_NAME.get(name, {})
+    sizes = SMALL | BANKS | OTHERS
     if "bins_per_octave" in fields:
         sizes = SMALL | PERIODICITY if "fr" in fields else CONSTANT_Q
-    return cls(**{k: v for k, v in (sizes | options).items() if k in fields})
+    return cls(**{k: v for k, v in (sizes | BY_NAME.get(name, {}) | options).items() if k in fields})
 
 
 def joined(result: torch.Tensor | dict) -> torch.Tensor:

@@ -58,3 +58,18 @@ def tonnetz_matrix(n_chroma: int) -> npt.NDArray[np.float64]:
     turns = np.array([7 / 6, 3 / 2, 2 / 3])[:, None] * places  # halves of a turn of the three circles
     radii = np.array([1.0, 1.0, 0.5])[:, None]
     return np.stack([radii * np.sin(np.pi * turns), radii * np.cos(np.pi * turns)], 1).reshape(6, n_chroma)
+
+
+def cqt_to_chroma(n_bins: int, bins_per_octave: int, n_chroma: int, fmin: float) -> npt.NDArray[np.float64]:
+    """(n_chroma, n_bins): ones where a constant-Q bin belongs to a pitch class, as ``librosa.filters.cq_to_chroma``.
+
+    Args:
+        n_bins: of the constant-Q transform.
+        bins_per_octave: a multiple of ``n_chroma``; the bins about a class's own are merged into it.
+        n_chroma: pitch classes, equal steps of an octave; class 0 is C.
+        fmin: frequency of the lowest bin, in hertz.
+    """
+    merged = bins_per_octave // n_chroma
+    above_c = (69 + 12 * np.log2(fmin / 440.0)) % 12  # semitones of the lowest bin above a C
+    classes = (np.arange(n_bins) + merged // 2) // merged + int(np.round(above_c * n_chroma / 12))
+    return (np.arange(n_chroma)[:, None] == classes % n_chroma).astype(np.float64)

@@ -22,17 +22,25 @@ from specgraph.reach import Reach
 
 ROUNDING = 2.0**-21  # of what a long kernel sums without signs
 Algorithm = Literal["auto", "direct", "grouped", "spectral", "multirate"]
+Design = tuple[float, tuple[float, ...], tuple[float, ...], Any, float | None, Normalization, Convention]
+
+
+@lru_cache(maxsize=16)
+def _bank(design: Design) -> list[Kernel]:
+    """The kernels of ``ConstantQ.design``: designed once for all ops that share it."""
+    sample_rate, centres, lengths, *rest = design
+    return constant_q.kernels(sample_rate, np.array(centres), np.array(lengths), *rest)
+
+
+@lru_cache(maxsize=16)
+def _plan(design: Design, hop_length: int, tolerance: float) -> multirate.Plan:
+    sample_rate, centres, *_ = design
+    return multirate.plan(_bank(design), np.array(centres), sample_rate, hop_length, tolerance)
 
 
 @dataclass(frozen=True, eq=False)
-class ConstantQ(Compound):
-    """(batch, samples) -> (batch, n_bins, samples // hop_length + 1, 2): frame t is centred on sample ``t * hop_length``.
-
-    Each bin is the inner product of the clip, padded by ``pad_mode``, with the conjugate of its kernel:
-    ``specgraph.design.constant_q`` has the formulas. ``gamma`` above 0 makes it a variable-Q transform. ``tolerance`` is the
-    error that lowerings may make, as a fraction of the peak: "direct" and "grouped" make none but rounding. ``algorithm`` asks
-    for one of them by name. ``trainable`` makes the kernels, (2, n_bins, width), a parameter named "cqt".
-    """
+class _Kernels(Compound):
+    """An op whose constants follow from constant-Q kernels: what decides those."""
 
     linear = True
 
@@ -49,8 +57,6 @@ class ConstantQ(Compound):
     convention: Convention = "librosa"
     pad_mode: PadMode = "reflect"
     tolerance: float = 2e-4
-    algorithm: Algorithm = "auto"
-    trainable: bool = False
 
     def __post_init__(self) -> None:
         check_positive(hop_length=self.hop_length, n_bins=self.n_bins, bins_per_octave=self.bins_per_octave)
@@ -61,11 +67,9 @@ class ConstantQ(Compound):
             raise GraphError(f"gamma must be at least 0, not {self.gamma!r}")
         if self.norm is not None and not self.norm > 0:
             raise GraphError(f"norm must be above 0 or None, not {self.norm!r}")
-        for name, options in (("normalization", Normalization), ("convention", Convention), ("pad_mode", PadMode), ("algorithm", Algorithm)):
+        for name, options in (("normalization", Normalization), ("convention", Convention), ("pad_mode", PadMode)):
             if getattr(self, name) not in get_args(options):
                 raise GraphError(f"{name} must be one of {', '.join(get_args(options))}, not {getattr(self, name)!r}")
-        if self.trainable and self.algorithm not in ("auto", "direct"):
-            raise GraphError(f"algorithm {self.algorithm} does not keep its kernels as they are; what is trained is direct")
         top = float(self.centres[-1])
         if top > self.sample_rate / 2:
             raise GraphError(f"the highest bin, {top:g} Hz, is above half the sample rate, {self.sample_rate / 2:g} Hz; lower n_bins or fmin")
@@ -101,6 +105,27 @@ class ConstantQ(Compound):
     def half(self) -> int:
         """Samples that the longest kernel reads on either side of a frame's centre."""
         return max(-int(np.floor(-self.lengths.max() / 2)), int(self.lengths.max() // 2))
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantQ(_Kernels):
+    """(batch, samples) -> (batch, n_bins, samples // hop_length + 1, 2): frame t is centred on sample ``t * hop_length``.
+
+    Each bin is the inner product of the clip, padded by ``pad_mode``, with the conjugate of its kernel:
+    ``specgraph.design.constant_q`` has the formulas. ``gamma`` above 0 makes it a variable-Q transform. ``tolerance`` is the
+    error that lowerings may make, as a fraction of the peak: "direct" and "grouped" make none but rounding. ``algorithm`` asks
+    for one of them by name. ``trainable`` makes the kernels, (2, n_bins, width), a parameter named "cqt".
+    """
+
+    algorithm: Algorithm = "auto"
+    trainable: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.algorithm not in get_args(Algorithm):
+            raise GraphError(f"algorithm must be one of {', '.join(get_args(Algorithm))}, not {self.algorithm!r}")
+        if self.trainable and self.algorithm not in ("auto", "direct"):
+            raise GraphError(f"algorithm {self.algorithm} does not keep its kernels as they are; what is trained is direct")
 
     @property
     def plan(self) -> multirate.Plan:
@@ -159,19 +184,3 @@ class ConstantQ(Compound):
         yield cls(8000, 45, 150.0, 20, 8, gamma=5.0, filter_scale=0.7, norm=None), ("batch", "samples")
         yield cls(8000, 32, 150.0, 55, 12, convention="nnaudio", normalization="wrap", window="hamming"), ("batch", "samples")
         yield cls(8000, 53, 900.0, 25, norm=2.0, normalization="convolutional"), ("batch", "samples")
-
-
-Design = tuple[float, tuple[float, ...], tuple[float, ...], Any, float | None, Normalization, Convention]
-
-
-@lru_cache(maxsize=16)
-def _bank(design: Design) -> list[Kernel]:
-    """The kernels of ``ConstantQ.design``: designed once for all ops that share it."""
-    sample_rate, centres, lengths, *rest = design
-    return constant_q.kernels(sample_rate, np.array(centres), np.array(lengths), *rest)
-
-
-@lru_cache(maxsize=16)
-def _plan(design: Design, hop_length: int, tolerance: float) -> multirate.Plan:
-    sample_rate, centres, *_ = design
-    return multirate.plan(_bank(design), np.array(centres), sample_rate, hop_length, tolerance)

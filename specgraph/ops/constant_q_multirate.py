@@ -68,18 +68,18 @@ def _bins(op: ConstantQ, stage: Stage, low: Value, level: Level, before: int, af
 def decimated(signal: Value, level: Level, unit: int) -> Value:
     """(batch, n * unit) -> (batch, n * unit / step): sample j is ``sum(taps * x[step * j:])``, zeros after the end."""
     taps, step = level.taps, level.step
-    block = _block(len(taps), step, unit)
+    block = decimator_block(len(taps), step, unit)
     outputs, window = block // step, block - step + len(taps)
     pieces = -(-window // block)
     if block < SHORTEST_BLOCK or pieces > MOST_PIECES:
         framed = Pad(0, window - block, "constant")(signal)
-        bank = Constant.of("decimator", _toeplitz(taps, step, outputs, window))
+        bank = Constant.of("decimator", toeplitz(taps, step, outputs, window))
         return Reshape((0, -1))(Transpose((0, 2, 1))(FrameConv(block)(framed, bank)))
-    matrix = Constant.of("decimator", _toeplitz(taps, step, outputs, window).T)
+    matrix = Constant.of("decimator", toeplitz(taps, step, outputs, window).T)
     return Reshape((0, -1))(block_product(signal, matrix, block, 0))
 
 
-def _block(taps: int, step: int, unit: int) -> int:
+def decimator_block(taps: int, step: int, unit: int) -> int:
     """Samples that a matrix product takes at once: a divisor of ``unit`` that makes the least work."""
     divisors = [size for size in range(step, unit + 1, step) if unit % size == 0]
 
@@ -90,7 +90,7 @@ def _block(taps: int, step: int, unit: int) -> int:
     return min(divisors, key=work)
 
 
-def _toeplitz(taps: np.ndarray, step: int, outputs: int, width: int) -> np.ndarray:
+def toeplitz(taps: np.ndarray, step: int, outputs: int, width: int) -> np.ndarray:
     """(outputs, width): row i holds the taps from sample ``step * i`` on."""
     matrix = np.zeros((outputs, width))
     for row in range(outputs):

@@ -25,6 +25,9 @@ from specgraph.transforms.frame_level import RMS as RMS
 from specgraph.transforms.frame_level import ZeroCrossingRate as ZeroCrossingRate
 from specgraph.transforms.gammatone import Gammatonegram as Gammatonegram
 from specgraph.transforms.griffin_lim import GriffinLim as GriffinLim
+from specgraph.transforms.harmonic_cqt import ChromaCQT as ChromaCQT
+from specgraph.transforms.harmonic_cqt import HarmonicCQT as HarmonicCQT
+from specgraph.transforms.inverse_cqt import InverseCQT as InverseCQT
 from specgraph.transforms.inverse_mel import InverseMelSpectrogram as InverseMelSpectrogram
 from specgraph.transforms.inverse_spectrogram import InverseSpectrogram as InverseSpectrogram
 from specgraph.transforms.lfcc import LFCC as LFCC
