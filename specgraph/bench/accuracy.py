@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from specgraph.bench.matrix import runners
-from specgraph.bench.tables import Table, machine_text
 from specgraph.bench.tones import DRAWN, SIGNALS, wave
 from specgraph.bench.work import GIGABYTES, SUBJECTS, Array, Subject, Work, definition, error, subject_named, to_array
 from specgraph.export.describe import describe
@@ -81,7 +80,7 @@ def measured(subject: Subject, gigabytes: float = GIGABYTES) -> tuple[dict[str, 
     ]
     result = {
         "subject": subject.name, "size": subject.accuracy, "transform": str(transform), "convention": subject.convention,
-        "unit": subject.unit, "inside": subject.inside, "chosen": [f"{c.op.split('(')[0]}: {c.chosen}" for c in lower(transform.graph()).choices],
+        "unit": subject.unit, "inside": subject.inside, "chosen": [f"{c.chosen} of {c.op.split('(')[0]}" for c in lower(transform.graph()).choices],
         "rows": rows, "left_out": left_out,
     }  # fmt: skip
     return result, pictures
@@ -94,42 +93,11 @@ def _difference(usual: Any, other: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(other).items() if getattr(usual, name, None) != value}
 
 
-def table(result: dict[str, Any], whole: bool = False) -> Table:
-    """The largest errors of one subject, and with ``whole`` the root mean square and the largest away from the ends too."""
-    fields = ["largest", *(["rms"] if whole else []), *(["inside"] if whole and result["inside"] else [])]
-    rows = []
-    for row in result["rows"]:
-        mark = f" ({', '.join(f'{name}={value}' for name, value in row['compared_with'].items())})" if row["compared_with"] else ""
-        rows.append((row["name"] + mark, *(" / ".join(f"{row[field][s]:.1e}" for field in fields) for s in SIGNALS)))
-    title = f"{result['subject']} {result['size']}: largest error against float64, as a fraction of the peak"
-    return Table(title, ("", *SIGNALS), tuple(rows))
-
-
 def report(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All of it, as JSON holds it."""
     from specgraph.bench.machine import machine
 
     return {"format": 1, "machine": machine("cpu"), "results": list(results)}
-
-
-def markdown(results: dict[str, Any]) -> str:
-    """docs/accuracy/README.md."""
-    parts = [
-        "# Accuracy\n",
-        f"Written by `{results['machine']['command']}`; the numbers are in [results.json](results.json).\n",
-        machine_text(results["machine"]),
-        ("Signals at 44.1 kHz: chirps from 55 to 22,050 Hz, linear and logarithmic, an impulse (1 s each), a chromatic scale of decaying "
-        "harmonics (25 tones of 0.25 s), white noise (1 s). Every library is given the same float32 samples, and is compared with the float64 "
-        "definition of the convention that it follows, all frames, those at the ends included. Two numbers: the largest difference as a fraction of "
-        "the definition's peak, and the root mean square of the difference as a fraction of the definition's. float32 holds 6e-8.\n"),
-    ]
-    for result in results["results"]:
-        parts += [f"## {result['subject']}, {result['size']}\n", f"Convention: {result['convention']}.\n", f"`{result['transform']}`\n"]
-        parts.append(table(result, whole=True).markdown())
-        parts += [f"![{result['subject']} of a {signal}]({picture_name(result['subject'], signal)})\n" for signal in DRAWN]
-        if result["left_out"]:
-            parts.append("Left out:\n\n" + "\n".join(f"- {one['name']}: {one['why']}" for one in result["left_out"]) + "\n")
-    return "\n".join(parts)
 
 
 def picture_name(subject: str, signal: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -143,13 +144,12 @@ def _measured(
         holds = (row["memory"] or 0) + (ready.size or 0)
         alone = bool(runs) and trial.held + holds > HELD * work.memory
         rows[name] = {"name": name, "note": note, "alone": alone} | row
-        run = lambda ready=ready: ready.run(trial.there)  # noqa: E731
         if alone:
-            laps |= timing.alternate({name: run}, settings.budget / len(found), settings.rounds, lap)
-            del ready, run
+            laps |= timing.alternate({name: partial(ready.run, trial.there)}, settings.budget / len(found), settings.rounds, lap)
+            del ready
         else:
             trial.held += holds
-            runs[name] = run
+            runs[name] = partial(ready.run, trial.there)
     laps |= timing.alternate(runs, settings.budget, settings.rounds, lap)
     busy = "gpu" if work.device == "cuda" else "cpu"
     for name, row in rows.items():

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from specgraph.bench import memory, timing
-from specgraph.bench.matrix import runners
+from specgraph.bench.matrix import Settings, runners
 from specgraph.bench.tables import CLOCKS, Table
 from specgraph.bench.work import Array, Ready, Work, definition, error, subject_named, to_array
 
@@ -43,8 +43,11 @@ def clips(count: int) -> Array:
     return made
 
 
-def experiments(count: int, gigabytes: float) -> Iterator[dict[str, Any]]:
-    """For each transform and number of threads the seconds that every runner takes for ``count`` clips."""
+def experiments(count: int, settings: Settings) -> Iterator[dict[str, Any]]:
+    """For each transform and number of threads the seconds that every runner takes for ``count`` clips.
+
+    Of ``settings`` the memory, and the rounds and seconds that a runner has for the set.
+    """
     waves = clips(count)
     for label, (name, size) in EXPERIMENTS.items():
         subject = subject_named(name)
@@ -52,7 +55,7 @@ def experiments(count: int, gigabytes: float) -> Iterator[dict[str, Any]]:
         models: dict[str, bytes] = {}
         truths: dict[Any, Array] = {}
         for threads in dict.fromkeys((1, timing.cores())):
-            work = Work(subject, size, transform, threads=threads, memory=1e9 * gigabytes)
+            work = Work(subject, size, transform, threads=threads, memory=1e9 * settings.memory)
             rows, left_out = [], []
             with timing.limited(threads):
                 for runner, (build, note) in runners(work, name == "cqt", models).items():
@@ -61,7 +64,7 @@ def experiments(count: int, gigabytes: float) -> Iterator[dict[str, Any]]:
                     try:
                         if (ready := build(work)) is None:
                             continue
-                        rows.append({"name": runner, "note": note} | _measured(ready, work, waves, truths))
+                        rows.append({"name": runner, "note": note} | _measured(ready, work, waves, truths, settings))
                     except Exception as problem:  # noqa: BLE001  (a library that cannot do this must not end the measurement)
                         left_out.append({"name": runner, "why": str(problem).strip().splitlines()[0][:200]})
             yield {
@@ -70,7 +73,7 @@ def experiments(count: int, gigabytes: float) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-def _measured(ready: Ready, work: Work, waves: Array, truths: dict[Any, Array]) -> dict[str, Any]:
+def _measured(ready: Ready, work: Work, waves: Array, truths: dict[Any, Array], settings: Settings) -> dict[str, Any]:
     """The batch that is quickest on the first clips, of those that fit the memory, and the seconds for all clips with it."""
     of = ready.definition or work.transform
     if of not in truths:
@@ -85,12 +88,13 @@ def _measured(ready: Ready, work: Work, waves: Array, truths: dict[Any, Array]) 
         with memory.Growth() as growth:
             ready.run(trial[:batch])  # plans and allocates
         need = (growth.bytes or 0) / batch
-        pace[batch] = timing.cpu_lap(partial(_through, ready.run, trial, batch)).wall / len(trial)
+        pace[batch] = min(timing.cpu_lap(partial(_through, ready.run, trial, batch)).wall for _ in range(2)) / len(trial)
         if pace[batch] > MOST_SECONDS:
             raise ValueError(f"it takes {pace[batch]:.1f} s a clip")
     best = min(pace, key=lambda batch: pace[batch])
-    lap = timing.cpu_lap(lambda: _through(ready.run, waves, best))
-    return {"batch": best, "cpu": lap.busy, "wall": lap.wall, "error": off.largest}
+    laps = timing.alternate({"set": partial(_through, ready.run, waves, best)}, settings.budget, settings.rounds, clean=False)["set"]
+    seconds = {"cpu": timing.summary([lap.busy for lap in laps]), "wall": timing.summary([lap.wall for lap in laps])}
+    return {"batch": best, "seconds_a_clip": pace, "rounds": len(laps), "error": off.largest} | seconds
 
 
 def _through(run: Callable[[Any], object], waves: Array, batch: int) -> None:
@@ -105,7 +109,7 @@ def table(group: list[dict[str, Any]]) -> Table:
     rows = []
     for name in dict.fromkeys(row["name"] for cell in group for row in cell["rows"]):
         found = [next((row for row in cell["rows"] if row["name"] == name), None) for cell in group]
-        texts = ["-" if row is None else f"{row[_clock(cell)]:.3g} ({row['batch']})" for cell, row in zip(group, found, strict=True)]
+        texts = ["-" if row is None else f"{row[_clock(cell)]['min']:.3g} ({row['batch']})" for cell, row in zip(group, found, strict=True)]
         rows.append((name, *texts, f"{max(row['error'] for row in found if row):.0e}"))
     title = f"{first['experiment']} {first['size']}: seconds for {first['clips']} clips of {first['samples']} samples"
     return Table(title, ("", *columns, "largest error, of the peak"), tuple(rows))
@@ -126,10 +130,10 @@ def markdown(cells: list[dict[str, Any]]) -> str:
     left = sorted({f"- {cell['experiment']}: {one['name']}, {one['why']}" for cell in cells for one in cell["left_out"]})
     parts = [
         "## The experiment of the nnAudio paper\n",
-        f"Seconds for {cells[0]['clips']} clips of {SAMPLES:,} samples at 44.1 kHz (the paper's were {FULL:,} recordings; these are made: chords of "
-        "decaying harmonics on noise), once through, after a warm-up, in batches of the size in parentheses: of 1, 10 and 50, as far as they fit the "
-        "memory, the one that was quickest on the first clips. STFT is the magnitude, mel has 128 bands, CQT is the magnitude of 84 bins, 24 an "
-        "octave from 55 Hz. One thread: processor time; more: time on the wall.\n",
+        (f"Seconds for {cells[0]['clips']} clips of {SAMPLES:,} samples at 44.1 kHz (the paper's were {FULL:,} recordings; these are made: chords of "
+        "decaying harmonics on noise), the least of several rounds, in batches of the size in parentheses: of 1, 10 and 50, as far as they fit the "
+        "memory, the one that was quickest on the first clips (the paper gave librosa one clip at a time). STFT is the magnitude, mel has 128 bands, CQT is the magnitude of 84 bins, 24 an "
+        "octave from 55 Hz. One thread: processor time; more: time on the wall.\n"),
         *(f"**{table.title}**\n\n{table.markdown()}" for table in tables(cells)),
         *(["Left out:\n", "\n".join(left) + "\n"] if left else []),
     ]

@@ -20,6 +20,8 @@ from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.pad import Pad
 from specgraph.transforms.constant_q import CQT
 
+LIBROSA = "librosa.cqt"
+OWN_KERNELS, KERNELS_ALONE = "librosa.cqt and its own kernels", "librosa's kernels in float64"
 COPIES = 3.3  # measured: memory that CQT1992 needs while it is made, in sizes of its Fourier kernels
 
 
@@ -47,12 +49,6 @@ def reversed_definition(transform: CQT) -> ReversedCQT:
     return ReversedCQT(**{field.name: getattr(transform, field.name) for field in dataclasses.fields(transform)})
 
 
-@peer(
-    "librosa.cqt",
-    package="librosa",
-    computes=CONSTANT_Q,
-    note="pad_mode reflect; designs its kernels anew in every call, as it does for its users",
-)
 def librosa_cqt(work: Work) -> Ready:
     """``librosa.cqt``, which computes an octave at a time and halves the rate between them."""
     import librosa
@@ -71,12 +67,15 @@ def librosa_cqt(work: Work) -> Ready:
     return Ready(call)
 
 
+peer(LIBROSA, package="librosa", computes=CONSTANT_Q, note="designs its kernels anew in every call, as it does for its users")(librosa_cqt)
+
+
 @peer(
-    "librosa.cqt and its own kernels",
+    OWN_KERNELS,
     package="librosa",
     computes=CONSTANT_Q,
     timed=False,
-    note="compared with the kernels as it applies them, reversed in time and not conjugated: what is left is no matter of that sample",
+    note="compared with the kernels as it applies them, reversed in time and not conjugated",
 )
 def librosa_reversed(work: Work) -> Ready:
     """``librosa.cqt`` against its own kernels in float64."""
@@ -84,11 +83,11 @@ def librosa_reversed(work: Work) -> Ready:
 
 
 @peer(
-    "librosa's kernels, float64",
+    KERNELS_ALONE,
     package="librosa",
     computes=CONSTANT_Q,
     timed=False,
-    note="its kernels as it applies them, in float64 at the full rate: what that sample alone does",
+    note="those reversed kernels in float64, at the signal's own rate: what reversing alone does",
 )
 def reversed_alone(work: Work) -> Ready:
     """What reversing the kernels does, and nothing else."""
@@ -121,8 +120,9 @@ def nnaudio_cqt(work: Work, name: str, **more: Any) -> Ready:
 NOTES = {
     "CQT1992v2": "one convolution with all kernels, as long as the longest",
     "CQT1992": "a Fourier transform by convolution, then kernels in the frequency domain",
-    "CQT2010v2": "an octave at a time, the rate halved between them by a filter of 256 taps; early downsampling as it comes",
-    "CQT2010": "as CQT2010v2, with kernels in the frequency domain; its complex output is the conjugate",
+    "CQT2010v2": "an octave at a time, the rate halved between them by a filter of 256 taps, half a sample late each time; "
+    "where it downsamples early, its level is wrong by the root of the factor",
+    "CQT2010": "as CQT2010v2, with kernels in the frequency domain; its complex output is the conjugate of the others'",
 }
 for _name, _note in NOTES.items():
     peer(f"nnAudio {_name}", package="nnAudio", computes=CONSTANT_Q, devices=("cpu", "cuda"), note=_note)(

@@ -20,11 +20,12 @@ def bench(
     sizes: Annotated[
         list[str] | None,
         typer.Option(
-            "--sizes", "--size",
+            "--sizes",
+            "--size",
             help="n_fft/hop_length or n_fft/hop_length@sample_rate; of cqt n_bins x bins_per_octave/hop_length@sample_rate:fmin, such as "
             "84x24/512@44100:55; repeat for more.",
             show_default=False,
-        ),  # fmt: skip
+        ),
     ] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Clips at once; repeat for more: 1, 8 and 64 if not given.", show_default=False)] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Threads, 0 for all; repeat for more: 1 and 0 if not given.", show_default=False)] = None,
@@ -90,10 +91,12 @@ def bench(
 
 def _speed(settings: Any, output: Path | None, plot: Path | None, clips: int) -> None:
     from specgraph.bench import paper
+    from specgraph.bench.machine import load_average
     from specgraph.bench.matrix import groups, report
     from specgraph.bench.pictures import speed as draw
     from specgraph.bench.tables import machine_text, speed, speed_markdown
 
+    before = load_average()
     out = _wide_console()
     _missing(out)
     cells: list[dict[str, Any]] = []
@@ -104,13 +107,14 @@ def _speed(settings: Any, output: Path | None, plot: Path | None, clips: int) ->
             for one in cell["left_out"]:
                 out.print(f"batch {cell['batch']} without {escape(one['name'])}: {escape(one['why'])}")
     sets: list[dict[str, Any]] = []
-    for cell in paper.experiments(clips, settings.memory) if clips else []:
+    for cell in paper.experiments(clips, settings) if clips else []:
         sets.append(cell)
         for one in cell["left_out"]:
             out.print(f"{cell['experiment']}, threads: {cell['threads']}, without {escape(one['name'])}: {escape(one['why'])}")
     for found in paper.tables(sets):
         out.print(found.rich())
     results = report(settings, cells) | {"paper": sets}
+    results["machine"]["load_before"] = before
     out.print(machine_text(results["machine"]), markup=False)
     if output is not None:
         _write(output, results, speed_markdown(results))
@@ -122,7 +126,8 @@ def _speed(settings: Any, output: Path | None, plot: Path | None, clips: int) ->
 
 
 def _accuracy(names: list[str], output: Path | None, memory: float) -> None:
-    from specgraph.bench.accuracy import markdown, measured, pictures, report, subjects, table
+    from specgraph.bench.accuracy import measured, pictures, report, subjects
+    from specgraph.bench.accuracy_text import markdown, table
 
     out = _wide_console()
     _missing(out)
