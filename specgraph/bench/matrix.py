@@ -142,7 +142,7 @@ def _measured(
             left_out.append({"name": name, "why": f"{type(problem).__name__}: {str(problem).strip().splitlines()[0][:200]}"})
             continue
         holds = (row["memory"] or 0) + (ready.size or 0)
-        alone = bool(runs) and trial.held + holds > HELD * work.memory
+        alone = trial.held + holds > HELD * work.memory
         rows[name] = {"name": name, "note": note, "alone": alone} | row
         if alone:
             laps |= timing.alternate({name: partial(ready.run, trial.there)}, settings.budget / len(found), settings.rounds, lap)
