@@ -245,6 +245,14 @@ def test_what_needs_too_much_memory_is_left_out(cli, monkeypatch: pytest.MonkeyP
         assert re.match(r"it may need 0\.[23] GB, and 0\.2 GB may be used", cell["left_out"][0]["why"])
 
 
+def test_sizes_choose_the_subjects_that_know_them() -> None:
+    usual = matrix.Settings()
+    assert usual.that_take(()) == usual.names == ("mel", "spectrogram", "log-mel", "cqt")
+    assert usual.that_take(["400/160", "512/160"]) == ("mel", "spectrogram", "log-mel")
+    assert usual.that_take([CQT_SIZE]) == ("cqt",)
+    assert usual.that_take(["400/160", CQT_SIZE]) == usual.names
+
+
 def test_a_machine_in_use_makes_times_provisional() -> None:
     found = {"memory": None, "load": 1.0, "packages": {}, "date": "", "processor": "", "cores": 2, "system": "", "python": ""}
     assert "Provisional" not in tables.machine_text(found | {"load_before": 0.1})

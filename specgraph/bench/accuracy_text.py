@@ -60,7 +60,7 @@ def _notes(result: dict[str, Any]) -> str:
     return (
         f"{notes}\n"
         "librosa takes the inner product with the kernel reversed in time, where the definition has its conjugate. The two are the same for kernels "
-        "of even length. A periodic window of odd length is centred half a sample before the frame's centre, and reversed half a sample after "
+        "of even length, which lengths that are not rounded hardly ever give. A periodic window of odd length is centred half a sample before the frame's centre, and reversed half a sample after "
         "it: one sample of window off, felt most by the shortest kernels. In frames away from the ends that alone makes "
         f"{largest(KERNELS_ALONE)} of the peak ({', '.join(SIGNALS)}). librosa's difference is {largest(LIBROSA)}, and compared with its "
         f"own kernels {largest(OWN_KERNELS)}: so it is not much of it. "

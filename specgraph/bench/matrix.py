@@ -34,6 +34,17 @@ class Settings:
     device: str = "cpu"
     memory: float = GIGABYTES
 
+    def that_take(self, sizes: Sequence[str]) -> tuple[str, ...]:
+        """Of the names those that know all of these sizes; all of them if none does."""
+
+        def takes(name: str) -> bool:
+            try:
+                return all(subject_named(name).at(size) for size in sizes)
+            except ValueError:
+                return False
+
+        return tuple(name for name in self.names if takes(name)) or self.names
+
     def check(self) -> None:
         """Raise ``ValueError``, in a sentence, where something cannot be measured."""
         for name in self.names:

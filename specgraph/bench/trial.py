@@ -52,18 +52,24 @@ class Trial:
         if truth not in self.truths:
             self.truths[truth] = definition(truth, self.clip)
         off = error(to_array(ready.features(ready.run(self.clip_there))), self.truths[truth], work.subject.unit)
-        foreseen = self.lap(lambda: ready.run(self.clip_there)).wall * self.waves.size / self.clip.size
-        if foreseen > MOST_BUDGETS * max(self.budget, 1.0):
-            raise LeftOut(f"a run would take about {foreseen:.0f} s; raise --budget")
+        in_parts = len(self.waves) >= PART and not on_gpu
+        # What a short clip takes may be mostly what any call takes, so it decides alone only where there is no part.
+        self._patient(lambda: ready.run(self.clip_there), self.waves.size / self.clip.size, PART if in_parts else 1)
         with memory.Growth() as growth:
-            if len(self.waves) >= PART and not on_gpu:
-                ready.run(self.there[: len(self.waves) // PART])
+            if in_parts:
+                self._patient(lambda: ready.run(self.there[: len(self.waves) // PART]), PART)
                 _refuse(PART * (growth.so_far() or 0), room)
             ready.run(self.there)  # the first run at this size plans and allocates: it is not timed
         return ready, {
             "frames": frames_of(truth, self.waves), "error": off.largest, "error_rms": off.rms, "bytes": ready.size,
             "start_seconds": started, "memory": None if on_gpu else growth.bytes,
         }  # fmt: skip
+
+    def _patient(self, run: Callable[[], object], times: float, patience: float = 1.0) -> None:
+        """Run, and raise where so many times as long is too long."""
+        foreseen = self.lap(run).wall * times
+        if foreseen > patience * MOST_BUDGETS * max(self.budget, 1.0):
+            raise LeftOut(f"a run would take about {foreseen:.0f} s; raise --budget")
 
 
 def _refuse(need: float, room: float) -> None:

@@ -74,7 +74,7 @@ def bench(
 
     usual = Settings()
     settings = Settings(
-        names=tuple(names or (() if paper else usual.names)),
+        names=tuple(names or (() if paper else usual.that_take(sizes or ()))),
         sizes=tuple(sizes or usual.sizes),
         batches=tuple(batch or usual.batches),
         threads=tuple(usual.threads if threads is None else threads),
