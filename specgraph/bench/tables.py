@@ -93,9 +93,10 @@ def summaries(cells: Sequence[Cell]) -> Iterator[Table]:
             errors: list[float] = []
             texts = []
             for size in sizes:
-                found = [row for cell in chosen if cell["size"] == size for row in cell["rows"] if row["name"] == name]
-                errors += [row["error"] for row in found]
-                texts.append(" / ".join(f"{row[clock]['us_per_frame']:.1f}" for row in found) or "-")
+                found = [next((row for row in cell["rows"] if row["name"] == name), None) for cell in chosen if cell["size"] == size]
+                errors += [row["error"] for row in found if row]
+                times = [f"{row[clock]['us_per_frame']:.1f}" if row else "-" for row in found]
+                texts.append(" / ".join(times) if any(found) else "-")
             rows.append((name, *texts, f"{max(errors):.0e}"))
         title = f"{subject}, {mode}: {CLOCKS[clock]} in microseconds a frame, batch {batches}"
         unit = chosen[0]["error_unit"]
