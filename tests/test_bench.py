@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from specgraph.bench import load, matrix, memory, pictures, timing, tones, work
+from specgraph.bench import load, matrix, memory, paper, pictures, tables, timing, tones, work
 from specgraph.bench.work import PEERS, SUBJECTS, Peer, Ready, definition, error, to_array
 from tests.conftest import one_sentence
 
@@ -31,7 +32,7 @@ def test_speed(cli) -> None:
     assert results["machine"]["packages"]["specgraph"]
     assert results["machine"]["command"].startswith("specgraph bench mel --sizes 400/160")
     assert [cell["batch"] for cell in results["cells"]] == [1, 2]
-    peers = {peer["name"]: peer for peer in results["peers"]}
+    peers = {peer["name"]: peer for peer in results["peers"] if "mel" in peer["computes"]}
     assert {"librosa", "torch.stft", "nnAudio", "torchlibrosa", "kaldi-native-fbank", "ONNX STFT op", "ONNX one Conv"} <= set(peers)
     for cell in results["cells"]:
         assert (cell["subject"], cell["size"], cell["threads"], cell["samples"]) == ("mel", "400/160", 1, 8000)
@@ -116,8 +117,14 @@ def test_a_lowering_that_is_not_exact_is_listed(cli, monkeypatch: pytest.MonkeyP
     assert {"name": "specgraph Stft=conv", "why": "ValueError: {'Stft': 'conv'} is off"} in cell["left_out"]
 
 
+def two_tones() -> np.ndarray:
+    """The first of the scale, for a test that is quick."""
+    return tones.chromatic_scale()[: tones.RATE // 2]
+
+
 def test_accuracy(cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MOST", 2)
+    monkeypatch.setitem(tones.SIGNALS, "chromatic scale", two_tones)
     code, out, err = cli("bench", "mel", "--accuracy", "-o", "acc")
     assert (code, err) == (0, "")
     assert {path.name for path in Path("acc").iterdir()} == {"results.json", "README.md", "mel-linear-chirp.png", "mel-log-chirp.png"}
@@ -133,9 +140,134 @@ def test_accuracy(cli, monkeypatch: pytest.MonkeyPatch) -> None:
         assert name in out
 
 
+CQT_SIZE = "24x12/256@8000:220"  # so small that direct is chosen
+EXACT = ("specgraph", "specgraph ConstantQ=grouped", "specgraph tolerance=1e-05", "nnAudio CQT1992v2")
+ROUGH = ("librosa.cqt", "nnAudio CQT2010v2", "nnAudio CQT2010")  # octaves at lower rates: percents, as ever they are
+
+
+def test_speed_of_constant_q(cli) -> None:
+    arguments = ("--sizes", CQT_SIZE, *TINY[2:], "--lowerings", "all", "-o", "r.json")
+    assert cli("bench", "cqt", *arguments)[0] == 0
+    for cell in json.loads(Path("r.json").read_text())["cells"]:
+        rows = {row["name"]: row for row in cell["rows"]}
+        assert cell["left_out"] == []
+        assert set(rows) == {
+            "specgraph in torch", "specgraph ConstantQ=spectral", "specgraph ConstantQ=multirate", "nnAudio CQT1992", *EXACT, *ROUGH,
+        }  # fmt: skip
+        for name, row in rows.items():
+            assert row["frames"] == cell["batch"] * (1 + 4000 // 256)
+            assert row["error"] < (1e-5 if name in EXACT else 5.0 if name in ROUGH else 2e-4), name
+
+
+@pytest.mark.parametrize("output", ["magnitude", "complex"])
+def test_librosas_kernels_are_reversed(output: str) -> None:
+    import librosa
+
+    from specgraph import CQT
+    from specgraph.bench.peers_cqt import reversed_definition
+
+    # One octave near the half rate: librosa does not resample, and what is left is its kernels.
+    transform = CQT(sample_rate=8000, hop_length=64, fmin=1700.0, n_bins=12, output=output)
+    wave = np.random.default_rng(0).standard_normal((2, 3000))
+    bins = librosa.cqt(wave, sr=8000, hop_length=64, fmin=1700.0, n_bins=12, pad_mode="reflect", sparsity=0, dtype=np.complex128)
+    theirs = to_array(bins if output == "complex" else np.abs(bins))
+    inside = np.s_[:, :, 3:-3]  # librosa's kernels reach as far as their Fourier transform, and so does its padding
+    off = error(theirs[inside], definition(reversed_definition(transform), wave)[inside], "of the peak")
+    assert off.largest < 2e-3, "upper half of the spectrum is not there, which leaks little"
+    assert error(theirs[inside], definition(transform, wave)[inside], "of the peak").largest > 10 * off.largest
+
+
+def test_accuracy_of_constant_q(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tones.SIGNALS, "chromatic scale", two_tones)
+    for name in ("cqt", "cqt-complex"):
+        monkeypatch.setitem(SUBJECTS, name, dataclasses.replace(SUBJECTS[name], accuracy="12x12/512@44100:1760"))
+    code, _, err = cli("bench", "cqt", "cqt-complex", "--accuracy", "-o", "acc")
+    assert (code, err) == (0, "")
+    text = Path("acc/README.md").read_text()
+    assert "The lowering that specgraph chose: direct of constant_q" in text
+    assert "one sample of window off" in text
+    results = json.loads(Path("acc/results.json").read_text())["results"]
+    for result in results:
+        assert result["left_out"] == []
+        assert Path(f"acc/{result['subject']}-log-chirp.png").exists()
+        rows = {row["name"]: row for row in result["rows"]}
+        for name, row in rows.items():
+            compared = {"convention": "nnaudio"} if name.startswith("nnAudio") else {"transform": "ReversedCQT"} if "its own" in name else {}
+            assert row["compared_with"] == compared
+            assert all(row["inside"][signal] <= row["largest"][signal] for signal in tones.SIGNALS)
+            if name in EXACT or name.startswith("specgraph"):
+                assert max(row["largest"].values()) < (1e-5 if name in EXACT else 2e-4), name
+
+
+def test_the_papers_experiment(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paper, "EXPERIMENTS", {"CQT": ("cqt", "12x12/512@44100:3520")})
+    monkeypatch.setattr(paper, "SAMPLES", 6000)
+    monkeypatch.setattr(paper, "CLIPS", 4)
+    monkeypatch.setattr(paper, "BATCHES", (1, 4))
+    monkeypatch.setattr(timing, "cores", lambda: 2)
+    code, _, err = cli("bench", "--paper", "--rounds", 1, "--budget", 0, "-o", "b")
+    assert (code, err) == (0, "")
+    assert {path.name for path in Path("b").iterdir()} == {"results.json", "README.md"}
+    cells = json.loads(Path("b/results.json").read_text())["paper"]
+    assert [(cell["experiment"], cell["threads"], cell["clips"]) for cell in cells] == [("CQT", 1, 4), ("CQT", 2, 4)]
+    for cell in cells:
+        names = {row["name"] for row in cell["rows"]}
+        assert {"specgraph", "specgraph in torch", "librosa.cqt", "nnAudio CQT1992v2", "nnAudio CQT2010v2"} <= names
+        assert cell["left_out"] == []
+        for row in cell["rows"]:
+            assert row["batch"] in (1, 4)
+            assert min(row["cpu"]["min"], row["wall"]["min"]) > 0
+            assert f"| {row['name']} |" in Path("b/README.md").read_text()
+    waves = paper.clips(3)
+    assert (waves.shape, waves.dtype) == ((3, 6000), np.float32)
+    assert (np.abs(waves).max(1) > 0.05).all()
+    assert (np.abs(waves).max(1) < 1).all()
+
+
+def test_what_needs_too_much_memory_is_left_out(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli("bench", "mel", *TINY, "--memory", 1e-4, "-o", "r.json")[0] == 0
+    for cell in json.loads(Path("r.json").read_text())["cells"]:
+        assert cell["rows"] == []
+        assert all("raise --memory" in one["why"] for one in cell["left_out"])
+
+    def greedy(waves: np.ndarray) -> np.ndarray:
+        np.ones(4_000_000 * len(waves))
+        return definition(SUBJECTS["mel"].at("400/160"), waves)
+
+    peers = [Peer("greedy", lambda work: Ready(greedy), "numpy", frozenset({"mel"}), frozenset({"cpu"}), "")]
+    monkeypatch.setattr(matrix, "PEERS", peers)
+    monkeypatch.setattr(matrix, "HELD", 0.0)
+    assert cli("bench", "mel", *TINY[:2], "--batch", 8, *TINY[6:], "--memory", 0.2, "-o", "r.json")[0] == 0
+    (cell,) = json.loads(Path("r.json").read_text())["cells"]
+    assert [(row["name"], row["alone"]) for row in cell["rows"][:2]] == [("specgraph", True), ("specgraph in torch", True)]
+    if Path("/proc/self/clear_refs").exists():
+        assert [one["name"] for one in cell["left_out"]] == ["greedy"]
+        assert re.match(r"it may need 0\.[23] GB, and 0\.2 GB may be used", cell["left_out"][0]["why"])
+
+
+def test_sizes_choose_the_subjects_that_know_them() -> None:
+    usual = matrix.Settings()
+    assert usual.that_take(()) == usual.names == ("mel", "spectrogram", "log-mel", "cqt")
+    assert usual.that_take(["400/160", "512/160"]) == ("mel", "spectrogram", "log-mel")
+    assert usual.that_take([CQT_SIZE]) == ("cqt",)
+    assert usual.that_take(["400/160", CQT_SIZE]) == usual.names
+
+
+def test_a_machine_in_use_makes_times_provisional() -> None:
+    found = {"memory": None, "load": 1.0, "packages": {}, "date": "", "processor": "", "cores": 2, "system": "", "python": ""}
+    assert "Provisional" not in tables.machine_text(found | {"load_before": 0.1})
+    assert "Provisional" in tables.machine_text(found | {"load_before": 3.0})
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["cqt", "--sizes", "400/160"], "a size of cqt is n_bins x bins_per_octave / hop_length"),
+        (["cqt", "--sizes", "84x12/512@7000"], "3951.07 Hz, is above half the sample rate"),
+        (["--full"], "--full is of --paper; give both"),
+        (["--paper", "--device", "cuda"], "--paper runs on the CPU"),
+        (["--paper", "--accuracy"], "leave out --paper"),
+        (["mel", "--memory", "0"], "--memory must be above 0"),
         (["mell"], "no benchmark of 'mell'; there are mel, spectrogram"),
         (["mel", "--sizes", "400"], "a size is n_fft/hop_length"),
         (["mel", "--sizes", "0/160"], "n_fft must be at least 1"),
@@ -220,6 +352,10 @@ def test_errors() -> None:
     assert math.isclose(off.largest, 0.1)
     assert math.isclose(off.rms, 0.4 / math.sqrt(17))
     assert math.isclose(error(wanted + 0.5, wanted, "dB").largest, 0.5)
+    assert math.isclose(error(wanted + np.array([0.0, 0.4]), wanted, "of the peak", slice(0, 1)).inside, 0.0)
+    parts = np.array([[[[3.0, 4.0]]]])
+    assert math.isclose(error(np.zeros_like(parts), parts, "of the peak").largest, 1.0), "complex: by the modulus"
+    assert math.isclose(error(parts * [1, -1], parts, "of the peak").largest, 8 / 5)
     assert to_array(np.array([1 + 2j])).tolist() == [[1.0, 2.0]]
 
 

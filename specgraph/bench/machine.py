@@ -29,7 +29,7 @@ def machine(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: text for name in PACKAGES if (text := version(name))},
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "load": load_average(),
         "command": shlex.join(["specgraph", *sys.argv[1:]]),
     }
     if device == "cuda":
@@ -37,6 +37,11 @@ def machine(device: str) -> dict[str, Any]:
 
         found |= {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
     return found
+
+
+def load_average() -> float | None:
+    """Of the last minute, or None where the system does not tell."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def processor() -> str:

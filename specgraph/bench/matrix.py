@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from specgraph.bench import cuda, memory, timing
+from specgraph.bench import cuda, timing
 from specgraph.bench.peers_own import OWN, exported, in_onnxruntime, lowerings, torch_module
-from specgraph.bench.work import PEERS, Array, Ready, Work, definition, error, subject_named, to_array
-from specgraph.dims import evaluate
+from specgraph.bench.trial import CHECK_SECONDS, LeftOut, Trial, on_device
+from specgraph.bench.work import GIGABYTES, PEERS, Array, Ready, Work, subject_named
 
-CHECK_SECONDS = 2.0  # of the clip that errors are measured on
-MOST_BUDGETS = 5.0  # a run that would take longer than so many budgets of a cell is left out
+HELD = 1 / 3  # of the memory allowed: what runners that take turns may hold together; one beyond it is timed alone
 Build = Callable[[Work], Ready | None]
 
 
@@ -24,7 +23,7 @@ Build = Callable[[Work], Ready | None]
 class Settings:
     """What to measure. ``threads`` 0 means all; ``sizes`` empty means each subject's own."""
 
-    names: tuple[str, ...] = ("mel", "spectrogram", "log-mel")
+    names: tuple[str, ...] = ("mel", "spectrogram", "log-mel", "cqt")
     sizes: tuple[str, ...] = ()
     batches: tuple[int, ...] = (1, 8, 64)
     threads: tuple[int, ...] = (1, 0)
@@ -33,6 +32,18 @@ class Settings:
     rounds: int = timing.MOST_ROUNDS
     all_lowerings: bool = False
     device: str = "cpu"
+    memory: float = GIGABYTES
+
+    def that_take(self, sizes: Sequence[str]) -> tuple[str, ...]:
+        """Of the names those that know all of these sizes; all of them if none does."""
+
+        def takes(name: str) -> bool:
+            try:
+                return all(subject_named(name).at(size) for size in sizes)
+            except ValueError:
+                return False
+
+        return tuple(name for name in self.names if takes(name)) or self.names
 
     def check(self) -> None:
         """Raise ``ValueError``, in a sentence, where something cannot be measured."""
@@ -45,6 +56,8 @@ class Settings:
                 raise ValueError(f"--{option} must be at least {least}, not {min(values)}")
         if not (self.seconds > 0 and self.budget >= 0):
             raise ValueError(f"--seconds must be above 0 and --budget at least 0, not {self.seconds:g} and {self.budget:g}")
+        if not self.memory > 0:
+            raise ValueError(f"--memory must be above 0, not {self.memory:g}")
         cuda.checked_device(self.device)
 
 
@@ -56,7 +69,7 @@ def groups(settings: Settings) -> Iterator[list[dict[str, Any]]]:
             transform = subject.at(size)
             models: dict[str, bytes] = {}
             for threads, tf32 in _modes(settings):
-                work = Work(subject, size, transform, settings.device, threads, tf32)
+                work = Work(subject, size, transform, settings.device, threads, tf32, memory=1e9 * settings.memory)
                 yield [_cell(work, batch, settings, models) for batch in settings.batches]
 
 
@@ -67,10 +80,10 @@ def _modes(settings: Settings) -> list[tuple[int, bool]]:
     return [(threads, False) for threads in dict.fromkeys(count or timing.cores() for count in settings.threads)]
 
 
-def runners(work: Work, all_lowerings: bool, models: dict[str, bytes]) -> dict[str, tuple[Build, str]]:
-    """(how to build it, what differs) of everything that may compute the work, specgraph first."""
+def runners(work: Work, all_lowerings: bool, models: dict[str, bytes], timed: bool = True) -> dict[str, tuple[Build, str]]:
+    """(how to build it, what differs) of everything that may compute the work, specgraph first; ``timed``: for a table of times."""
 
-    def own(label: str, prefer: dict[str, str] | None) -> Build:
+    def own(label: str, prefer: dict[str, str] | None, work: Work = work) -> Build:
         if label not in models:
             try:
                 models[label] = exported(work, prefer)
@@ -81,12 +94,16 @@ def runners(work: Work, all_lowerings: bool, models: dict[str, bytes]) -> dict[s
         return lambda work: in_onnxruntime(models[label], work)
 
     found: dict[str, tuple[Build, str]] = {OWN: (own(OWN, None), "the exported file in onnxruntime")}
+    if closer := work.subject.closer:
+        label = f"{OWN} {', '.join(f'{name}={value:g}' for name, value in closer.items())}"
+        exact = dataclasses.replace(work, transform=dataclasses.replace(work.transform, **closer))
+        found[label] = own(label, None, exact), "the exported file, with another tolerance"
     for op, name in lowerings(work) if all_lowerings else []:
         label = f"{OWN} {op}={name}"
         found[label] = own(label, {op: name}), "another lowering"
     found[f"{OWN} in torch"] = torch_module, "the torch module, as it is trained"
     for peer in PEERS:
-        if work.subject.name in peer.computes and not peer.missing and work.device in peer.devices:
+        if work.subject.name in peer.computes and not peer.missing and work.device in peer.devices and (peer.timed or not timed):
             found[peer.name] = peer.build, peer.note
     return found
 
@@ -120,12 +137,14 @@ def _measured(
     rows: dict[str, dict[str, Any]] = {}
     left_out: list[dict[str, str]] = []
     runs: dict[str, Callable[[], object]] = {}
+    laps: dict[str, list[timing.Lap]] = {}
     clip = waves[:1, : max(int(CHECK_SECONDS * work.transform.sample_rate), work.transform.graph().least())]
-    trial = _Trial(work, _on_device(waves, work.device), _on_device(clip, work.device), waves, clip, lap, settings.budget)
-    for name, (build, note) in runners(work, settings.all_lowerings, models).items():
+    trial = Trial(work, on_device(waves, work.device), on_device(clip, work.device), waves, clip, lap, settings.budget)
+    found = runners(work, settings.all_lowerings, models)
+    for name, (build, note) in found.items():
         try:
             ready, row = trial.of(build)
-        except _LeftOut as reason:
+        except LeftOut as reason:
             left_out += [{"name": name, "why": str(reason)}] if str(reason) else []
             continue
         except Exception as problem:  # a library that cannot do this must not end the measurement
@@ -133,9 +152,16 @@ def _measured(
                 raise
             left_out.append({"name": name, "why": f"{type(problem).__name__}: {str(problem).strip().splitlines()[0][:200]}"})
             continue
-        rows[name] = {"name": name, "note": note} | row
-        runs[name] = lambda ready=ready: ready.run(trial.there)  # type: ignore[misc]
-    laps = timing.alternate(runs, settings.budget, settings.rounds, lap)
+        holds = (row["memory"] or 0) + (ready.size or 0)
+        alone = trial.held + holds > HELD * work.memory
+        rows[name] = {"name": name, "note": note, "alone": alone} | row
+        if alone:
+            laps |= timing.alternate({name: partial(ready.run, trial.there)}, settings.budget / len(found), settings.rounds, lap)
+            del ready
+        else:
+            trial.held += holds
+            runs[name] = partial(ready.run, trial.there)
+    laps |= timing.alternate(runs, settings.budget, settings.rounds, lap)
     busy = "gpu" if work.device == "cuda" else "cpu"
     for name, row in rows.items():
         row["rounds"] = len(laps[name])
@@ -148,70 +174,6 @@ def _measured(
             row[clock]["ratio"] = row[clock]["us_per_frame"] / own if own > 0 else None
     shown = "gpu" if busy == "gpu" else "cpu" if work.threads == 1 else "wall"
     return {"clock": shown, "rows": list(rows.values()), "left_out": left_out}
-
-
-class _LeftOut(Exception):
-    """Why a runner is not measured; empty where it does not compute this at all."""
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """Makes runners ready, checks them on a short clip, and warms them up on the waveforms that are timed."""
-
-    work: Work
-    there: Any  # the waveforms, on the device
-    clip_there: Any
-    waves: Array
-    clip: Array
-    lap: Callable[..., timing.Lap]
-    budget: float
-    truths: dict[Any, Array] = dataclasses.field(default_factory=dict)
-
-    def of(self, build: Build) -> tuple[Ready, dict[str, Any]]:
-        """The runner, and what is known of it before it is timed."""
-        work = self.work
-        room, need = (cuda.free() if work.device == "cuda" else memory.available()), _estimate(work, self.waves)
-        if room is not None and need > room:
-            raise _LeftOut(f"it may need {need / 1e9:.1f} GB and {room / 1e9:.1f} GB are free")
-        start = time.perf_counter()
-        ready = build(work)
-        started = time.perf_counter() - start
-        if ready is None:
-            raise _LeftOut
-        truth = ready.definition or work.transform
-        if truth not in self.truths:
-            self.truths[truth] = definition(truth, self.clip)
-        off = error(to_array(ready.features(ready.run(self.clip_there))), self.truths[truth], work.subject.unit)
-        foreseen = self.lap(lambda: ready.run(self.clip_there)).wall * self.waves.size / self.clip.size
-        if foreseen > MOST_BUDGETS * max(self.budget, 1.0):
-            raise _LeftOut(f"a run would take about {foreseen:.0f} s; raise --budget")
-        with memory.Growth() as growth:
-            ready.run(self.there)  # the first run at this size plans and allocates: it is not timed
-        return ready, {
-            "frames": frames_of(truth, self.waves), "error": off.largest, "error_rms": off.rms, "bytes": ready.size,
-            "start_seconds": started, "memory": growth.bytes if work.device == "cpu" else None,
-        }  # fmt: skip
-
-
-def frames_of(transform: Any, waves: Array) -> int:
-    """Frames of all the waveforms together."""
-    shape = next(iter(transform.graph().outputs.values())).shape
-    return len(waves) * evaluate(shape, {"batch": len(waves), "samples": waves.shape[1]})[2]
-
-
-def _on_device(waves: Array, device: str) -> Any:
-    if device == "cpu":
-        return np.ascontiguousarray(waves)
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(waves)).to(device)
-
-
-def _estimate(work: Work, waves: Array) -> float:
-    """Bytes that the greediest library may need: several float32 spectra of the whole batch."""
-    t = work.transform
-    frame, hop = getattr(t, "n_fft", 2048), getattr(t, "hop", 512)
-    return 6 * 4 * waves.size * (frame + 2) / hop
 
 
 def report(settings: Settings, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -31,10 +31,15 @@ class Growth:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.bytes = self.so_far()
+
+    def so_far(self) -> int | None:
+        """What ``bytes`` would be if the context ended here."""
         with contextlib.suppress(OSError):
             peak = _kilobytes("VmHWM")
             if self._before is not None and peak is not None:
-                self.bytes = 1024 * max(peak - self._before, 0)
+                return 1024 * max(peak - self._before, 0)
+        return None
 
 
 def available() -> int | None:

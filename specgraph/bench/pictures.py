@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from specgraph.bench.accuracy import Drawn
 
 FLOOR = -100.0  # dB below the peak, of the features
-NOISE = (-11.0, -5.0)  # decimal logarithm of the fraction of the peak, of the errors
 MOST = 8  # libraries side by side
 
 
@@ -81,7 +80,7 @@ def side_by_side(drawn: Drawn, path: Path) -> None:
     for column, name in enumerate(shown, 1):
         got, own = drawn.features[name]
         draw(panels[0][column], got, (FLOOR, 0.0), "magma")
-        fault = draw(panels[1][column], got - own, NOISE, "viridis", factor=1.0)
+        fault = draw(panels[1][column], got - own, drawn.faults, "viridis", factor=1.0)
         panels[0][column].set_title(name, fontsize=8)
         panels[1][column].set_xlabel("time (s)", fontsize=8)
     for row in panels:

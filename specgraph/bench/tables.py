@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 Cell = dict[str, Any]
+QUIET = 0.3  # load average by core up to which a machine is at rest
 CLOCKS = {"cpu": "processor time", "wall": "time", "gpu": "GPU time"}
 
 
@@ -92,9 +93,10 @@ def summaries(cells: Sequence[Cell]) -> Iterator[Table]:
             errors: list[float] = []
             texts = []
             for size in sizes:
-                found = [row for cell in chosen if cell["size"] == size for row in cell["rows"] if row["name"] == name]
-                errors += [row["error"] for row in found]
-                texts.append(" / ".join(f"{row[clock]['us_per_frame']:.1f}" for row in found) or "-")
+                found = [next((row for row in cell["rows"] if row["name"] == name), None) for cell in chosen if cell["size"] == size]
+                errors += [row["error"] for row in found if row]
+                times = [f"{row[clock]['us_per_frame']:.1f}" if row else "-" for row in found]
+                texts.append(" / ".join(times) if any(found) else "-")
             rows.append((name, *texts, f"{max(errors):.0e}"))
         title = f"{subject}, {mode}: {CLOCKS[clock]} in microseconds a frame, batch {batches}"
         unit = chosen[0]["error_unit"]
@@ -107,6 +109,9 @@ def machine_text(machine: dict[str, Any]) -> str:
     gpu = f" {machine['gpu']}, CUDA {machine['cuda']}." if "gpu" in machine else ""
     load = "" if machine["load"] is None else f" Load average at the end: {machine['load']}."
     versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    before = machine.get("load_before")
+    if before is not None and before > QUIET * machine["cores"]:
+        load += f"\n\n**Provisional**: others were using the machine (load average {before} before the measurement began); times are to be taken anew.\n"
     return (
         f"{machine['date']}. {machine['processor']}, {machine['cores']} cores{memory}.{gpu}{load}\n"
         f"{machine['system']}, Python {machine['python']}, {versions}.\n"
@@ -115,9 +120,11 @@ def machine_text(machine: dict[str, Any]) -> str:
 
 def speed_markdown(results: dict[str, Any]) -> str:
     """docs/benchmarks/README.md."""
+    from specgraph.bench import paper
+
     cells, settings = results["cells"], results["settings"]
     missing = [f"- {peer['name']}: {peer['missing']}" for peer in results["peers"] if peer["missing"]]
-    notes = {row["name"]: row["note"] for cell in cells for row in cell["rows"] if row["note"]}
+    notes = {row["name"]: row["note"] for cell in [*cells, *results.get("paper", [])] for row in cell["rows"] if row["note"]}
     left = sorted({f"{cell['subject']} {cell['size']}, batch {cell['batch']}: {one['name']}, {one['why']}" for cell in cells for one in cell["left_out"]})
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
@@ -132,8 +139,11 @@ def speed_markdown(results: dict[str, Any]) -> str:
         "time of the whole process. More threads: time on the wall. "
         "An error is the largest difference from the float64 definition, as a fraction of its peak or in its own unit. A runner "
         "holds the bytes of its file or of its constants; it starts from that file, or by its constructor. Memory is by how much the first run "
-        "at the largest batch raised the peak of what is resident, a lower bound.\n"),
+        "at the largest batch raised the peak of what is resident, a lower bound. "
+        f"Runners may use {settings['memory']:g} GB (`--memory`): those that together would hold more than a third of that are timed one after "
+        "another, and those that need more are left out.\n"),
         *(f"## {table.title}\n\n{table.markdown()}" for table in summaries(cells)),
+        *([paper.markdown(results["paper"])] if results.get("paper") else []),
         "## Who is who\n",
         "\n".join(f"- **{name}**: {note}" for name, note in notes.items()) + "\n",
         *(["Not installed:\n", "\n".join(missing) + "\n"] if missing else []),

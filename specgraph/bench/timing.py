@@ -34,13 +34,18 @@ def alternate(
     budget: float,
     most: int = MOST_ROUNDS,
     lap: Callable[[Callable[[], object]], Lap] = cpu_lap,
+    clean: bool = True,
 ) -> dict[str, list[Lap]]:
-    """Laps of every runner: rounds until ``budget`` seconds are spent, at least one, each begun by another runner."""
+    """Laps of every runner: rounds until ``budget`` seconds are spent, at least one, each begun by another runner.
+
+    Garbage is not collected meanwhile, but, if ``clean``, before.
+    """
     names = list(runs)
     laps: dict[str, list[Lap]] = {name: [] for name in names}
     deadline = time.perf_counter() + budget
     was_enabled = gc.isenabled()
-    gc.collect()
+    if clean:
+        gc.collect()
     gc.disable()
     try:
         for turn in range(most):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from specgraph.transforms import Transform
 
 Array = npt.NDArray[Any]
+GIGABYTES = 4.0  # of memory, unless more is allowed
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Subject:
     unit: str = "of the peak"  # of its errors; otherwise the unit of the features
     accuracy: str | None = None  # the size for the accuracy report, if it is part of it
     convention: str = ""  # what is compared, in the accuracy report
+    closer: Mapping[str, Any] = field(default_factory=dict)  # parameters of a second, more exact run of specgraph's
+    inside: bool = False  # report the errors of frames away from the ends too, where libraries pad in different ways
+    pictured: tuple[str, ...] = ()  # whose output is drawn; all if none is named
+    faults: tuple[float, float] = (-11.0, -5.0)  # decimal logarithms of the errors that are drawn, as fractions of the peak
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Work:
     threads: int = 1
     tf32: bool = False
     stream: int = 0  # the handle of the CUDA stream that is timed
+    memory: float = 1e9 * GIGABYTES  # bytes that may be used
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Peer:
     computes: frozenset[str]
     devices: frozenset[str]
     note: str  # what differs, if something does
+    timed: bool = True  # or part of the accuracy report only
 
     @property
     def missing(self) -> str | None:
@@ -98,12 +105,12 @@ def subject(made: Subject) -> Subject:
 
 
 def peer(
-    name: str, *, package: str, computes: tuple[str, ...], devices: tuple[str, ...] = ("cpu",), note: str = ""
+    name: str, *, package: str, computes: tuple[str, ...], devices: tuple[str, ...] = ("cpu",), note: str = "", timed: bool = True
 ) -> Callable[[Callable[[Work], Ready | None]], Callable[[Work], Ready | None]]:
     """Register ``build(work)`` as a peer for these subjects."""
 
     def register(build: Callable[[Work], Ready | None]) -> Callable[[Work], Ready | None]:
-        PEERS.append(Peer(name, build, package, frozenset(computes), frozenset(devices), note))
+        PEERS.append(Peer(name, build, package, frozenset(computes), frozenset(devices), note, timed))
         return build
 
     return register
@@ -128,22 +135,32 @@ def to_array(result: Any) -> Array:
 
 @dataclass(frozen=True)
 class Error:
-    """The difference from the definition: its largest, and its root mean square, each of the definition's own."""
+    """The difference from the definition: its largest, and its root mean square, each of the definition's own.
+
+    ``inside`` is the largest of those frames that were named. Complex features differ by the modulus.
+    """
 
     largest: float
     rms: float
+    inside: float
 
 
-def error(got: Array, wanted: Array, unit: str) -> Error:
+def error(got: Array, wanted: Array, unit: str, inside: slice = slice(None)) -> Error:
     """How far ``got`` is from ``wanted``: relative, or in the features' own unit where that is a logarithm."""
     if got.shape != wanted.shape:
         raise ValueError(f"it gives {got.shape} where the definition gives {wanted.shape}")
-    difference = np.abs(got - wanted)
+    difference, size = modulus(got - wanted), modulus(wanted)
     largest, rms = float(difference.max()), float(np.sqrt(np.mean(difference**2)))
+    within = float(difference[..., inside].max(initial=0.0))
     if unit != "of the peak":
-        return Error(largest, rms)
-    peak, level = float(np.abs(wanted).max()), float(np.sqrt(np.mean(wanted**2)))
-    return Error(largest / max(peak, 1e-300), rms / max(level, 1e-300))
+        return Error(largest, rms, within)
+    peak, level = max(float(size.max()), 1e-300), max(float(np.sqrt(np.mean(size**2))), 1e-300)
+    return Error(largest / peak, rms / level, within / peak)
+
+
+def modulus(features: Array) -> Array:
+    """(batch, bins, frames) of features or of complex features (batch, bins, frames, 2)."""
+    return np.hypot(features[..., 0], features[..., 1]) if features.ndim == 4 else np.abs(features)
 
 
 def definition(transform: Any, wave: Array) -> Array:

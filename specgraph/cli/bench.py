@@ -15,11 +15,17 @@ from specgraph.cli.show import console
 
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(help="mel, spectrogram, log-mel, stft; the first three if none is named.", show_default=False)
+        list[str] | None, typer.Argument(help="mel, spectrogram, log-mel, cqt, stft, cqt-complex; the first four if none is named.", show_default=False)
     ] = None,
     sizes: Annotated[
         list[str] | None,
-        typer.Option("--sizes", "--size", help="n_fft/hop_length, or n_fft/hop_length@sample_rate; repeat for more.", show_default=False),
+        typer.Option(
+            "--sizes",
+            "--size",
+            help="n_fft/hop_length or n_fft/hop_length@sample_rate; of cqt n_bins x bins_per_octave/hop_length@sample_rate:fmin, such as "
+            "84x24/512@44100:55; repeat for more.",
+            show_default=False,
+        ),
     ] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Clips at once; repeat for more: 1, 8 and 64 if not given.", show_default=False)] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Threads, 0 for all; repeat for more: 1 and 0 if not given.", show_default=False)] = None,
@@ -29,6 +35,11 @@ def bench(
     lowerings: Annotated[str, typer.Option(help="Of specgraph: chosen, or all.")] = "chosen",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     accuracy: Annotated[bool, typer.Option("--accuracy", help="Measure errors on chirps, an impulse, a scale and noise, not speed.")] = False,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="The nnAudio paper's experiment: seconds for a set of clips; after the rest, if names are given.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="With --paper: as many clips as there, 1,770 and not 100.")] = False,
+    memory: Annotated[float, typer.Option(help="Gigabytes that runners may use; what needs more is left out, and said to be.")] = 4.0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .json file, or a folder for results.json, README.md and pictures.", show_default=False)
     ] = None,
@@ -48,17 +59,22 @@ def bench(
     if plot is not None:
         check_picture(plot)
     if accuracy:
-        if given := [option for option, value in (("--plot", plot), ("--sizes", sizes), ("--batch", batch), ("--threads", threads)) if value]:
+        if given := [option for option, value in (("--plot", plot), ("--sizes", sizes), ("--batch", batch), ("--threads", threads), ("--paper", paper)) if value]:
             raise ValueError(f"--accuracy has its own signals and sizes; leave out {' and '.join(given)}")
         if device != "cpu":
             raise ValueError(f"--accuracy runs on the CPU, not on {device!r}; leave out --device")
-        _accuracy(names or [], output)
+        _accuracy(names or [], output, memory)
         return
+    if full and not paper:
+        raise ValueError("--full is of --paper; give both")
+    if paper and device != "cpu":
+        raise ValueError(f"--paper runs on the CPU, not on {device!r}; leave out --device")
     from specgraph.bench.matrix import Settings
+    from specgraph.bench.paper import CLIPS, FULL
 
     usual = Settings()
     settings = Settings(
-        names=tuple(names or usual.names),
+        names=tuple(names or (() if paper else usual.that_take(sizes or ()))),
         sizes=tuple(sizes or usual.sizes),
         batches=tuple(batch or usual.batches),
         threads=tuple(usual.threads if threads is None else threads),
@@ -67,16 +83,20 @@ def bench(
         rounds=rounds,
         all_lowerings=lowerings == "all",
         device=device,
+        memory=memory,
     )
     settings.check()
-    _speed(settings, output, plot)
+    _speed(settings, output, plot, clips=(FULL if full else CLIPS) if paper else 0)
 
 
-def _speed(settings: Any, output: Path | None, plot: Path | None) -> None:
+def _speed(settings: Any, output: Path | None, plot: Path | None, clips: int) -> None:
+    from specgraph.bench import paper
+    from specgraph.bench.machine import load_average
     from specgraph.bench.matrix import groups, report
     from specgraph.bench.pictures import speed as draw
     from specgraph.bench.tables import machine_text, speed, speed_markdown
 
+    before = load_average()
     out = _wide_console()
     _missing(out)
     cells: list[dict[str, Any]] = []
@@ -86,25 +106,34 @@ def _speed(settings: Any, output: Path | None, plot: Path | None) -> None:
         for cell in group:
             for one in cell["left_out"]:
                 out.print(f"batch {cell['batch']} without {escape(one['name'])}: {escape(one['why'])}")
-    results = report(settings, cells)
+    sets: list[dict[str, Any]] = []
+    for cell in paper.experiments(clips, settings) if clips else []:
+        sets.append(cell)
+        for one in cell["left_out"]:
+            out.print(f"{cell['experiment']}, threads: {cell['threads']}, without {escape(one['name'])}: {escape(one['why'])}")
+    for found in paper.tables(sets):
+        out.print(found.rich())
+    results = report(settings, cells) | {"paper": sets}
+    results["machine"]["load_before"] = before
     out.print(machine_text(results["machine"]), markup=False)
     if output is not None:
         _write(output, results, speed_markdown(results))
         if output.suffix != ".json":
             plot = plot or output / "speed.png"
-    if plot is not None:
+    if plot is not None and cells:
         draw(cells, plot)
         out.print(f"drew [bold]{escape(str(plot))}[/]")
 
 
-def _accuracy(names: list[str], output: Path | None) -> None:
-    from specgraph.bench.accuracy import markdown, measured, pictures, report, subjects, table
+def _accuracy(names: list[str], output: Path | None, memory: float) -> None:
+    from specgraph.bench.accuracy import measured, pictures, report, subjects
+    from specgraph.bench.accuracy_text import markdown, table
 
     out = _wide_console()
     _missing(out)
     results, drawn = [], []
     for subject in subjects(names):
-        result, shown = measured(subject)
+        result, shown = measured(subject, memory)
         results.append(result)
         drawn += shown
         out.print(table(result).rich())
