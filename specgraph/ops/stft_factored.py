@@ -18,7 +18,7 @@ from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Multiply
 from specgraph.ops.conv import Conv
 from specgraph.ops.frame import Frame
-from specgraph.ops.layout import Reshape, Transpose
+from specgraph.ops.layout import Reshape, Take, Transpose
 from specgraph.ops.matmul import Matmul
 from specgraph.ops.polyphase import Polyphase
 from specgraph.ops.select_bins import SelectBins
@@ -51,15 +51,13 @@ def factored(op: Stft, signal: Value) -> Value | None:
     half = first // 2 + 1
     planes = _first_stage(op, signal, first, rest, 1)  # (batch, (r, part, k1), frames)
     rows = Reshape((0, 2 * rest, -1))(planes)
-    matrix = Constant.lazy("fourier_second", (2 * rest, 2 * rest), lambda: _second_stage(rest, rest, 1)[0])
-    spectrum = Reshape((0, 2, rest * half, -1))(Matmul()(matrix, rows))
-    slots = (np.arange(half) + first * np.arange(rest)[:, None]).ravel()
-    return SelectBins(op.n_fft, tuple(slots.tolist()))(Transpose((0, 2, 3, 1))(spectrum))
+    matrix = Constant.lazy("fourier_second", (2 * rest, 2 * rest), lambda: _last_stage(rest))
+    return _in_order(op, Matmul()(matrix, rows), np.arange(half) + first * np.arange(rest)[:, None])
 
 
 @Stft.lowering
 def factored3(op: Stft, signal: Value) -> Value | None:
-    """Three stages: a grouped convolution and two matrix products."""
+    """Three stages: a grouped convolution and two matrix products, with nothing moved in between."""
     triples = [
         (first, *pair) for first, rest in splits(op.n_fft, op.hop_length) for pair in factor_pairs(rest) if first > 2
     ]
@@ -69,47 +67,71 @@ def factored3(op: Stft, signal: Value) -> Value | None:
     half, rest = first // 2 + 1, second * third
     planes = _first_stage(op, signal, first, rest, third)  # r = third * a + b: (batch, (b, a, part, k1), frames)
     rows = Reshape((0, third, 2 * second, -1))(planes)
-    middle = Constant.lazy(
-        "fourier_second", (third, 2 * second, 2 * second), lambda: _second_stage(rest, second, third)
-    )
-    columns = Reshape((0, third, second, 2, -1))(Matmul()(middle, rows))
-    columns = Reshape((0, second, 2 * third, -1))(Transpose((0, 2, 1, 3, 4))(columns))
-    last = Constant.lazy("fourier_third", (2 * third, 2 * third), lambda: _third_stage(third))
-    spectrum = Reshape((0, second, 2, third * half, -1))(Matmul()(last, columns))
-    slots = np.arange(half) + first * (np.arange(second)[:, None, None] + second * np.arange(third)[:, None])
-    spectrum = Reshape((0, slots.size, -1, 2))(Transpose((0, 1, 3, 4, 2))(spectrum))
-    return SelectBins(op.n_fft, tuple(slots.ravel().tolist()))(spectrum)
+    middle = Constant.lazy("fourier_second", (third, 2 * second, 2 * second), lambda: _middle_stage(second, third))
+    rows = Reshape((0, 2 * third, -1))(Matmul()(middle, rows))  # ((b, part), (k2, k1, frames))
+    last = Constant.lazy("fourier_third", (2 * third, 2 * third), lambda: _last_stage(third))
+    slots = np.arange(half) + first * (np.arange(second)[:, None] + second * np.arange(third)[:, None, None])
+    return _in_order(op, Matmul()(last, rows), slots.reshape(third, -1))
 
 
 def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int) -> Value:
-    """Framing, window, DFTs of length ``first`` and twiddles, as one grouped convolution over the phases."""
+    """Framing, window, DFTs of length ``first`` and twiddles, as one grouped convolution over the phases.
+
+    The phases, a matrix of ``columns`` columns, are in the order of its transpose.
+    """
     half, hop = first // 2 + 1, op.hop_length
+    order = np.arange(rest).reshape(-1, columns).T.ravel()
     if hop % rest:  # the phases of a frame are not phases of the signal: lay the frames end to end
-        signal, hop = Reshape((0, -1))(Frame(op.n_fft, hop)(signal)), op.n_fft
+        frames = Frame(op.n_fft, hop)(signal)
+        phases, hop = Transpose((0, 2, 1))(Reshape((0, -1, rest))(frames)), op.n_fft
+    else:
+        phases = Polyphase(rest)(signal)
+    if columns > 1:
+        phases = Take(tuple(order.tolist()))(phases)
 
     def kernels() -> np.ndarray:
-        n1, k1 = np.arange(first), np.arange(half)[:, None]
-        phases = np.arange(rest).reshape(-1, columns).T.reshape(-1, 1, 1)  # in the order of Polyphase
-        bank = op.samples[rest * n1 + phases] * twiddle(rest * k1 * n1 + phases * k1, op.n_fft)
+        n1, k1, r = np.arange(first), np.arange(half)[:, None], order.reshape(-1, 1, 1)
+        bank = op.samples[rest * n1 + r] * twiddle(rest * k1 * n1 + r * k1, op.n_fft)
         return np.stack([bank.real, bank.imag], 1).reshape(-1, 1, first)
 
     bank = Constant.lazy("fourier_first", (2 * half * rest, 1, first), kernels)
-    return Conv(hop // rest, groups=rest)(Polyphase(rest, columns)(signal), bank)
+    return Conv(hop // rest, groups=rest)(phases, bank)
 
 
-def _second_stage(rest: int, second: int, third: int) -> np.ndarray:
-    """(third, (part, k2) or (k2, part), (a, part)): DFTs of length ``second``, with the twiddles of the third stage."""
+def _middle_stage(second: int, third: int) -> np.ndarray:
+    """(third, (part, k2), (a, part)): DFTs of length ``second``, with the twiddles of the third stage.
+
+    Its parts come first: ``third`` blocks of them are what the last stage sums over, as they lie.
+    """
     a, b = np.arange(second), np.arange(third)[:, None, None]
-    matrix = real_pairs(twiddle(third * np.outer(a, a), rest) * twiddle(b * a[:, None], rest))
-    if third == 1:  # the last stage: parts first, as the spectrum has them
-        matrix = matrix.swapaxes(1, 2)
-    return matrix.reshape(third, 2 * second, 2 * second)
+    matrix = real_pairs(twiddle(third * np.outer(a, a), second * third) * twiddle(b * a[:, None], second * third))
+    return matrix.swapaxes(1, 2).reshape(third, 2 * second, 2 * second)
 
 
-def _third_stage(third: int) -> np.ndarray:
-    """((part, k3), (b, part)): the DFT of length ``third``."""
-    b = np.arange(third)
-    return real_pairs(twiddle(np.outer(b, b), third)).swapaxes(0, 1).reshape(2 * third, 2 * third)
+def _last_stage(size: int) -> np.ndarray:
+    """((k, part), (b, part)): the DFT of length ``size``, its upper half conjugated, as ``_selected`` takes it."""
+    b = np.arange(size)
+    matrix = real_pairs(twiddle(np.outer(b, b), size))
+    matrix[(size + 1) // 2 :, 1] *= -1.0
+    return matrix.reshape(2 * size, 2 * size)
+
+
+def _in_order(op: Stft, product: Value, slots: np.ndarray) -> Value:
+    """(batch, (k, part), (slots of k, frames)) -> (batch, bins, frames, 2), ``slots`` (k, slots of k) being bins of the full DFT."""
+    size, each = slots.shape
+    spectrum = Transpose((0, 1, 3, 4, 2))(Reshape((0, size, 2, each, -1))(product))
+    return _selected(op, slots, np.arange(size)[:, None], size)(Reshape((0, slots.size, -1, 2))(spectrum))
+
+
+def _selected(op: Stft, slots: np.ndarray, k: np.ndarray, size: int) -> SelectBins:
+    """The bins out of slots that the last stage, of length ``size``, conjugated where its own bin ``k`` is in the upper half.
+
+    Those lie above n_fft / 2, and hold what they mirror. Where ``size`` is even, the parts of DC and Nyquist that vanish are
+    sums of products with zero.
+    """
+    bins = np.where(k >= (size + 1) // 2, op.n_fft - slots, slots).ravel()
+    exact = bool((bins <= op.n_fft // 2).all()) and (op.n_fft % 2 == 1 or size % 2 == 0)
+    return SelectBins(op.n_fft, tuple(bins.tolist()), exact)
 
 
 @Stft.lowering
@@ -131,6 +153,7 @@ def factored_matmul(op: Stft, signal: Value) -> Value | None:
     def twiddled() -> np.ndarray:  # (k1, 1, (r, part), (part, k2))
         k1, r, k2 = np.arange(half)[:, None, None], np.arange(rest), np.arange(rest)[:, None]
         matrix = real_pairs(twiddle(r * (k1 + first * k2), op.n_fft))
+        matrix[:, (rest + 1) // 2 :, 1] *= -1.0
         return matrix.transpose(0, 3, 4, 2, 1).reshape(half, 1, 2 * rest, 2 * rest)
 
     window = Constant.lazy("window", (op.n_fft,), lambda: op.samples)
@@ -141,4 +164,4 @@ def factored_matmul(op: Stft, signal: Value) -> Value | None:
     product = Matmul()(rows, Constant.lazy("fourier_second", (half, 1, 2 * rest, 2 * rest), twiddled))
     spectrum = Transpose((1, 0, 4, 2, 3))(Reshape((0, 0, 0, 2, rest))(product))
     slots = np.arange(half)[:, None] + first * np.arange(rest)
-    return SelectBins(op.n_fft, tuple(slots.ravel().tolist()))(Reshape((0, slots.size, -1, 2))(spectrum))
+    return _selected(op, slots, np.arange(rest), rest)(Reshape((0, slots.size, -1, 2))(spectrum))
