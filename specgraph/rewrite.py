@@ -7,6 +7,7 @@ Each rule takes a value, sees what made it, and returns an equal one, or None. T
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,10 +18,11 @@ from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import FrameConv
-from specgraph.ops.layout import Reshape, Take, Transpose
+from specgraph.ops.layout import Reshape, Slice, Take, Transpose
 from specgraph.ops.log import Log, Log10
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.matmul import Matmul
+from specgraph.ops.pad import Pad
 from specgraph.ops.select_bins import SelectBins
 
 Rule = Callable[[Value], Value | None]
@@ -43,6 +45,20 @@ def real_kernels(value: Value) -> Value | None:
         bank.name, (2 * bins, width), lambda: np.concatenate([bank.array[0], -bank.array[1]]), bank.trainable
     )
     return Transpose((0, 2, 3, 1))(Reshape((0, 2, bins, -1))(value.op(signal, stacked)))
+
+
+def slice_of_pad(value: Value) -> Value | None:
+    """Padding that is cut off again, because the window is shorter than the frame, is not padded.
+
+    Before: ``slice(pad(x, 8, 8), 3, -2)``. After: ``pad(x, 5, 6)``.
+    """
+    if not isinstance(value.op, Slice) or value.op.axis % 2 != 1 or not isinstance(value.inputs[0].op, Pad):
+        return None
+    pad, cut, stop = value.inputs[0].op, value.op.start, value.op.stop or 0
+    before, after = pad.widths[0] - cut, pad.widths[1] + stop
+    if before < 0 or after < 0 or stop > 0:
+        return None
+    return replace(pad, before=before, after=after)(value.inputs[0].inputs[0])
 
 
 def magnitude_first(value: Value) -> Value | None:
@@ -181,8 +197,9 @@ def transpose_of_reshape(value: Value) -> Value | None:
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
-    "cpu": (real_kernels, magnitude_first, bins_into_bank, one_transpose, transposes_last),
+    "cpu": (slice_of_pad, real_kernels, magnitude_first, bins_into_bank, one_transpose, transposes_last),
     "cuda": (
+        slice_of_pad,
         real_kernels,
         frames_and_matmul,
         reshape_of_transpose,

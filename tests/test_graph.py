@@ -139,6 +139,17 @@ def test_bin_order_folds_into_the_bank_and_magnitude_comes_first() -> None:
     assert lowered.index("magnitude") < lowered.index("filterbank")
 
 
+@pytest.mark.parametrize("lowering", ["conv", "blocked", "matmul", "factored", "factored3"])
+@pytest.mark.parametrize("pad_mode", ["reflect", "constant", "edge"])
+def test_padding_under_a_short_window_is_not_made(lowering: str, pad_mode: str) -> None:
+    graph = sg.Spectrogram(n_fft=96, hop_length=24, win_length=31, pad_mode=pad_mode, output="complex").graph()
+    lowered = lower(graph, prefer={"Stft": lowering})
+    assert "slice" not in names(lowered)
+    for samples in (1, 30, 333):
+        wave = np.random.default_rng(0).standard_normal((2, samples))
+        assert peak_error(lowered.numpy(wave)["features"], graph.numpy(wave)["features"]) < 1e-13
+
+
 def test_cuda_has_the_constant_on_the_right_and_no_convolution() -> None:
     for lowering in ("conv", "matmul", "factored_matmul"):
         graph = lower(small(), "cuda", prefer={"Stft": lowering})

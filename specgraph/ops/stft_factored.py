@@ -18,7 +18,7 @@ from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Multiply
 from specgraph.ops.conv import Conv
 from specgraph.ops.frame import Frame
-from specgraph.ops.layout import Reshape, Take, Transpose
+from specgraph.ops.layout import Reshape, Slice, Take, Transpose
 from specgraph.ops.matmul import Matmul
 from specgraph.ops.polyphase import Polyphase
 from specgraph.ops.select_bins import SelectBins
@@ -81,21 +81,31 @@ def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int) -
     """
     half, hop = first // 2 + 1, op.hop_length
     order = np.arange(rest).reshape(-1, columns).T.ravel()
+    taps = _taps(op, first)  # outside of these the window is zero for every phase
+    before, after = taps.start * rest, (first - taps.stop) * rest
+    if before or after:
+        signal = Slice(before, -after if after else None)(signal)
     if hop % rest:  # the phases of a frame are not phases of the signal: lay the frames end to end
-        frames = Frame(op.n_fft, hop)(signal)
-        phases, hop = Transpose((0, 2, 1))(Reshape((0, -1, rest))(frames)), op.n_fft
+        frames = Frame(len(taps) * rest, hop)(signal)
+        phases, stride = Transpose((0, 2, 1))(Reshape((0, -1, rest))(frames)), len(taps)
     else:
-        phases = Polyphase(rest)(signal)
+        phases, stride = Polyphase(rest)(signal), hop // rest
     if columns > 1:
         phases = Take(tuple(order.tolist()))(phases)
 
     def kernels() -> np.ndarray:
-        n1, k1, r = np.arange(first), np.arange(half)[:, None], order.reshape(-1, 1, 1)
+        n1, k1, r = np.array(taps), np.arange(half)[:, None], order.reshape(-1, 1, 1)
         bank = op.samples[rest * n1 + r] * twiddle(rest * k1 * n1 + r * k1, op.n_fft)
-        return np.stack([bank.real, bank.imag], 1).reshape(-1, 1, first)
+        return np.stack([bank.real, bank.imag], 1).reshape(-1, 1, len(taps))
 
-    bank = Constant.lazy("fourier_first", (2 * half * rest, 1, first), kernels)
-    return Conv(hop // rest, groups=rest)(phases, bank)
+    bank = Constant.lazy("fourier_first", (2 * half * rest, 1, len(taps)), kernels)
+    return Conv(stride, groups=rest)(phases, bank)
+
+
+def _taps(op: Stft, first: int) -> range:
+    """Of the ``first`` samples of a phase of the frame, those that the window stands on for some phase."""
+    rest = op.n_fft // first
+    return range(op.support.start // rest, -(-op.support.stop // rest))
 
 
 def _middle_stage(second: int, third: int) -> np.ndarray:
