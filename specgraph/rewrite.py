@@ -24,6 +24,7 @@ from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.matmul import Matmul
 from specgraph.ops.pad import Pad
 from specgraph.ops.select_bins import SelectBins
+from specgraph.unread import without_unread_bins
 
 Rule = Callable[[Value], Value | None]
 POINTWISE = (Log, Log10, Clip)
@@ -226,4 +227,4 @@ def rewritten(graph: Graph, target: str) -> Graph:
 
     while (better := graph.rewrite(first_that_applies)) is not graph:
         graph = better
-    return graph
+    return without_unread_bins(graph) if rules is RULES["cpu"] else graph

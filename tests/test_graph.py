@@ -150,6 +150,33 @@ def test_padding_under_a_short_window_is_not_made(lowering: str, pad_mode: str) 
         assert peak_error(lowered.numpy(wave)["features"], graph.numpy(wave)["features"]) < 1e-13
 
 
+@pytest.mark.parametrize("lowering", ["conv", "blocked", "matmul", "factored", "factored3"])
+@pytest.mark.parametrize(("fmin", "fmax"), [(0.0, 1500.0), (900.0, 1700.0), (2000.0, 4000.0), (0.0, 4000.0)])
+def test_bins_that_no_filter_reads_are_not_computed(lowering: str, fmin: float, fmax: float) -> None:
+    graph = sg.MelSpectrogram(
+        sample_rate=8000, n_fft=256, hop_length=64, n_mels=6, fmin=fmin, fmax=fmax, allow_empty_filters=True
+    ).graph()
+    lowered = lower(graph, prefer={"Stft": lowering})
+    wave = np.random.default_rng(0).standard_normal((2, 999))
+    assert peak_error(lowered.numpy(wave)["features"], graph.numpy(wave)["features"]) < 1e-13
+    bank = next(value.op for value in lowered.values() if isinstance(value.op, Constant) and value.op.name == "mel")
+    read = int(np.count_nonzero(graph.constants()[0].array.any(axis=0)))
+    if lowering in ("conv", "blocked"):
+        assert bank.shape == (6, read)
+    elif lowering != "matmul" and read < 60:  # whole rows of slots go
+        assert bank.shape[1] < 110
+
+
+def test_bins_that_something_else_reads_are_computed_once() -> None:
+    b = sg.Builder(sample_rate=8000)
+    power = b.magnitude(b.stft(b.pad(b.input("waveforms"), 128), n_fft=256, hop_length=64), power=2.0)
+    bank = np.eye(5, 129)
+    graph = b.build(low=b.filterbank(power, bank), power=power)
+    for lowering in ("conv", "factored"):
+        lowered = lower(graph, prefer={"Stft": lowering})
+        assert names(lowered).count("magnitude") == 1
+
+
 def test_cuda_has_the_constant_on_the_right_and_no_convolution() -> None:
     for lowering in ("conv", "matmul", "factored_matmul"):
         graph = lower(small(), "cuda", prefer={"Stft": lowering})
