@@ -24,6 +24,7 @@ from specgraph.ops.polyphase import Polyphase
 from specgraph.ops.select_bins import SelectBins
 from specgraph.ops.stft import Stft
 
+MOST_PHASES = 512  # channels to transpose a signal into before that costs more than it saves
 
 def work(first: int, second: int, third: int = 1) -> float:
     """Multiply-adds of the stages for a frame, and a word of data moved between stages counted as several."""
@@ -90,15 +91,19 @@ def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int) -
         phases, stride = Transpose((0, 2, 1))(Reshape((0, -1, rest))(frames)), len(taps)
     else:
         phases, stride = Polyphase(rest)(signal), hop // rest
-    if columns > 1:
-        phases = Take(tuple(order.tolist()))(phases)
+    deep = stride if not hop % rest and not len(taps) % stride and hop <= MOST_PHASES else 1
+    if deep > 1:  # phases of the hop: more channels, but a stride of 1, at which onnxruntime gathers whole rows
+        phases, stride = Polyphase(hop)(signal), 1
+    channels = (order[:, None] + rest * np.arange(deep)).ravel()
+    if (channels != np.arange(len(channels))).any():
+        phases = Take(tuple(channels.tolist()))(phases)
 
     def kernels() -> np.ndarray:
         n1, k1, r = np.array(taps), np.arange(half)[:, None], order.reshape(-1, 1, 1)
         bank = op.samples[rest * n1 + r] * twiddle(rest * k1 * n1 + r * k1, op.n_fft)
-        return np.stack([bank.real, bank.imag], 1).reshape(-1, 1, len(taps))
+        return np.stack([bank.real, bank.imag], 1).reshape(-1, len(taps) // deep, deep).swapaxes(1, 2)
 
-    bank = Constant.lazy("fourier_first", (2 * half * rest, 1, len(taps)), kernels)
+    bank = Constant.lazy("fourier_first", (2 * half * rest, deep, len(taps) // deep), kernels)
     return Conv(stride, groups=rest)(phases, bank)
 
 
