@@ -134,7 +134,7 @@ def names(graph: Graph) -> list[str]:
 
 def test_bin_order_folds_into_the_bank_and_magnitude_comes_first() -> None:
     lowered = names(lower(small(), "cpu", prefer={"Stft": "factored"}))
-    assert "take" not in lowered
+    assert "take" not in lowered[lowered.index("conv") :]
     assert "select_bins" not in lowered
     assert lowered.index("magnitude") < lowered.index("filterbank")
 

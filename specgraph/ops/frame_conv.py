@@ -87,7 +87,9 @@ class FrameConv(Op):
         return onnx.Conv(onnx.unsqueezed(signal, 1), onnx.unsqueezed(kernels, 1), strides=[self.hop_length])
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
-        return Cost.contraction(shapes[1][-1], out, *shapes) + Cost(held=4.0 * float(np.prod(shapes[1])))
+        width = shapes[1][-1]
+        frames = Cost.windows(out[0] * width * out[2], self.hop_length)
+        return Cost.contraction(width, out, *shapes) + frames + Cost(held=4.0 * float(np.prod(shapes[1])))
 
     def reach(self, *shapes: Shape) -> Reach:
         width = shapes[1][-1]

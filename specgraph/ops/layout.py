@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from specgraph.cost import Cost
 from specgraph.dims import Dim, Shape, Size, text
 from specgraph.op import GraphError, Op
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
 
+ROW = 16  # elements from which a row that stays whole is copied as one
+SEVERAL_AXES = 4.0  # how much slower than one a transpose moves several axes
 TO_THE_END = np.iinfo(np.int64).max
 
 
@@ -103,6 +106,14 @@ class Transpose(Op):
 
     def onnx(self, onnx, value):
         return onnx.Transpose(value, perm=list(self.order))
+
+    def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
+        moves = [axis for axis in self.order if shapes[0][axis] != 1]
+        kept = sorted(moves)
+        if not moves or (moves[-1] == kept[-1] and shapes[0][moves[-1]] >= ROW):
+            return Cost.elementwise(out, *shapes)
+        by_one = any([a for a in moves if a != axis] == [a for a in kept if a != axis] for axis in moves)
+        return Cost(strided=math.prod(out) * (1.0 if by_one else SEVERAL_AXES), launches=1)
 
     @classmethod
     def examples(cls) -> Iterator[tuple]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from specgraph.cost import Cost
 from specgraph.dims import Shape
 from specgraph.op import Op
 from specgraph.ops.frame_conv import check_positive, check_signal
@@ -37,6 +39,9 @@ class Polyphase(Op):
     def onnx(self, onnx, signal):
         whole = onnx.whole_blocks(signal, self.size)
         return onnx.Transpose(onnx.Reshape(whole, onnx.const([0, -1, self.size])), perm=[0, 2, 1])
+
+    def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
+        return Cost.elementwise(out, *shapes) + Cost(strided=math.prod(out), launches=1)
 
     def reach(self, *shapes: Shape) -> Reach:
         return Reach(self.size, 0, self.size - 1, 0.0)

@@ -9,10 +9,11 @@ or a Take puts them in order. ``docs/design.md`` has the derivation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
+from specgraph.cost import FLOAT, Cost, target_named
 from specgraph.design.fourier import factor_pairs, real_pairs, twiddle
 from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Multiply
@@ -26,29 +27,32 @@ from specgraph.ops.stft import Stft
 
 MOST_PHASES = 512  # channels to transpose a signal into before that costs more than it saves
 
-def work(first: int, second: int, third: int = 1) -> float:
-    """Multiply-adds of the stages for a frame, and a word of data moved between stages counted as several."""
-    half, rest = first // 2 + 1, second * third
-    stages = [2 * half * first * rest, 4 * half * second * rest]
-    if third > 1:
-        stages.append(4 * half * third * rest)
-    return sum(stages) + 12.0 * len(stages) * 2 * half * rest
+def work(op: Stft, first: int, second: int, third: int = 1) -> Cost:
+    """What the stages do for a frame, and what a power spectrum and a bank of a hundred filters do with their slots."""
+    rest, taps = second * third, len(_taps(op, first))
+    words = 2 * (first // 2 + 1) * rest
+    frame, stage = FLOAT * taps * rest, 2.0 * FLOAT * words
+    cost = Cost(matmul=words * taps, moved=stage) + Cost.windows(taps * rest, 1 if _deep(op, first, rest) > 1 else 2)
+    for size in (second, third)[: 1 + (third > 1)]:
+        cost += Cost(matmul=2.0 * words * size, moved=stage)
+    if op.hop_length % rest:  # frames are copied, and then their phases
+        cost += Cost(moved=6.0 * frame, strided=taps * rest)
+    return cost + Cost(moved=2.0 * stage, matmul=50.0 * words)
 
 
-def splits(n_fft: int, hop_length: int) -> Iterator[tuple[int, int]]:
-    """(first, rest) with first * rest = n_fft; if any ``rest`` divides the hop only those, so that nothing is gathered."""
-    pairs = factor_pairs(n_fft)
-    in_place = [pair for pair in pairs if hop_length % pair[1] == 0]
-    yield from in_place or pairs
+def cheapest(op: Stft, choices: Iterable[tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The factors with the least work on a CPU, or None if there are none."""
+    target = target_named("cpu")
+    return min(choices, key=lambda factors: target.seconds(work(op, *factors)), default=None)
 
 
 @Stft.lowering
 def factored(op: Stft, signal: Value) -> Value | None:
     """Two stages: a grouped convolution and a matrix product."""
-    pairs = list(splits(op.n_fft, op.hop_length))
-    if not pairs:
+    factors = cheapest(op, factor_pairs(op.n_fft))
+    if factors is None:
         return None
-    first, rest = min(pairs, key=lambda pair: work(*pair))
+    first, rest = factors
     half = first // 2 + 1
     planes = _first_stage(op, signal, first, rest, 1)  # (batch, (r, part, k1), frames)
     rows = Reshape((0, 2 * rest, -1))(planes)
@@ -59,12 +63,10 @@ def factored(op: Stft, signal: Value) -> Value | None:
 @Stft.lowering
 def factored3(op: Stft, signal: Value) -> Value | None:
     """Three stages: a grouped convolution and two matrix products, with nothing moved in between."""
-    triples = [
-        (first, *pair) for first, rest in splits(op.n_fft, op.hop_length) for pair in factor_pairs(rest) if first > 2
-    ]
-    if not triples:
+    factors = cheapest(op, ((first, *two) for first, rest in factor_pairs(op.n_fft) for two in factor_pairs(rest) if first > 2))
+    if factors is None:
         return None
-    first, second, third = min(triples, key=lambda triple: work(*triple))
+    first, second, third = factors
     half, rest = first // 2 + 1, second * third
     planes = _first_stage(op, signal, first, rest, third)  # r = third * a + b: (batch, (b, a, part, k1), frames)
     rows = Reshape((0, third, 2 * second, -1))(planes)
@@ -91,7 +93,7 @@ def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int) -
         phases, stride = Transpose((0, 2, 1))(Reshape((0, -1, rest))(frames)), len(taps)
     else:
         phases, stride = Polyphase(rest)(signal), hop // rest
-    deep = stride if not hop % rest and not len(taps) % stride and hop <= MOST_PHASES else 1
+    deep = _deep(op, first, rest)
     if deep > 1:  # phases of the hop: more channels, but a stride of 1, at which onnxruntime gathers whole rows
         phases, stride = Polyphase(hop)(signal), 1
     channels = (order[:, None] + rest * np.arange(deep)).ravel()
@@ -111,6 +113,12 @@ def _taps(op: Stft, first: int) -> range:
     """Of the ``first`` samples of a phase of the frame, those that the window stands on for some phase."""
     rest = op.n_fft // first
     return range(op.support.start // rest, -(-op.support.stop // rest))
+
+
+def _deep(op: Stft, first: int, rest: int) -> int:
+    """How many phases of the hop each phase of a frame has, if its window covers whole hops and there are few; else 1."""
+    hop, taps = op.hop_length, len(_taps(op, first))
+    return hop // rest if hop % rest == 0 and taps * rest % hop == 0 and hop <= MOST_PHASES else 1
 
 
 def _middle_stage(second: int, third: int) -> np.ndarray:
@@ -158,7 +166,7 @@ def factored_matmul(op: Stft, signal: Value) -> Value | None:
     pairs = [pair for pair in factor_pairs(op.n_fft) if pair[0] > 2]
     if not pairs:
         return None
-    first, rest = min(pairs, key=lambda pair: work(*pair))
+    first, rest = min(pairs, key=lambda pair: (pair[0] // 2 + 1) * pair[1] * (pair[0] + 2 * pair[1] + 24))
     half = first // 2 + 1
 
     def columns() -> np.ndarray:  # (n1, (k1, part))
