@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from specgraph.bands import banded
 from specgraph.graph import Graph
 from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Clip
@@ -94,7 +95,7 @@ def bins_into_bank(value: Value) -> Value | None:
 
     Before: ``filterbank(take(x, indices), bank)``. After: ``filterbank(x, bank')`` with the columns where the bins are.
     """
-    if not isinstance(value.op, Filterbank):
+    if type(value.op) is not Filterbank:
         return None
     taken, bank = value.inputs
     if not isinstance(taken.op, Take) or taken.op.axis != 1 or not isinstance(bank.op, Constant) or bank.op.trainable:
@@ -227,4 +228,4 @@ def rewritten(graph: Graph, target: str) -> Graph:
 
     while (better := graph.rewrite(first_that_applies)) is not graph:
         graph = better
-    return without_unread_bins(graph) if rules is RULES["cpu"] else graph
+    return without_unread_bins(graph).rewrite(banded) if rules is RULES["cpu"] else graph

@@ -37,7 +37,7 @@ def without_unread_bins(graph: Graph) -> Graph:
 
 def _chain(bank: Value) -> tuple[Value, ...] | None:
     """What a filterbank reads, from its features back to what makes them, where their bins are rows of a constant."""
-    if not isinstance(bank.op, Filterbank) or not isinstance(bank.inputs[1].op, Constant) or bank.inputs[1].op.trainable:
+    if type(bank.op) is not Filterbank or not isinstance(bank.inputs[1].op, Constant) or bank.inputs[1].op.trainable:
         return None
     merged = [bank.inputs[0]] if isinstance(bank.inputs[0].op, Reshape) else []
     magnitude = merged[0].inputs[0] if merged else bank.inputs[0]

@@ -132,18 +132,25 @@ def _middle_stage(second: int, third: int) -> np.ndarray:
 
 
 def _last_stage(size: int) -> np.ndarray:
-    """((k, part), (b, part)): the DFT of length ``size``, its upper half conjugated, as ``_selected`` takes it."""
+    """((k, part), (b, part)): the DFT of length ``size``, its upper half conjugated, as ``_in_order`` takes it."""
     b = np.arange(size)
     matrix = real_pairs(twiddle(np.outer(b, b), size))
     matrix[(size + 1) // 2 :, 1] *= -1.0
-    return matrix.reshape(2 * size, 2 * size)
+    return matrix[_ascending(size)].reshape(2 * size, 2 * size)
+
+
+def _ascending(size: int) -> np.ndarray:
+    """The last stage's bins, each beside its mirror image: so that their slots ascend, and a filterbank has few of them."""
+    k = np.arange(size)
+    return np.argsort(np.minimum(k, size - 1 - k), kind="stable")
 
 
 def _in_order(op: Stft, product: Value, slots: np.ndarray) -> Value:
     """(batch, (k, part), (slots of k, frames)) -> (batch, bins, frames, 2), ``slots`` (k, slots of k) being bins of the full DFT."""
     size, each = slots.shape
+    k = _ascending(size)
     spectrum = Transpose((0, 1, 3, 4, 2))(Reshape((0, size, 2, each, -1))(product))
-    return _selected(op, slots, np.arange(size)[:, None], size)(Reshape((0, slots.size, -1, 2))(spectrum))
+    return _selected(op, slots[k], k[:, None], size)(Reshape((0, slots.size, -1, 2))(spectrum))
 
 
 def _selected(op: Stft, slots: np.ndarray, k: np.ndarray, size: int) -> SelectBins:
