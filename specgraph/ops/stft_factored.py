@@ -19,8 +19,9 @@ from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Multiply
 from specgraph.ops.conv import Conv
 from specgraph.ops.frame import Frame
-from specgraph.ops.layout import Reshape, Slice, Take, Transpose
+from specgraph.ops.layout import Concat, Reshape, Slice, Take, Transpose
 from specgraph.ops.matmul import Matmul
+from specgraph.ops.pad import Pad
 from specgraph.ops.polyphase import Polyphase
 from specgraph.ops.select_bins import SelectBins
 from specgraph.ops.stft import Stft
@@ -32,11 +33,13 @@ def work(op: Stft, first: int, second: int, third: int = 1) -> Cost:
     rest, taps = second * third, len(_taps(op, first))
     words = 2 * (first // 2 + 1) * rest
     frame, stage = FLOAT * taps * rest, 2.0 * FLOAT * words
-    cost = Cost(matmul=words * taps, moved=stage) + Cost.windows(taps * rest, 1 if _deep(op, first, rest) > 1 else 2)
+    cost = Cost(matmul=words * taps, moved=stage)
     for size in (second, third)[: 1 + (third > 1)]:
         cost += Cost(matmul=2.0 * words * size, moved=stage)
-    if op.hop_length % rest:  # frames are copied, and then their phases
-        cost += Cost(moved=6.0 * frame, strided=taps * rest)
+    if op.hop_length % rest:  # frames are copied three times, in rows
+        cost += Cost(moved=6.0 * frame)
+    else:
+        cost += Cost.windows(taps * rest, 1 if _deep(op, first, rest) > 1 else 2)
     return cost + Cost(moved=2.0 * stage, matmul=50.0 * words)
 
 
@@ -88,14 +91,11 @@ def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int) -
     before, after = taps.start * rest, (first - taps.stop) * rest
     if before or after:
         signal = Slice(before, -after if after else None)(signal)
-    if hop % rest:  # the phases of a frame are not phases of the signal: lay the frames end to end
-        frames = Frame(len(taps) * rest, hop)(signal)
-        phases, stride = Transpose((0, 2, 1))(Reshape((0, -1, rest))(frames)), len(taps)
+    if hop % rest:  # the phases of a frame are not phases of the signal
+        phases, stride, deep = _columns(signal, len(taps) * rest, hop), 1, len(taps)
     else:
-        phases, stride = Polyphase(rest)(signal), hop // rest
-    deep = _deep(op, first, rest)
-    if deep > 1:  # phases of the hop: more channels, but a stride of 1, at which onnxruntime gathers whole rows
-        phases, stride = Polyphase(hop)(signal), 1
+        deep = _deep(op, first, rest)  # above 1: more channels, but a stride of 1, at which onnxruntime gathers whole rows
+        phases, stride = Polyphase(rest if deep == 1 else hop)(signal), hop // rest // deep
     channels = (order[:, None] + rest * np.arange(deep)).ravel()
     if (channels != np.arange(len(channels))).any():
         phases = Take(tuple(channels.tolist()))(phases)
@@ -107,6 +107,20 @@ def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int) -
 
     bank = Constant.lazy("fourier_first", (2 * half * rest, deep, len(taps) // deep), kernels)
     return Conv(stride, groups=rest)(phases, bank)
+
+
+def _columns(signal: Value, width: int, hop: int) -> Value:
+    """(batch, samples) -> (batch, width, frames): frames side by side, out of the phases of the hop at the hops they last."""
+    rows = -(-width // hop)
+    if rows * hop > width:
+        signal = Pad(0, rows * hop - width, "constant")(signal)
+    phases = Polyphase(hop)(signal)
+    if rows * hop > width and rows == 1:
+        return Slice(0, width)(phases)
+    parts = [Slice(row, row + 1 - rows if row + 1 < rows else None, axis=2)(phases) for row in range(rows)]
+    if rows * hop > width:
+        parts[-1] = Slice(0, width - (rows - 1) * hop)(parts[-1])
+    return Concat(1)(*parts) if rows > 1 else phases
 
 
 def _taps(op: Stft, first: int) -> range:
