@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from specgraph import prices
 
 FLOAT = 4  # bytes of a float32
+ROW = 16  # elements from which a row that stays whole is copied as one
+SEVERAL_AXES = 4.0  # how much slower than one a transpose moves several axes
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,16 @@ class Cost:
         """A matrix product or convolution that sums ``depth`` products for each element of the result."""
         return cls(matmul=float(depth) * math.prod(out), moved=_bytes(out, *shapes), launches=1)
 
+
+    @classmethod
+    def transpose(cls, order: Sequence[int], shape: tuple[int, ...]) -> Cost:
+        """The axes of ``shape`` in another order: whole rows if the last one stays and is long, else every element by itself."""
+        moves = [axis for axis in order if shape[axis] != 1]
+        kept = sorted(moves)
+        if not moves or (moves[-1] == kept[-1] and shape[moves[-1]] >= ROW):
+            return cls.elementwise(shape, shape)
+        by_one = any([a for a in moves if a != axis] == [a for a in kept if a != axis] for axis in moves)
+        return cls(strided=math.prod(shape) * (1.0 if by_one else SEVERAL_AXES), launches=1)
 
     @classmethod
     def windows(cls, elements: float, stride: int) -> Cost:

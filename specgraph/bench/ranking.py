@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 
 from specgraph.bench import timing
 from specgraph.bench.tables import Table
@@ -48,6 +47,8 @@ def candidates(names: Sequence[str], sizes: Sequence[str], batches: Sequence[int
 
 def _made(transform: Any) -> dict[str, tuple[bool, float, Cost, Any]]:
     """By name: whether it is chosen, its price, its cost and a session."""
+    import onnx_ir as ir
+
     from specgraph.export.emit import emit
     from specgraph.runtimes.ort import session
 

@@ -13,8 +13,6 @@ from specgraph.dims import Dim, Shape, Size, text
 from specgraph.op import GraphError, Op
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
 
-ROW = 16  # elements from which a row that stays whole is copied as one
-SEVERAL_AXES = 4.0  # how much slower than one a transpose moves several axes
 TO_THE_END = np.iinfo(np.int64).max
 
 
@@ -108,12 +106,7 @@ class Transpose(Op):
         return onnx.Transpose(value, perm=list(self.order))
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
-        moves = [axis for axis in self.order if shapes[0][axis] != 1]
-        kept = sorted(moves)
-        if not moves or (moves[-1] == kept[-1] and shapes[0][moves[-1]] >= ROW):
-            return Cost.elementwise(out, *shapes)
-        by_one = any([a for a in moves if a != axis] == [a for a in kept if a != axis] for axis in moves)
-        return Cost(strided=math.prod(out) * (1.0 if by_one else SEVERAL_AXES), launches=1)
+        return Cost.transpose(self.order, shapes[0])
 
     @classmethod
     def examples(cls) -> Iterator[tuple]:
