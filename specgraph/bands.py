@@ -12,7 +12,6 @@ from specgraph.ops.filterbank import Filterbank
 
 MOST_BANDS = 3
 FRAMES = 1000  # that a cut is priced for
-GAIN = 0.9  # a cut is made where it leaves at most so much of the price
 
 
 def banded(value: Value) -> Value | None:
@@ -34,7 +33,7 @@ def cut(bank: npt.NDArray[np.float64], target: Target) -> tuple[Band, ...]:
     price = target.seconds(dense)
     while len(bands) < MOST_BANDS:
         better = min(_cuts(bank != 0, bands, target), default=None)
-        if better is None or better[0] > GAIN * price:
+        if better is None or better[0] >= price:
             break
         price, bands = better
     return bands

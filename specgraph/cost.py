@@ -105,7 +105,7 @@ class Target:
 TARGETS = {
     target.name: target
     for target in (
-        Target("cpu", matmul=1.25e11, vector=1.75e10, bandwidth=9.5e10, strided=4.5e9, launch=2e-6, held=2e-12, lacks=frozenset({"FFT"})),
+        Target("cpu", matmul=1.25e11, vector=1.75e10, bandwidth=9.5e10, strided=4.5e9, launch=1e-6, held=2e-12, lacks=frozenset({"FFT"})),
         Target(
             "cuda", matmul=2.5e13, vector=8e12, bandwidth=2.5e12, strided=6e11, launch=4e-6, held=1e-13,
             lacks=frozenset({"FFT"}), avoids=frozenset({"cuDNN"}),
