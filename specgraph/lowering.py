@@ -142,7 +142,12 @@ def price(graph: Graph, target: Target) -> float | None:
 
     Compound ops are not counted: they are the same in every candidate.
     """
-    graph = rewritten(graph, target.name)
+    total = work(rewritten(graph, target.name), target)
+    return None if total is None else target.seconds(total)
+
+
+def work(graph: Graph, target: Target) -> Cost | None:
+    """All that a rewritten graph does for ten seconds of audio at batch 1, or None where it is not for the target."""
     sizes = dict.fromkeys(graph.axes(), 1000) | {"batch": 1, "samples": max(int(SECONDS * graph.sample_rate), graph.least())}
     total = Cost()
     for value in graph.values():
@@ -152,7 +157,7 @@ def price(graph: Graph, target: Target) -> float | None:
             return None
         shapes = [evaluate(shape, sizes) for shape in (value.shape, *(operand.shape for operand in value.inputs))]
         total += value.op.cost(*shapes)
-    return target.seconds(total)
+    return total
 
 
 def _check(prefer: Mapping[str, str]) -> None:

@@ -16,6 +16,14 @@ from specgraph.export.emit import emit
 from specgraph.graph import Graph
 
 
+@pytest.fixture(autouse=True, scope="session")
+def built_in_prices(tmp_path_factory: pytest.TempPathFactory):
+    """What the user of this machine calibrated is not read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 def session(graph: Graph) -> onnxruntime.InferenceSession:
     """A lowered graph in plain onnxruntime, on the CPU."""
     options = onnxruntime.SessionOptions()

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pickle
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import specgraph as sg
+from specgraph.bands import cut
+from specgraph.cost import TARGETS
 from specgraph.graph import Graph
 from specgraph.lowering import lower
 from specgraph.op import Constant, GraphError, Op, Value
@@ -17,7 +22,8 @@ from specgraph.ops.stft import Stft
 from specgraph.rewrite import rewritten
 from specgraph.serialize import digest, from_json, to_json
 from specgraph.transforms import registry
-from tests.conftest import given, peak_error
+from tests import conftest
+from tests.conftest import peak_error, session
 
 
 def small(**options) -> Graph:
@@ -134,9 +140,84 @@ def names(graph: Graph) -> list[str]:
 
 def test_bin_order_folds_into_the_bank_and_magnitude_comes_first() -> None:
     lowered = names(lower(small(), "cpu", prefer={"Stft": "factored"}))
-    assert "take" not in lowered
+    assert "take" not in lowered[lowered.index("conv") :]
     assert "select_bins" not in lowered
     assert lowered.index("magnitude") < lowered.index("filterbank")
+
+
+@pytest.mark.parametrize("lowering", ["conv", "blocked", "matmul", "factored", "factored3"])
+@pytest.mark.parametrize("pad_mode", ["reflect", "constant", "edge"])
+def test_padding_under_a_short_window_is_not_made(lowering: str, pad_mode: str) -> None:
+    graph = sg.Spectrogram(n_fft=96, hop_length=24, win_length=31, pad_mode=pad_mode, output="complex").graph()
+    lowered = lower(graph, prefer={"Stft": lowering})
+    assert "slice" not in names(lowered)
+    for samples in (1, 30, 333):
+        wave = np.random.default_rng(0).standard_normal((2, samples))
+        assert peak_error(lowered.numpy(wave)["features"], graph.numpy(wave)["features"]) < 1e-13
+
+
+@pytest.mark.parametrize("lowering", ["conv", "blocked", "matmul", "factored", "factored3"])
+@pytest.mark.parametrize(("fmin", "fmax"), [(0.0, 1500.0), (900.0, 1700.0), (2000.0, 4000.0), (0.0, 4000.0)])
+def test_bins_that_no_filter_reads_are_not_computed(lowering: str, fmin: float, fmax: float) -> None:
+    graph = sg.MelSpectrogram(
+        sample_rate=8000, n_fft=256, hop_length=64, n_mels=6, fmin=fmin, fmax=fmax, allow_empty_filters=True
+    ).graph()
+    lowered = lower(graph, prefer={"Stft": lowering})
+    wave = np.random.default_rng(0).standard_normal((2, 999))
+    assert peak_error(lowered.numpy(wave)["features"], graph.numpy(wave)["features"]) < 1e-13
+    bank = next(value.op for value in lowered.values() if isinstance(value.op, Constant) and value.op.name == "mel")
+    read = int(np.count_nonzero(graph.constants()[0].array.any(axis=0)))
+    if lowering in ("conv", "blocked"):
+        assert bank.shape == (6, read)
+    elif lowering != "matmul" and read < 60:  # whole rows of slots go
+        assert bank.shape[1] < 110
+
+
+def test_bins_that_something_else_reads_are_computed_once() -> None:
+    b = sg.Builder(sample_rate=8000)
+    power = b.magnitude(b.stft(b.pad(b.input("waveforms"), 128), n_fft=256, hop_length=64), power=2.0)
+    bank = np.eye(5, 129)
+    graph = b.build(low=b.filterbank(power, bank), power=power)
+    for lowering in ("conv", "factored"):
+        lowered = lower(graph, prefer={"Stft": lowering})
+        assert names(lowered).count("magnitude") == 1
+
+
+@pytest.mark.parametrize("lowering", ["conv", "factored", "factored3"])
+def test_a_bank_of_narrow_filters_is_cut_into_bands(lowering: str) -> None:
+    graph = sg.MelSpectrogram(sample_rate=22050, n_fft=1024, hop_length=256, n_mels=128).graph()
+    lowered = lower(graph, prefer={"Stft": lowering})
+    (banded,) = (value for value in lowered.values() if value.op.method == "banded_filterbank")
+    filters, bins = banded.inputs[1].shape
+    blocks = sum((high - low) * (last - first) for low, high, first, last in banded.op.bands)
+    assert blocks < 0.6 * filters * bins
+    wave = np.random.default_rng(0).standard_normal((2, 3000)).astype(np.float32)
+    wanted = graph.numpy(wave)["features"]
+    assert peak_error(lowered.numpy(wave)["features"], wanted) < 1e-13
+    assert peak_error(session(lowered).run(None, {"waveforms": wave})[0], wanted) < 1e-6
+    assert names(lower(sg.MFCC(n_mels=128, n_mfcc=40).graph()))[-1] == "filterbank"  # a DCT has no zeros
+
+
+@given(st.integers(1, 12), st.integers(1, 60), st.floats(0, 0.3), st.integers(0, 2**32 - 1))
+def test_bands_hold_all_that_a_bank_has(filters: int, bins: int, density: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    bank = np.where(rng.random((filters, bins)) < density, rng.standard_normal((filters, bins)), 0.0)
+    eager = replace(TARGETS["cpu"], matmul=1.0, launch=1e-30)  # cuts wherever it can
+    bands = cut(bank, eager)
+    kept = np.zeros_like(bank)
+    for low, high, first, last in bands:
+        kept[first:last, low:high] += bank[first:last, low:high]
+    np.testing.assert_array_equal(kept, bank)
+    assert [band[:2] for band in bands] == sorted(band[:2] for band in bands)
+    assert cut(np.ones((filters, bins)), eager) == ((0, bins, 0, filters),)
+
+
+def test_bands_beyond_the_bank_are_refused() -> None:
+    b = sg.Builder(sample_rate=16000)
+    power = b.magnitude(b.stft(b.input("waveforms"), n_fft=16, hop_length=4), power=2.0)
+    for bands, sentence in ((((0, 10, 0, 1),), "reaches to bin 10"), ((), "blocks of ascending bins"), (((3, 9, 0, 1), (0, 3, 0, 1)), "ascending")):
+        with pytest.raises(GraphError, match=sentence):
+            b.banded_filterbank(power, np.ones((2, 9)), bands=bands)
 
 
 def test_cuda_has_the_constant_on_the_right_and_no_convolution() -> None:
@@ -175,7 +256,7 @@ def test_json_round_trip(name: str) -> None:
     again = from_json(text)
     assert to_json(again) == text
     assert digest(again) == digest(graph)
-    wave = given(graph, np.random.default_rng(0).standard_normal((1, 3000)))
+    wave = conftest.given(graph, np.random.default_rng(0).standard_normal((1, 3000)))
     wanted = graph.numpy(wave)
     for output, got in again.numpy(wave).items():
         np.testing.assert_array_equal(got, wanted[output])

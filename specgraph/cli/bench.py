@@ -40,6 +40,10 @@ def bench(
     ] = False,
     full: Annotated[bool, typer.Option("--full", help="With --paper: as many clips as there, 1,770 and not 100.")] = False,
     memory: Annotated[float, typer.Option(help="Gigabytes that runners may use; what needs more is left out, and said to be.")] = 4.0,
+    ranking: Annotated[bool, typer.Option("--ranking", help="Time every lowering and see whether the fastest is chosen.")] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Fit the prices that lowerings are chosen by to this machine, and keep them for this user.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .json file, or a folder for results.json, README.md and pictures.", show_default=False)
     ] = None,
@@ -58,6 +62,13 @@ def bench(
     _check_output(output)
     if plot is not None:
         check_picture(plot)
+    if modes := [option for option, value in (("--accuracy", accuracy), ("--ranking", ranking), ("--calibrate", calibrate)) if value][1:]:
+        raise ValueError(f"one thing at a time: leave out {' and '.join(modes)}")
+    if ranking or calibrate:
+        if device != "cpu" or threads or plot:
+            raise ValueError("--ranking and --calibrate run on one thread of the CPU and draw nothing; leave out --device, --threads and --plot")
+        (_calibrate if calibrate else _ranking)(names or [], sizes or [], batch or [1], budget, output)
+        return
     if accuracy:
         if given := [option for option, value in (("--plot", plot), ("--sizes", sizes), ("--batch", batch), ("--threads", threads), ("--paper", paper)) if value]:
             raise ValueError(f"--accuracy has its own signals and sizes; leave out {' and '.join(given)}")
@@ -123,6 +134,34 @@ def _speed(settings: Any, output: Path | None, plot: Path | None, clips: int) ->
     if plot is not None and cells:
         draw(cells, plot)
         out.print(f"drew [bold]{escape(str(plot))}[/]")
+
+
+def _ranking(names: list[str], sizes: list[str], batches: list[int], budget: float, output: Path | None) -> None:
+    from specgraph.bench.ranking import candidates, report, table
+
+    out = _wide_console()
+    cells = list(candidates(names, sizes, batches, budget))
+    out.print(table(cells).rich())
+    if output is not None:
+        _write(output, report(cells), f"# Ranking\n\n{table(cells).markdown()}")
+
+
+def _calibrate(names: list[str], sizes: list[str], batches: list[int], budget: float, output: Path | None) -> None:
+    from specgraph import prices
+    from specgraph.bench import calibrate, ranking
+    from specgraph.bench.machine import machine
+
+    out = _wide_console()
+    cells = list(ranking.candidates(names or calibrate.SUBJECTS, sizes or calibrate.SIZES, batches, budget))
+    fit = calibrate.fitted([one for cell in cells for one in cell])
+    known = machine("cpu")
+    path = prices.write({"cpu": fit.numbers}, {key: known[key] for key in ("processor", "date", "packages", "command")})
+    for name, number in fit.numbers.items():
+        out.print(f"{name}: {number:g} (built in: {getattr(calibrate.BUILT_IN, name):g})")
+    out.print(f"prices are off by {100 * fit.after:.0f} % of the times measured, in the median; the built-in ones by {100 * fit.before:.0f} %")
+    out.print(f"wrote [bold]{escape(str(path))}[/], which lowerings are chosen by from now on; delete it to go back")
+    if output is not None:
+        _write(output, ranking.report(cells), f"# Ranking\n\n{ranking.table(cells).markdown()}")
 
 
 def _accuracy(names: list[str], output: Path | None, memory: float) -> None:

@@ -7,11 +7,17 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+ZERO = 1e-15  # far below any sine but that of a whole number of half turns
+
 
 def twiddle(product: npt.ArrayLike, n: int) -> npt.NDArray[np.complex128]:
-    """``exp(-2j pi product / n)`` for whole numbers, reduced modulo n first, so that no angle is large."""
+    """``exp(-2j pi product / n)`` for whole numbers, reduced modulo n first, so that no angle is large.
+
+    What is zero is exactly zero: the parts of DC and Nyquist that vanish then do so without rounding.
+    """
     angle = -2 * np.pi / n * (np.asarray(product, np.int64) % n)
-    return np.cos(angle) + 1j * np.sin(angle)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.where(np.abs(cosine) < ZERO, 0.0, cosine) + 1j * np.where(np.abs(sine) < ZERO, 0.0, sine)
 
 
 def windowed_basis(window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

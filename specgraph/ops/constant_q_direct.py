@@ -8,10 +8,11 @@ import numpy as np
 
 from specgraph.design.constant_q import Kernel, stacked
 from specgraph.op import Constant, Value
+from specgraph.ops.concat import Concat
 from specgraph.ops.constant_q import ConstantQ
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
-from specgraph.ops.layout import Concat, Reshape, Slice, Transpose
+from specgraph.ops.layout import Reshape, Slice, Transpose
 from specgraph.ops.pad import Pad
 from specgraph.ops.stft import Stft
 

@@ -55,7 +55,9 @@ class Conv(Op):
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
         _, channels, width = shapes[1]
-        return Cost.contraction(channels * width, out, *shapes) + Cost(held=4.0 * float(np.prod(shapes[1])))
+        whole = width == 1 and self.stride == 1  # a matrix product of what is there
+        frames = Cost() if whole else Cost.windows(out[0] * shapes[0][1] * width * out[2], self.stride)
+        return Cost.contraction(channels * width, out, *shapes) + frames + Cost(held=4.0 * float(np.prod(shapes[1])))
 
     def reach(self, *shapes: Shape) -> Reach:
         width = shapes[1][-1]

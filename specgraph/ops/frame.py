@@ -64,14 +64,11 @@ class Frame(Op):
             signal = onnx.Pad(signal, onnx.const([0, 0, 0, hop]))
         signal = onnx.Slice(signal, onnx.const([0]), wanted, onnx.const([1]))
         grid = onnx.Reshape(signal, onnx.const([0, -1, hop]))
-        parts = []
-        for row in range(rows):
-            end = row + 1 - rows or np.iinfo(np.int64).max
-            parts.append(onnx.Slice(grid, onnx.const([row]), onnx.const([end]), onnx.const([1])))
-        frames = onnx.Concat(*parts, axis=2) if rows > 1 else grid
-        if rows * hop == self.width:
-            return frames
-        return onnx.Slice(frames, onnx.const([0]), onnx.const([self.width]), onnx.const([2]))
+        to_the_end, parts = np.iinfo(np.int64).max, []
+        for row in range(rows):  # of the last row only what the frame has of it
+            end, width = row + 1 - rows or to_the_end, min(hop, self.width - row * hop)
+            parts.append(onnx.Slice(grid, onnx.const([row, 0]), onnx.const([end, width]), onnx.const([1, 2])))
+        return onnx.Concat(*parts, axis=2) if rows > 1 else parts[0] if self.width < hop else grid
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
         if self.width == self.hop_length:

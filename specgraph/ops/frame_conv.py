@@ -90,9 +90,9 @@ class FrameConv(Op):
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
         # Frames are copied first, and a product with few rows takes as long as one with FEWEST_ROWS.
         bins, width, frames = shapes[1][-2], shapes[1][-1], out[0] * out[2]
-        idle = max(FEWEST_ROWS - bins, 0) * width * frames
-        copied = Cost(matmul=float(idle), moved=8.0 * width * frames)
-        return Cost.contraction(width, out, *shapes) + copied + Cost(held=4.0 * float(np.prod(shapes[1])))
+        idle = Cost(matmul=float(max(FEWEST_ROWS - bins, 0) * width * frames))
+        copied = Cost.windows(width * frames, self.hop_length)
+        return Cost.contraction(width, out, *shapes) + copied + idle + Cost(held=4.0 * float(np.prod(shapes[1])))
 
     def reach(self, *shapes: Shape) -> Reach:
         width = shapes[1][-1]

@@ -12,9 +12,10 @@ import numpy as np
 from specgraph.design.resample import resampling_matrix
 from specgraph.op import Constant, Value
 from specgraph.ops.block_product import block_product
+from specgraph.ops.concat import Concat
 from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import FrameConv
-from specgraph.ops.layout import Concat, Reshape, Slice, Take, Transpose
+from specgraph.ops.layout import Reshape, Slice, Take, Transpose
 from specgraph.ops.matmul import Matmul
 from specgraph.ops.pad import Pad
 from specgraph.ops.resample import Resample

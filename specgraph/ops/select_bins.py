@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,14 @@ class SelectBins(Op):
     """(batch, slots, frames, 2) -> (batch, n_fft // 2 + 1, frames, 2), slot i holding bin ``slots[i]`` of the full DFT.
 
     A slot above n_fft / 2 is the mirror image of a bin of a real signal, and is conjugated. The imaginary parts of DC and
-    Nyquist, which are zero but for rounding, are made zero.
+    Nyquist, which are zero but for rounding, are made zero, unless with ``exact`` they are zero already.
     """
 
     linear = True
 
     n_fft: int
     slots: tuple[int, ...]
+    exact: bool = False
 
     @cached_property
     def places(self) -> npt.NDArray[np.int64]:
@@ -64,10 +66,20 @@ class SelectBins(Op):
         return value.index_select(1, places) * torch.tensor(self.signs, dtype=value.dtype, device=value.device)
 
     def onnx(self, onnx, value):
-        return onnx.Mul(onnx.Gather(value, onnx.const(self.places), axis=1), onnx.const(self.signs.astype(np.float32)))
+        def taken(start: int, stop: int) -> Any:
+            return onnx.Gather(value, onnx.const(self.places[start:stop]), axis=1)
+
+        bins, signs = len(self.places), self.signs.astype(np.float32)
+        if self.exact:
+            return taken(0, bins)
+        if (signs[1:-1] == 1).all() and bins > 2:  # a product with two numbers in turn is slow: only of two bins
+            first, last = (onnx.Mul(taken(i, i + 1), onnx.const(signs[i])) for i in (0, bins - 1))
+            return onnx.Concat(first, taken(1, bins - 1), last, axis=1)
+        return onnx.Mul(taken(0, bins), onnx.const(signs))
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
-        return Cost.elementwise(out, out) + Cost.elementwise(out, out)
+        gathered = Cost.elementwise(out, out)
+        return gathered if self.exact else gathered + Cost.elementwise(out, out)
 
     def __str__(self) -> str:
         return f"select_bins({len(self.slots)} slots of {self.n_fft})"
@@ -76,3 +88,4 @@ class SelectBins(Op):
     def examples(cls) -> Iterator[tuple]:
         yield cls(6, (0, 2, 4, 1, 3, 5)), ("batch", 6, "frames", 2)
         yield cls(5, (0, 4, 3)), ("batch", 3, "frames", 2)
+        yield cls(6, (3, 0, 2, 1)), ("batch", 4, "frames", 2)

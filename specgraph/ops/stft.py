@@ -68,6 +68,13 @@ class Stft(Compound):
     def reach(self, *shapes: Shape) -> Reach:
         return Reach(self.hop_length, 0, self.n_fft - 1, self.n_fft // 2)
 
+    @property
+    def support(self) -> range:
+        """The samples of the frame that the window stands on."""
+        width = self.n_fft if self.win_length is None else self.win_length
+        first = (self.n_fft - width) // 2
+        return range(first, first + width)
+
     @classmethod
     def examples(cls) -> Iterator[tuple]:
         sizes = ((16, 4), (24, 6), (24, 5), (31, 7), (36, 12), (64, 16), (64, 24), (2, 1), (1, 1), (45, 9), (48, 100))
@@ -75,3 +82,5 @@ class Stft(Compound):
             yield cls(n_fft, hop), ("batch", "samples")
         yield cls(32, 8, win_length=20, window="hamming"), ("batch", "samples")
         yield cls(30, 10, win_length=19, window=("kaiser", 6.0)), ("batch", "samples")
+        yield cls(64, 16, win_length=21), ("batch", "samples")
+        yield cls(64, 25, win_length=30), ("batch", "samples")

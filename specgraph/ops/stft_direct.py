@@ -22,12 +22,10 @@ def trimmed(op: Stft, signal: Value) -> tuple[Value, int, int]:
 
     Starting the signal where the window starts leaves the number of frames as it was.
     """
-    width = op.n_fft if op.win_length is None else op.win_length
-    first = (op.n_fft - width) // 2
-    after = op.n_fft - width - first
+    first, after = op.support.start, op.n_fft - op.support.stop
     if first or after:
         signal = Slice(first, -after if after else None)(signal)
-    return signal, first, width
+    return signal, first, len(op.support)
 
 
 def stacked_basis(op: Stft, first: int, width: int) -> np.ndarray:

@@ -9,107 +9,174 @@ or a Take puts them in order. ``docs/design.md`` has the derivation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
+from specgraph.cost import FLOAT, Cost, target_named
 from specgraph.design.fourier import factor_pairs, real_pairs, twiddle
 from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Multiply
+from specgraph.ops.concat import Concat
 from specgraph.ops.conv import Conv
 from specgraph.ops.frame import Frame
-from specgraph.ops.layout import Reshape, Transpose
+from specgraph.ops.layout import Reshape, Slice, Take, Transpose
 from specgraph.ops.matmul import Matmul
+from specgraph.ops.pad import Pad
 from specgraph.ops.polyphase import Polyphase
 from specgraph.ops.select_bins import SelectBins
 from specgraph.ops.stft import Stft
 
+MOST_PHASES = 512  # channels to transpose a signal into before that costs more than it saves
 
-def work(first: int, second: int, third: int = 1) -> float:
-    """Multiply-adds of the stages for a frame, and a word of data moved between stages counted as several."""
-    half, rest = first // 2 + 1, second * third
-    stages = [2 * half * first * rest, 4 * half * second * rest]
-    if third > 1:
-        stages.append(4 * half * third * rest)
-    return sum(stages) + 12.0 * len(stages) * 2 * half * rest
+def work(op: Stft, first: int, second: int, third: int = 1) -> Cost:
+    """What the stages do for a frame, and what a power spectrum and a bank of a hundred filters do with their slots."""
+    rest, taps = second * third, len(_taps(op, first))
+    words = 2 * (first // 2 + 1) * rest
+    frame, stage = FLOAT * taps * rest, 2.0 * FLOAT * words
+    cost = Cost(matmul=words * taps, moved=stage)
+    for size in (second, third)[: 1 + (third > 1)]:
+        cost += Cost(matmul=2.0 * words * size, moved=stage)
+    if op.hop_length % rest:  # frames are copied three times, in rows
+        cost += Cost(moved=6.0 * frame)
+    else:
+        cost += Cost.windows(taps * rest, 1 if _deep(op, first, rest) > 1 else 2)
+    return cost + Cost(moved=2.0 * stage, matmul=50.0 * words)
 
 
-def splits(n_fft: int, hop_length: int) -> Iterator[tuple[int, int]]:
-    """(first, rest) with first * rest = n_fft; if any ``rest`` divides the hop only those, so that nothing is gathered."""
-    pairs = factor_pairs(n_fft)
-    in_place = [pair for pair in pairs if hop_length % pair[1] == 0]
-    yield from in_place or pairs
+def cheapest(op: Stft, choices: Iterable[tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The factors with the least work on a CPU, or None if there are none."""
+    target = target_named("cpu")
+    return min(choices, key=lambda factors: target.seconds(work(op, *factors)), default=None)
 
 
 @Stft.lowering
 def factored(op: Stft, signal: Value) -> Value | None:
     """Two stages: a grouped convolution and a matrix product."""
-    pairs = list(splits(op.n_fft, op.hop_length))
-    if not pairs:
+    factors = cheapest(op, factor_pairs(op.n_fft))
+    if factors is None:
         return None
-    first, rest = min(pairs, key=lambda pair: work(*pair))
+    first, rest = factors
     half = first // 2 + 1
     planes = _first_stage(op, signal, first, rest, 1)  # (batch, (r, part, k1), frames)
     rows = Reshape((0, 2 * rest, -1))(planes)
-    matrix = Constant.lazy("fourier_second", (2 * rest, 2 * rest), lambda: _second_stage(rest, rest, 1)[0])
-    spectrum = Reshape((0, 2, rest * half, -1))(Matmul()(matrix, rows))
-    slots = (np.arange(half) + first * np.arange(rest)[:, None]).ravel()
-    return SelectBins(op.n_fft, tuple(slots.tolist()))(Transpose((0, 2, 3, 1))(spectrum))
+    matrix = Constant.lazy("fourier_second", (2 * rest, 2 * rest), lambda: _last_stage(rest))
+    return _in_order(op, Matmul()(matrix, rows), np.arange(half) + first * np.arange(rest)[:, None])
 
 
 @Stft.lowering
 def factored3(op: Stft, signal: Value) -> Value | None:
-    """Three stages: a grouped convolution and two matrix products."""
-    triples = [
-        (first, *pair) for first, rest in splits(op.n_fft, op.hop_length) for pair in factor_pairs(rest) if first > 2
-    ]
-    if not triples:
+    """Three stages: a grouped convolution and two matrix products, with nothing moved in between."""
+    factors = cheapest(op, ((first, *two) for first, rest in factor_pairs(op.n_fft) for two in factor_pairs(rest) if first > 2))
+    if factors is None:
         return None
-    first, second, third = min(triples, key=lambda triple: work(*triple))
+    first, second, third = factors
     half, rest = first // 2 + 1, second * third
     planes = _first_stage(op, signal, first, rest, third)  # r = third * a + b: (batch, (b, a, part, k1), frames)
     rows = Reshape((0, third, 2 * second, -1))(planes)
-    middle = Constant.lazy(
-        "fourier_second", (third, 2 * second, 2 * second), lambda: _second_stage(rest, second, third)
-    )
-    columns = Reshape((0, third, second, 2, -1))(Matmul()(middle, rows))
-    columns = Reshape((0, second, 2 * third, -1))(Transpose((0, 2, 1, 3, 4))(columns))
-    last = Constant.lazy("fourier_third", (2 * third, 2 * third), lambda: _third_stage(third))
-    spectrum = Reshape((0, second, 2, third * half, -1))(Matmul()(last, columns))
-    slots = np.arange(half) + first * (np.arange(second)[:, None, None] + second * np.arange(third)[:, None])
-    spectrum = Reshape((0, slots.size, -1, 2))(Transpose((0, 1, 3, 4, 2))(spectrum))
-    return SelectBins(op.n_fft, tuple(slots.ravel().tolist()))(spectrum)
+    middle = Constant.lazy("fourier_second", (third, 2 * second, 2 * second), lambda: _middle_stage(second, third))
+    rows = Reshape((0, 2 * third, -1))(Matmul()(middle, rows))  # ((b, part), (k2, k1, frames))
+    last = Constant.lazy("fourier_third", (2 * third, 2 * third), lambda: _last_stage(third))
+    slots = np.arange(half) + first * (np.arange(second)[:, None] + second * np.arange(third)[:, None, None])
+    return _in_order(op, Matmul()(last, rows), slots.reshape(third, -1))
 
 
 def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int) -> Value:
-    """Framing, window, DFTs of length ``first`` and twiddles, as one grouped convolution over the phases."""
+    """Framing, window, DFTs of length ``first`` and twiddles, as one grouped convolution over the phases.
+
+    The phases, a matrix of ``columns`` columns, are in the order of its transpose.
+    """
     half, hop = first // 2 + 1, op.hop_length
-    if hop % rest:  # the phases of a frame are not phases of the signal: lay the frames end to end
-        signal, hop = Reshape((0, -1))(Frame(op.n_fft, hop)(signal)), op.n_fft
+    order = np.arange(rest).reshape(-1, columns).T.ravel()
+    taps = _taps(op, first)  # outside of these the window is zero for every phase
+    before, after = taps.start * rest, (first - taps.stop) * rest
+    if before or after:
+        signal = Slice(before, -after if after else None)(signal)
+    if hop % rest:  # the phases of a frame are not phases of the signal
+        phases, stride, deep = _columns(signal, len(taps) * rest, hop), 1, len(taps)
+    else:
+        deep = _deep(op, first, rest)  # above 1: more channels, but a stride of 1, at which onnxruntime gathers whole rows
+        phases, stride = Polyphase(rest if deep == 1 else hop)(signal), hop // rest // deep
+    channels = (order[:, None] + rest * np.arange(deep)).ravel()
+    if (channels != np.arange(len(channels))).any():
+        phases = Take(tuple(channels.tolist()))(phases)
 
     def kernels() -> np.ndarray:
-        n1, k1 = np.arange(first), np.arange(half)[:, None]
-        phases = np.arange(rest).reshape(-1, columns).T.reshape(-1, 1, 1)  # in the order of Polyphase
-        bank = op.samples[rest * n1 + phases] * twiddle(rest * k1 * n1 + phases * k1, op.n_fft)
-        return np.stack([bank.real, bank.imag], 1).reshape(-1, 1, first)
+        n1, k1, r = np.array(taps), np.arange(half)[:, None], order.reshape(-1, 1, 1)
+        bank = op.samples[rest * n1 + r] * twiddle(rest * k1 * n1 + r * k1, op.n_fft)
+        return np.stack([bank.real, bank.imag], 1).reshape(-1, len(taps) // deep, deep).swapaxes(1, 2)
 
-    bank = Constant.lazy("fourier_first", (2 * half * rest, 1, first), kernels)
-    return Conv(hop // rest, groups=rest)(Polyphase(rest, columns)(signal), bank)
+    bank = Constant.lazy("fourier_first", (2 * half * rest, deep, len(taps) // deep), kernels)
+    return Conv(stride, groups=rest)(phases, bank)
 
 
-def _second_stage(rest: int, second: int, third: int) -> np.ndarray:
-    """(third, (part, k2) or (k2, part), (a, part)): DFTs of length ``second``, with the twiddles of the third stage."""
+def _columns(signal: Value, width: int, hop: int) -> Value:
+    """(batch, samples) -> (batch, width, frames): frames side by side, out of the phases of the hop at the hops they last."""
+    rows = -(-width // hop)
+    if rows * hop > width:
+        signal = Pad(0, rows * hop - width, "constant")(signal)
+    phases = Polyphase(hop)(signal)
+    if rows * hop > width and rows == 1:
+        return Slice(0, width)(phases)
+    parts = [Slice(row, row + 1 - rows if row + 1 < rows else None, axis=2)(phases) for row in range(rows)]
+    if rows * hop > width:
+        parts[-1] = Slice(0, width - (rows - 1) * hop)(parts[-1])
+    return Concat(1)(*parts) if rows > 1 else phases
+
+
+def _taps(op: Stft, first: int) -> range:
+    """Of the ``first`` samples of a phase of the frame, those that the window stands on for some phase."""
+    rest = op.n_fft // first
+    return range(op.support.start // rest, -(-op.support.stop // rest))
+
+
+def _deep(op: Stft, first: int, rest: int) -> int:
+    """How many phases of the hop each phase of a frame has, if its window covers whole hops and there are few; else 1."""
+    hop, taps = op.hop_length, len(_taps(op, first))
+    return hop // rest if hop % rest == 0 and taps * rest % hop == 0 and hop <= MOST_PHASES else 1
+
+
+def _middle_stage(second: int, third: int) -> np.ndarray:
+    """(third, (part, k2), (a, part)): DFTs of length ``second``, with the twiddles of the third stage.
+
+    Its parts come first: ``third`` blocks of them are what the last stage sums over, as they lie.
+    """
     a, b = np.arange(second), np.arange(third)[:, None, None]
-    matrix = real_pairs(twiddle(third * np.outer(a, a), rest) * twiddle(b * a[:, None], rest))
-    if third == 1:  # the last stage: parts first, as the spectrum has them
-        matrix = matrix.swapaxes(1, 2)
-    return matrix.reshape(third, 2 * second, 2 * second)
+    matrix = real_pairs(twiddle(third * np.outer(a, a), second * third) * twiddle(b * a[:, None], second * third))
+    return matrix.swapaxes(1, 2).reshape(third, 2 * second, 2 * second)
 
 
-def _third_stage(third: int) -> np.ndarray:
-    """((part, k3), (b, part)): the DFT of length ``third``."""
-    b = np.arange(third)
-    return real_pairs(twiddle(np.outer(b, b), third)).swapaxes(0, 1).reshape(2 * third, 2 * third)
+def _last_stage(size: int) -> np.ndarray:
+    """((k, part), (b, part)): the DFT of length ``size``, its upper half conjugated, as ``_in_order`` takes it."""
+    b = np.arange(size)
+    matrix = real_pairs(twiddle(np.outer(b, b), size))
+    matrix[(size + 1) // 2 :, 1] *= -1.0
+    return matrix[_ascending(size)].reshape(2 * size, 2 * size)
+
+
+def _ascending(size: int) -> np.ndarray:
+    """The last stage's bins, each beside its mirror image: so that their slots ascend, and a filterbank has few of them."""
+    k = np.arange(size)
+    return np.argsort(np.minimum(k, size - 1 - k), kind="stable")
+
+
+def _in_order(op: Stft, product: Value, slots: np.ndarray) -> Value:
+    """(batch, (k, part), (slots of k, frames)) -> (batch, bins, frames, 2), ``slots`` (k, slots of k) being bins of the full DFT."""
+    size, each = slots.shape
+    k = _ascending(size)
+    spectrum = Transpose((0, 1, 3, 4, 2))(Reshape((0, size, 2, each, -1))(product))
+    return _selected(op, slots[k], k[:, None], size)(Reshape((0, slots.size, -1, 2))(spectrum))
+
+
+def _selected(op: Stft, slots: np.ndarray, k: np.ndarray, size: int) -> SelectBins:
+    """The bins out of slots that the last stage, of length ``size``, conjugated where its own bin ``k`` is in the upper half.
+
+    Those lie above n_fft / 2, and hold what they mirror. Where ``size`` is even, the parts of DC and Nyquist that vanish are
+    sums of products with zero.
+    """
+    bins = np.where(k >= (size + 1) // 2, op.n_fft - slots, slots).ravel()
+    exact = bool((bins <= op.n_fft // 2).all()) and (op.n_fft % 2 == 1 or size % 2 == 0)
+    return SelectBins(op.n_fft, tuple(bins.tolist()), exact)
 
 
 @Stft.lowering
@@ -121,7 +188,7 @@ def factored_matmul(op: Stft, signal: Value) -> Value | None:
     pairs = [pair for pair in factor_pairs(op.n_fft) if pair[0] > 2]
     if not pairs:
         return None
-    first, rest = min(pairs, key=lambda pair: work(*pair))
+    first, rest = min(pairs, key=lambda pair: (pair[0] // 2 + 1) * pair[1] * (pair[0] + 2 * pair[1] + 24))
     half = first // 2 + 1
 
     def columns() -> np.ndarray:  # (n1, (k1, part))
@@ -131,6 +198,7 @@ def factored_matmul(op: Stft, signal: Value) -> Value | None:
     def twiddled() -> np.ndarray:  # (k1, 1, (r, part), (part, k2))
         k1, r, k2 = np.arange(half)[:, None, None], np.arange(rest), np.arange(rest)[:, None]
         matrix = real_pairs(twiddle(r * (k1 + first * k2), op.n_fft))
+        matrix[:, (rest + 1) // 2 :, 1] *= -1.0
         return matrix.transpose(0, 3, 4, 2, 1).reshape(half, 1, 2 * rest, 2 * rest)
 
     window = Constant.lazy("window", (op.n_fft,), lambda: op.samples)
@@ -141,4 +209,4 @@ def factored_matmul(op: Stft, signal: Value) -> Value | None:
     product = Matmul()(rows, Constant.lazy("fourier_second", (half, 1, 2 * rest, 2 * rest), twiddled))
     spectrum = Transpose((1, 0, 4, 2, 3))(Reshape((0, 0, 0, 2, rest))(product))
     slots = np.arange(half)[:, None] + first * np.arange(rest)
-    return SelectBins(op.n_fft, tuple(slots.ravel().tolist()))(Reshape((0, slots.size, -1, 2))(spectrum))
+    return _selected(op, slots, np.arange(rest), rest)(Reshape((0, slots.size, -1, 2))(spectrum))

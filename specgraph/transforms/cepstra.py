@@ -7,8 +7,8 @@ from typing import Literal
 
 from specgraph.op import Value
 from specgraph.ops.cmvn import Cmvn
+from specgraph.ops.concat import Concat
 from specgraph.ops.delta import Delta, DeltaMode
-from specgraph.ops.layout import Concat
 from specgraph.ops.sliding_cmvn import SlidingCmvn
 from specgraph.transforms.base import Transform, at_least, parameter
 

@@ -11,8 +11,9 @@ import numpy as np
 from specgraph.graph import About
 from specgraph.op import Value
 from specgraph.ops.arithmetic import Subtract
+from specgraph.ops.concat import Concat
 from specgraph.ops.decibel import Decibel
-from specgraph.ops.layout import Concat, Slice
+from specgraph.ops.layout import Slice
 from specgraph.ops.reduce import Reduce
 from specgraph.ops.top_k import TopK
 from specgraph.transforms.base import at_least, parameter

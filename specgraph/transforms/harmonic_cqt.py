@@ -14,8 +14,9 @@ from specgraph.graph import About
 from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Multiply, Subtract
 from specgraph.ops.compare import Less
+from specgraph.ops.concat import Concat
 from specgraph.ops.filterbank import Filterbank
-from specgraph.ops.layout import Concat, Reshape
+from specgraph.ops.layout import Reshape
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.normalize import Normalize
 from specgraph.transforms.base import at_least, parameter

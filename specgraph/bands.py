@@ -1,0 +1,68 @@
+"""A bank of narrow filters is cut into bands, where that takes less time than its zeros do."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from specgraph.cost import Target, target_named
+from specgraph.op import Constant, Value
+from specgraph.ops.banded_filterbank import Band, BandedFilterbank
+from specgraph.ops.filterbank import Filterbank
+
+MOST_BANDS = 3
+FRAMES = 1000  # that a cut is priced for
+
+
+def banded(value: Value) -> Value | None:
+    """Blocks around the diagonal of a bank, instead of all of it.
+
+    Before: ``filterbank(x, bank)``. After: ``banded_filterbank(x, bank)``, the same bank seen as two or three blocks.
+    """
+    if type(value.op) is not Filterbank or not isinstance(value.inputs[1].op, Constant) or value.inputs[1].op.trainable:
+        return None
+    bands = cut(value.inputs[1].op.array, target_named("cpu"))
+    return BandedFilterbank(bands)(*value.inputs) if len(bands) > 1 else None
+
+
+def cut(bank: npt.NDArray[np.float64], target: Target) -> tuple[Band, ...]:
+    """The blocks with the least price, found one cut after another; one block where no cut gains."""
+    filters, bins = bank.shape
+    dense = Filterbank().cost((1, filters, FRAMES), (1, bins, FRAMES), bank.shape)
+    bands: tuple[Band, ...] = ((0, bins, 0, filters),)
+    price = target.seconds(dense)
+    while len(bands) < MOST_BANDS:
+        better = min(_cuts(bank != 0, bands, target), default=None)
+        if better is None or better[0] >= price:
+            break
+        price, bands = better
+    return bands
+
+
+def _cuts(filled: npt.NDArray[np.bool_], bands: tuple[Band, ...], target: Target) -> list[tuple[float, tuple[Band, ...]]]:
+    """The bands with one more cut, in the best place of each of them, and the price."""
+    found = []
+    for place, (low, high, *_) in enumerate(bands):
+        block = filled[:, low:high]
+        if high - low < 2 or not block.any():
+            continue
+        before, after = _heights(block), _heights(block[:, ::-1])[::-1]
+        widths = np.arange(1, high - low)
+        at = low + 1 + int(np.argmin(before[:-1] * widths + after[1:] * (high - low - widths)))
+        parts = tuple(band for ends in ((low, at), (at, high)) if (band := _block(filled, *ends)))
+        made = (*bands[:place], *parts, *bands[place + 1 :])
+        cost = BandedFilterbank(made).cost((1, len(filled), FRAMES))
+        found.append((target.seconds(cost), made))
+    return found
+
+
+def _heights(block: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """For every column, how many filters lie between the first and the last that it, or one left of it, is read by."""
+    seen = np.logical_or.accumulate(block, axis=1)
+    return np.where(seen.any(0), len(block) - seen[::-1].argmax(0) - seen.argmax(0), 0)
+
+
+def _block(filled: npt.NDArray[np.bool_], low: int, high: int) -> Band | None:
+    """The filters that read these bins; None if there are none."""
+    read = np.flatnonzero(filled[:, low:high].any(1))
+    return (low, high, int(read[0]), int(read[-1]) + 1) if len(read) else None
