@@ -9,7 +9,7 @@ import numpy as np
 
 from specgraph.dims import Dim, Shape, Size, text
 from specgraph.op import GraphError, Op
-from specgraph.ops.layout import check_axis, is_time
+from specgraph.ops.layout import Slice, check_axis, is_time
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
 
 
