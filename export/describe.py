@@ -45,7 +45,7 @@ def describe(graph: Graph, target: str, lowering: tuple[dict[str, Any], ...], ve
 def _output(value: Value, reach: Reach, about: About) -> OutputMetadata:
     times = [size for size in value.shape if isinstance(size, Dim) and is_time(size)]
     return OutputMetadata(
-        axes=AXES.get(len(value.shape), tuple(f"axis_{i}" for i in range(len(value.shape)))),
+        axes=about.axes or AXES.get(len(value.shape), tuple(f"axis_{i}" for i in range(len(value.shape)))),
         hop=float(reach.hop),
         centre=float(reach.centre),
         before=math.ceil(reach.centre - reach.first) if reach.finite else None,

@@ -110,7 +110,7 @@ TARGETS = {
             "cuda", matmul=2.5e13, vector=8e12, bandwidth=2.5e12, strided=6e11, launch=4e-6, held=1e-13,
             lacks=frozenset({"FFT"}), avoids=frozenset({"cuDNN"}),
         ),
-        Target("torch", matmul=1.1e11, vector=6e9, bandwidth=4e10, strided=4e9, launch=6e-6, held=2e-12),
+        Target("torch", matmul=3.5e10, vector=1.2e10, bandwidth=4e10, strided=2e9, launch=6e-6, held=2e-12),
     )
 }
 

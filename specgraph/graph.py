@@ -26,6 +26,7 @@ class About:
     quantity: str = ""
     unit: str = ""
     frequencies: tuple[float, ...] | None = None  # Hz, one for each bin
+    axes: tuple[str, ...] | None = None  # where they are not the usual ones for that many
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,11 +43,19 @@ class BandedFilterbank(Filterbank):
         for low, high, first, last in self.bands:
             axis = onnx.const([1])
             bins = onnx.Slice(features, onnx.const([low]), onnx.const([high]), axis)
-            part = onnx.MatMul(onnx.const(array[first:last, low:high].copy(), f"{bank.name}/{low}"), bins)
+            part = onnx.MatMul(self._block(onnx, bank, array, (low, high, first, last)), bins)
             if (first, last) != (0, len(array)):
                 part = self._placed(onnx, part, first, len(array) - last)
             total = part if total is None else onnx.Add(total, part)
         return total
+
+    @staticmethod
+    def _block(onnx: Any, bank: Any, array: np.ndarray, band: tuple[int, int, int, int]) -> Any:
+        """The part of a bank for one band; once, however many features it is applied to."""
+        low, high, first, last = band
+        return onnx.once(
+            ("band", bank, band), lambda: onnx.const(array[first:last, low:high].copy(), f"{bank.name}/{low}_{first}")
+        )
 
     @staticmethod
     def _placed(onnx: Any, part: Any, before: int, after: int) -> Any:

@@ -64,7 +64,7 @@ class HarmonicCQT(ConstantQTransform):
         return Reshape((0, len(rows), self.n_bins, -1))(joined)
 
     def about(self) -> About:
-        return About("magnitude of harmonics")
+        return About("magnitude of harmonics", axes=("batch", "harmonics", "bins", "frames"))
 
 
 @dataclass(frozen=True, kw_only=True)
