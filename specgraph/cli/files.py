@@ -54,9 +54,10 @@ def list_transforms(
     from specgraph.transforms import registry
 
     if name is None:
-        table = Table(Column("name", no_wrap=True), Column("in Python", no_wrap=True), "what it computes", "parts to train")
+        table = Table(Column("name", no_wrap=True), "what it computes, its class in Python, and what of it can be trained")
         for cls in sorted(registry().values(), key=lambda cls: cls.command):
-            table.add_row(cls.command, f"sg.{cls.__name__}", cls.help(), ", ".join(cls.trainable_parts))
+            trained = f", trains {', '.join(cls.trainable_parts)}" if cls.trainable_parts else ""
+            table.add_row(cls.command, f"{escape(cls.help().replace('``', ''))}\n[dim]sg.{cls.__name__}{trained}[/]")
         console().print(table)
         console().print("specgraph list NAME shows a transform's parameters.")
         return
