@@ -94,3 +94,9 @@ def test_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"shape \(1, 1, 1, 1\) cannot be drawn"):
         save([Panel(np.zeros((1, 1, 1, 1)), wave.about, RATE, "")], tmp_path / "p.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_harmonics_are_drawn_above_one_another(tmp_path: Path) -> None:
+    about = OutputMetadata(("batch", "harmonics", "bins", "frames"), hop=512.0, quantity="magnitude of harmonics")
+    save([Panel(np.ones((3, 12, 20)), about, 22050, "harmonics")], tmp_path / "h.png")
+    assert (tmp_path / "h.png").stat().st_size > 0

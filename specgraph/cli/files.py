@@ -99,7 +99,12 @@ def export(
     from specgraph.listing import bytes_text
 
     out.print(f"wrote [bold]{escape(str(output))}[/]: {bytes_text(report.file_size)}, {report.nodes} nodes")
-    out.print(f"next: specgraph run {escape(str(output))} speech.wav -o features.npy --plot features.png")
+    for choice in report.choices:
+        if choice.bound:
+            out.print(f"{choice.chosen} is by its kernels within {choice.bound:.1e} of the peak; {choice.tolerance:.0e} is allowed")
+    takes_audio = transform.input().name == "waveforms"
+    files = "speech.wav -o features.npy --plot features.png" if takes_audio else f"features.npy -o {transform.output_name}.npy"
+    out.print(f"next: specgraph run {escape(str(output))} {files}")
 
 
 def inspect(
