@@ -13,9 +13,9 @@ import numpy as np
 from specgraph.design.multirate import Level, Plan, Stage
 from specgraph.op import Constant, Value
 from specgraph.ops.block_product import block_product
-from specgraph.ops.blocks import Blocks
 from specgraph.ops.constant_q import ConstantQ
 from specgraph.ops.constant_q_direct import direct, grouped, parts_last
+from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.layout import Reshape, Slice, Transpose
 from specgraph.ops.pad import Pad
@@ -35,7 +35,7 @@ def multirate(op: ConstantQ, signal: Value) -> Value:
         return grouped(op, signal) or direct(op, signal)
     before, after = _padding(op, plan)
     padded = Pad(before, after, op.pad_mode)(signal)
-    low = Reshape((0, -1))(Blocks(op.hop_length)(padded))
+    low = Reshape((0, -1))(Frame(op.hop_length, op.hop_length)(padded))
     parts = []
     for number, level in enumerate(plan.levels):
         if number:

@@ -13,13 +13,11 @@ MOST_FILTERS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filters(Transform):
-    """A transform with filters over the bins of a DFT, from ``fmin`` to ``fmax``."""
+class Band(Transform):
+    """A transform of the frequencies from ``fmin`` to ``fmax``."""
 
-    n_fft: int = parameter(2048, "samples of a frame")
     fmin: float = parameter(0.0, "lowest frequency of the filters, in hertz")
     fmax: float | None = parameter(None, "highest frequency of the filters, in hertz; none: half the sample rate")
-    allow_empty_filters: bool = parameter(False, "accept filters that no bin of the DFT falls into; they give zeros")
 
     @property
     def highest(self) -> float:
@@ -36,6 +34,14 @@ class Filters(Transform):
             )
         if self.fmin >= self.highest:
             raise ValueError(f"fmin {self.fmin:g} Hz is not below fmax {self.highest:g} Hz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters(Band):
+    """A transform with filters over the bins of a DFT."""
+
+    n_fft: int = parameter(2048, "samples of a frame")
+    allow_empty_filters: bool = parameter(False, "accept filters that no bin of the DFT falls into; they give zeros")
 
     def check_filters(self, bank: np.ndarray, kind: str, count: str) -> None:
         """Raise where a filter is empty and that is not accepted; ``count`` is the parameter that says how many there are."""

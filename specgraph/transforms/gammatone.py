@@ -13,13 +13,12 @@ from specgraph.op import Constant, Value
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.magnitude import Magnitude
 from specgraph.transforms.base import at_least, at_most, parameter
+from specgraph.transforms.filters import MOST_FILTERS, Band
 from specgraph.transforms.spectrogram import FourierTransform
-
-MOST_BINS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gammatonegram(FourierTransform):
+class Gammatonegram(Band, FourierTransform):
     """Gammatone spectrogram: auditory filters, equally far apart on the ERB scale, over the spectrum.
 
     (batch, samples) -> (batch, n_bins, frames), rows from low to high. The filters are Slaney's gammatone filters of fourth
@@ -43,22 +42,10 @@ class Gammatonegram(FourierTransform):
     def check(self) -> None:
         super().check()
         at_least(self, 1, "n_bins")
-        at_most(self, MOST_BINS, "n_bins")
-        at_least(self, 0, "fmin")
+        at_most(self, MOST_FILTERS, "n_bins")
         if not self.power > 0:
             raise ValueError(f"power must be above 0, not {self.power}")
-        nyquist = self.sample_rate / 2
-        if self.highest > nyquist:
-            raise ValueError(
-                f"fmax {self.highest:g} Hz is above half the sample rate, {nyquist:g} Hz; lower it or set fmax=None"
-            )
-        if self.fmin >= self.highest:
-            raise ValueError(f"fmin {self.fmin:g} Hz is not below fmax {self.highest:g} Hz")
-
-    @property
-    def highest(self) -> float:
-        """``fmax`` or what stands for it."""
-        return self.sample_rate / 2 if self.fmax is None else self.fmax
+        self.check_band()
 
     def bank(self) -> np.ndarray:
         """(n_bins, n_fft // 2 + 1): the filterbank."""
