@@ -6,10 +6,11 @@ from functools import partial
 
 import numpy as np
 
+from specgraph.dims import Dim
 from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Add
 from specgraph.ops.frame import Frame
-from specgraph.ops.layout import Slice
+from specgraph.ops.layout import Reshape, Slice
 from specgraph.ops.matmul import Matmul
 from specgraph.ops.pad import Pad
 
@@ -26,7 +27,12 @@ def block_product(signal: Value, matrix: Value, hop: int, before: int) -> Value:
     assert isinstance(constant, Constant)
     width, outputs = constant.shape
     rows = -(-width // hop)
-    grid = Frame(hop, hop)(Pad(before, rows * hop - 1 - before, mode="constant")(signal))
+    samples = signal.shape[1]
+    whole = before == 0 and outputs < hop and isinstance(samples, Dim) and samples.divided(hop) is not None
+    if whole:  # the signal is seen in blocks as it lies, and zeros come after the products, which are shorter
+        grid = Reshape((0, -1, hop))(signal)
+    else:
+        grid = Frame(hop, hop)(Pad(before, rows * hop - 1 - before, mode="constant")(signal))
     total: Value | None = None
     for row in range(rows):
         shift = Slice(row, (row + 1 - rows) or None)
@@ -37,7 +43,11 @@ def block_product(signal: Value, matrix: Value, hop: int, before: int) -> Value:
         if held < hop:
             part = Slice(0, held, axis=2)(part)
         product = Matmul()(part, Constant.lazy(constant.name, (held, outputs), partial(_rows, constant, row * hop, held)))
-        product = shift(product) if later else product
+        if later and whole and row:
+            flat = Slice(row * outputs)(Reshape((0, -1))(product))
+            product = Reshape((0, -1, outputs))(Pad(0, row * outputs, mode="constant")(flat))
+        elif later and not whole:
+            product = shift(product)
         total = product if total is None else Add()(total, product)
     assert total is not None
     return total
