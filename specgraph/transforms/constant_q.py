@@ -95,8 +95,8 @@ class CQT(ConstantQTransform):
     ``specgraph.design.constant_q``; those of ``convention="librosa"`` are ``librosa.filters.wavelet``'s and those of
     ``"nnaudio"`` are CQT1992v2's, to which magnitude and complex output are equal, in its three normalisations. The
     exported file computes each bin at the lowest sample rate that keeps its error within ``tolerance`` of the peak;
-    ``prefer={"ConstantQ": "grouped"}`` has it exact. ``librosa.cqt`` itself differs by up to 20 % (its resampling, and
-    for kernels of odd length a window that is a sample off).
+    ``prefer={"ConstantQ": "grouped"}`` has it exact. ``librosa.cqt`` itself differs by up to 60 % of the peak:
+    its resampling halves the highest bin of an octave, and for kernels of odd length its window is a sample off.
 
     Trainable part: ``cqt``, the kernels, (2, n_bins, width).
     """
