@@ -14,6 +14,7 @@ periodic.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -113,9 +114,21 @@ def half_width(bank: list[Kernel]) -> int:
     return max(max(-kernel.first, kernel.last + 1) for kernel in bank)
 
 
+def extent(bank: Sequence[Kernel]) -> tuple[int, int]:
+    """The first sample of a group of kernels, counted from a frame's centre, and how many hold all of them."""
+    first = min(kernel.first for kernel in bank)
+    return first, max(kernel.last for kernel in bank) - first + 1
+
+
+def in_rows(bank: Sequence[Kernel], first: int, width: int) -> Complex:
+    """(bins, width): kernels among zeros; column 0 stands ``first`` samples from a frame's centre."""
+    rows = np.zeros((len(bank), width), np.complex128)
+    for row, kernel in zip(rows, bank, strict=True):
+        row[kernel.first - first : kernel.last + 1 - first] = kernel.samples
+    return rows
+
+
 def stacked(bank: list[Kernel], half: int) -> npt.NDArray[np.float64]:
     """(2, bins, 2 * half): real and imaginary parts of kernels among zeros, centred at sample ``half``."""
-    rows = np.zeros((len(bank), 2 * half), np.complex128)
-    for row, kernel in zip(rows, bank, strict=True):
-        row[half + kernel.first : half + kernel.last + 1] = kernel.samples
+    rows = in_rows(bank, -half, 2 * half)
     return np.stack([rows.real, rows.imag])

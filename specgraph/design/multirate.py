@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.design.constant_q import Kernel
+from specgraph.design.constant_q import Kernel, extent, in_rows
 
 TAPS = 31  # of a decimator, for each unit of its factor
 EXTRA = 4  # decimated samples on either side of a kernel that the fit may use
@@ -65,6 +65,18 @@ class Plan:
     stages: tuple[Stage, ...]
     bound: float
 
+    def margins(self, half: int, hop_length: int) -> tuple[int, int]:
+        """Samples before the first frame's centre and after the last one's, whole hops, that hold the kernels of every level.
+
+        ``half`` is what the kernels themselves reach on either side.
+        """
+        before = after = half
+        for stage in self.stages:
+            factor = self.levels[stage.level].factor
+            before = max(before, -stage.first * factor)
+            after = max(after, (stage.first + stage.samples.shape[1]) * factor)
+        return -(-before // hop_length) * hop_length, -(-after // hop_length) * hop_length
+
 
 def plan(
     bank: Sequence[Kernel],
@@ -99,11 +111,8 @@ def plan(
             placed, worst = placed + good, max(worst, float(errors[:good].max()))
     if placed < len(bank):
         rest = bank[placed:]
-        first = min(kernel.first for kernel in rest)
-        rows = np.zeros((len(rest), max(kernel.last for kernel in rest) - first + 1), np.complex128)
-        for row, kernel in zip(rows, rest, strict=True):
-            row[kernel.first - first : kernel.last + 1 - first] = kernel.samples
-        stages.append(Stage(0, first, rows))
+        first, width = extent(rest)
+        stages.append(Stage(0, first, in_rows(rest, first, width)))
     deepest = max(stage.level for stage in stages)
     return Plan(tuple(ladder[: deepest + 1]), tuple(stages), worst)
 
@@ -194,13 +203,12 @@ def fit(bank: Sequence[Kernel], level: Level) -> Fit:
 
     factor, response = level.factor, level.response
     half = (len(response) - 1) / 2
-    low, high = min(kernel.first for kernel in bank), max(kernel.last for kernel in bank)
+    low, width = extent(bank)
+    high = low + width - 1
     first = math.ceil((low - half) / factor) - EXTRA
     count = math.floor((high - half) / factor) + EXTRA - first + 1
     start = factor * first
-    wanted = np.zeros((len(bank), factor * (count - 1) + len(response)), np.complex128)
-    for row, kernel in zip(wanted, bank, strict=True):
-        row[kernel.first - start : kernel.last + 1 - start] = kernel.samples
+    wanted = in_rows(bank, start, factor * (count - 1) + len(response))
     # Normal equations. A response overlaps with few of its neighbours, so their matrix is banded.
     products = fftconvolve(response, response[::-1])[len(response) - 1 :: factor][:count]
     matched = fftconvolve(wanted, response[None, ::-1], axes=1)[:, len(response) - 1 :: factor][:, :count]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -88,6 +89,11 @@ class _Kernels(Compound):
         return constant_q.kernel_lengths(
             self.sample_rate, self.centres, alpha, self.filter_scale, self.gamma, self.convention
         )
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What ops of the same kernels share."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(_Kernels)}
 
     @property
     def design(self) -> Design:

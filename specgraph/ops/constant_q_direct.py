@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from specgraph.design.constant_q import Kernel, stacked
+from specgraph.design.constant_q import Kernel, extent, in_rows, stacked
 from specgraph.op import Constant, Value
 from specgraph.ops.concat import Concat
 from specgraph.ops.constant_q import ConstantQ
@@ -79,18 +79,14 @@ def octaves(op: ConstantQ) -> list[tuple[int, int]]:
     return list(zip(starts, stops, strict=True))[::-1]
 
 
-def extent(bank: list[Kernel]) -> tuple[int, int]:
-    """The first sample of a group of kernels, and how many hold all of them."""
-    first = min(kernel.first for kernel in bank)
-    return first, max(kernel.last for kernel in bank) - first + 1
-
-
 def interleaved(bank: list[Kernel], first: int, width: int) -> np.ndarray:
     """(2 * bins, width): each kernel's real part, then its negated imaginary part, which conjugates it."""
-    rows = np.zeros((len(bank), width), np.complex128)
-    for row, kernel in zip(rows, bank, strict=True):
-        row[kernel.first - first : kernel.last + 1 - first] = kernel.samples
-    return np.stack([rows.real, -rows.imag], 1).reshape(-1, width)
+    return conjugated(in_rows(bank, first, width))
+
+
+def conjugated(rows: np.ndarray) -> np.ndarray:
+    """Complex (bins, width) as real (2 * bins, width): each real part, then the negated imaginary part."""
+    return np.stack([rows.real, -rows.imag], 1).reshape(-1, rows.shape[1])
 
 
 def parts_last(op: ConstantQ, parts: list[Value]) -> Value:
@@ -101,10 +97,7 @@ def parts_last(op: ConstantQ, parts: list[Value]) -> Value:
 
 def _products(bank: list[Kernel], n_fft: int) -> tuple[np.ndarray, np.ndarray]:
     """(bins, n_fft // 2 + 1) each: what the spectrum X, and its conjugate, are multiplied by and summed for a bin."""
-    rows = np.zeros((len(bank), n_fft), np.complex128)
-    for row, kernel in zip(rows, bank, strict=True):
-        row[n_fft // 2 + kernel.first : n_fft // 2 + kernel.last + 1] = kernel.samples
-    spectra = np.fft.fft(rows).conj() / n_fft
+    spectra = np.fft.fft(in_rows(bank, -(n_fft // 2), n_fft)).conj() / n_fft
     half = n_fft // 2
     mirrored = spectra[:, -np.arange(half + 1) % n_fft]
     mirrored[:, [0, half]] = 0  # DC and the half rate are their own images

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -34,6 +32,11 @@ class ConstantQSynthesis(_Kernels):
         """The kernels that bins are multiplied by."""
         return dual_kernels(self.bank, self.lengths, self.hop_length)
 
+    @property
+    def half_dual(self) -> int:
+        """Samples that the longest of them reaches on either side of a frame's centre."""
+        return max(-kernel.first for kernel in self.duals)
+
     @cached_property
     def plan(self) -> multirate.Plan:
         """Where each bin is computed at a lower rate, within the tolerance."""
@@ -54,7 +57,7 @@ class ConstantQSynthesis(_Kernels):
 
     def _blocks(self, frames: int) -> int:
         """Hops that hold what ``frames`` frames reach, so that nothing meets itself at the ends."""
-        return frames + 2 * max(-kernel.first for kernel in self.duals) // self.hop_length + 2
+        return frames + 2 * self.half_dual // self.hop_length + 2
 
     def _spectra(self, blocks: int, power: int = 1) -> Array:
         """(n_bins, blocks * hop_length): spectra of the duals, of the ``power``-th powers of their magnitudes if that is not 1."""
@@ -93,7 +96,7 @@ class ConstantQSynthesis(_Kernels):
         return own + np.sqrt(np.maximum(squares, 0.0))
 
     def reach(self, *shapes: Shape) -> Reach:
-        half = max(-kernel.first for kernel in self.duals)
+        half = self.half_dual
         return Reach(Fraction(1, self.hop_length), -Fraction(half, self.hop_length), Fraction(half, self.hop_length), 0)
 
     @classmethod
@@ -120,16 +123,12 @@ class InverseConstantQ(_Kernels):
     @cached_property
     def analysis(self) -> ConstantQ:
         """The transform that is inverted."""
-        return ConstantQ(**self._shared)
+        return ConstantQ(**self.parameters)
 
     @cached_property
     def synthesis(self) -> ConstantQSynthesis:
         """One step."""
-        return ConstantQSynthesis(**self._shared)
-
-    @property
-    def _shared(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(_Kernels)}
+        return ConstantQSynthesis(**self.parameters)
 
     def accuracy(self, lowering: str) -> float | None:
         """Both directions may be off by their tolerance."""

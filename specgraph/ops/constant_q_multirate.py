@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from specgraph.design.multirate import Level, Plan, Stage
+from specgraph.design.multirate import Level, Stage
 from specgraph.op import Constant, Value
 from specgraph.ops.block_product import block_product
 from specgraph.ops.constant_q import ConstantQ
-from specgraph.ops.constant_q_direct import direct, grouped, parts_last
+from specgraph.ops.constant_q_direct import conjugated, direct, grouped, parts_last
 from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.layout import Reshape, Slice, Transpose
@@ -34,7 +34,7 @@ def multirate(op: ConstantQ, signal: Value) -> Value:
     plan = op.plan
     if len(plan.levels) < 2:
         return grouped(op, signal) or direct(op, signal)
-    before, after = _padding(op, plan)
+    before, after = plan.margins(op.half, op.hop_length)
     padded = Pad(before, after, op.pad_mode)(signal)
     low = Reshape((0, -1))(Frame(op.hop_length, op.hop_length)(padded))
     parts = []
@@ -45,24 +45,13 @@ def multirate(op: ConstantQ, signal: Value) -> Value:
     return parts_last(op, parts[::-1])
 
 
-def _padding(op: ConstantQ, plan: Plan) -> tuple[int, int]:
-    """Samples before and after the clip, whole hops, that hold every kernel of every level."""
-    before = after = op.half
-    for stage in plan.stages:
-        factor = plan.levels[stage.level].factor
-        before = max(before, -stage.first * factor)
-        after = max(after, (stage.first + stage.samples.shape[1]) * factor)
-    hop = op.hop_length
-    return -(-before // hop) * hop, -(-after // hop) * hop
-
-
 def _bins(op: ConstantQ, stage: Stage, low: Value, level: Level, before: int, after: int) -> Value:
     """(batch, samples of the level) -> (batch, 2 * bins, frames)."""
-    bins, width = stage.samples.shape
+    width = stage.samples.shape[1]
     first = before // level.factor + stage.first
     rest = (before + after) // level.factor - first - width
     window = Slice(first, -rest if rest else None)(low)
-    rows = np.stack([stage.samples.real, -stage.samples.imag], 1).reshape(2 * bins, width)
+    rows = conjugated(stage.samples)
     hop = op.hop_length // level.factor
     lying_in = -(-width // hop)
     if lying_in > MOST_HOPS:

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from specgraph.design.constant_q import Kernel
+from specgraph.design.constant_q import extent, in_rows
 from specgraph.design.multirate import Level
 from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Add
@@ -22,11 +22,10 @@ from specgraph.ops.pad import Pad
 @ConstantQSynthesis.lowering
 def direct(op: ConstantQSynthesis, bins: Value) -> Value:
     """A convolution over the frames, whose outputs are the samples of a hop."""
-    first = min(kernel.first for kernel in op.duals)
-    width = max(kernel.last for kernel in op.duals) - first + 1
+    first, width = extent(op.duals)
     hop = op.hop_length
     before, after = -(-max(-first, 1) // hop) * hop, -(-(first + width) // hop) * hop
-    signal = _from_frames(bins, partial(_rows, op.duals, first, width), (0, op.n_bins), first, width, hop, before, after)
+    signal = _from_frames(bins, partial(in_rows, op.duals, first, width), (0, op.n_bins), first, width, hop, before, after)
     return Slice(before, -after)(signal)
 
 
@@ -36,11 +35,7 @@ def multirate(op: ConstantQSynthesis, bins: Value) -> Value | None:
     plan, hop = op.plan, op.hop_length
     if len(plan.levels) < 2:
         return None
-    before = after = max(-kernel.first for kernel in op.duals)
-    for stage in plan.stages:
-        factor = plan.levels[stage.level].factor
-        before, after = max(before, -stage.first * factor), max(after, (stage.first + stage.samples.shape[1]) * factor)
-    before, after = -(-before // hop) * hop, -(-after // hop) * hop
+    before, after = plan.margins(op.half_dual, hop)
     starts = np.cumsum([0, *(len(stage.samples) for stage in plan.stages)])
     signal: Value | None = None
     for number in range(len(plan.levels) - 1, -1, -1):
@@ -57,13 +52,6 @@ def multirate(op: ConstantQSynthesis, bins: Value) -> Value | None:
             signal = interpolated(signal, plan.levels[number], hop // plan.levels[number - 1].factor)
     assert signal is not None
     return Slice(before, -after)(signal)
-
-
-def _rows(bank: list[Kernel], first: int, width: int) -> np.ndarray:
-    rows = np.zeros((len(bank), width), np.complex128)
-    for row, kernel in zip(rows, bank, strict=True):
-        row[kernel.first - first : kernel.last + 1 - first] = kernel.samples
-    return rows
 
 
 def _from_frames(

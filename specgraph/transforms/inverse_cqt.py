@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
 from specgraph.graph import About
 from specgraph.op import Input, Value
-from specgraph.ops.constant_q import ConstantQ
 from specgraph.ops.constant_q_inverse import InverseConstantQ
 from specgraph.transforms.base import at_least, at_most, parameter
 from specgraph.transforms.constant_q import ConstantQTransform
@@ -53,9 +51,7 @@ class InverseCQT(ConstantQTransform):
         return Input("features", ("batch", self.n_bins, "frames", 2), self.hop_length)
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
-        op = self.op(trainable)
-        shared = {field.name: getattr(op, field.name) for field in dataclasses.fields(ConstantQ)}
-        return InverseConstantQ(**{k: v for k, v in shared.items() if k not in ("algorithm", "trainable")}, n_iter=self.n_iter)(wave)
+        return InverseConstantQ(**self.op(trainable).parameters, n_iter=self.n_iter)(wave)
 
     def about(self) -> About:
         return About("waveform")
