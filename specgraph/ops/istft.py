@@ -9,20 +9,19 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.compound import Compound
-from specgraph.design.windows import WindowSpec, analysis_window
 from specgraph.dims import Shape, Size, text
 from specgraph.op import Array, GraphError
 from specgraph.ops.frame_conv import check_positive
 from specgraph.ops.layout import Slice
 from specgraph.ops.overlap_add import FitLength, OverlapAdd, OverlapNormalize
+from specgraph.ops.stft import _Windowed
 from specgraph.reach import Reach
 
 ROUNDING = 2.3e-16  # of the window's peak: a sample of it that is smaller is a zero that was not met exactly
 
 
 @dataclass(frozen=True, eq=False)
-class Istft(Compound):
+class Istft(_Windowed):
     """(batch, n_fft // 2 + 1, frames, 2) -> (batch, samples): windowed inverse DFTs, added up, over the sum of squared windows.
 
     The least-squares inverse (Griffin and Lim, 1984), as ``librosa.istft``. ``center`` takes off the ``n_fft // 2`` samples
@@ -32,39 +31,19 @@ class Istft(Compound):
     ``trainable`` makes the windowed basis a parameter named "fourier", which only the lowering ``matmul`` keeps as it is.
     """
 
-    linear = True
-
-    n_fft: int
-    hop_length: int
-    win_length: int | None = None
-    window: WindowSpec = "hann"
     center: bool = True
     length: int | None = None
     trainable: bool = False
 
     def __post_init__(self) -> None:
-        check_positive(n_fft=self.n_fft, hop_length=self.hop_length)
+        super().__post_init__()
         if self.length is not None:
             check_positive(length=self.length)
-        if self.win_length is not None:
-            check_positive(win_length=self.win_length)
-            if self.win_length > self.n_fft:
-                raise GraphError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}")
-
-    @property
-    def bins(self) -> int:
-        """Bins of a real DFT."""
-        return self.n_fft // 2 + 1
 
     @property
     def forced(self) -> str | None:
         """A trained basis is a matrix."""
         return "matmul" if self.trainable else None
-
-    @cached_property
-    def samples(self) -> npt.NDArray[np.float64]:
-        """(n_fft,): the window."""
-        return analysis_window(self.window, self.n_fft if self.win_length is None else self.win_length, self.n_fft)
 
     @cached_property
     def squares(self) -> npt.NDArray[np.float64]:

@@ -19,12 +19,8 @@ from specgraph.reach import Reach
 
 
 @dataclass(frozen=True, eq=False)
-class Stft(Compound):
-    """(batch, samples) -> (batch, n_fft // 2 + 1, frames, 2): ``rfft(window * x[t*hop : t*hop + n_fft])``.
-
-    ``win_length`` samples of ``window`` stand in the middle of the frame, zeros around them. ``trainable`` makes the
-    windowed basis a parameter named "fourier", which only the lowering ``conv`` keeps as it is.
-    """
+class _Windowed(Compound):
+    """An op on windowed frames of a DFT."""
 
     linear = True
 
@@ -32,7 +28,6 @@ class Stft(Compound):
     hop_length: int
     win_length: int | None = None
     window: WindowSpec = "hann"
-    trainable: bool = False
 
     def __post_init__(self) -> None:
         check_positive(n_fft=self.n_fft, hop_length=self.hop_length)
@@ -50,6 +45,17 @@ class Stft(Compound):
     def samples(self) -> npt.NDArray[np.float64]:
         """(n_fft,): the window."""
         return analysis_window(self.window, self.n_fft if self.win_length is None else self.win_length, self.n_fft)
+
+
+@dataclass(frozen=True, eq=False)
+class Stft(_Windowed):
+    """(batch, samples) -> (batch, n_fft // 2 + 1, frames, 2): ``rfft(window * x[t*hop : t*hop + n_fft])``.
+
+    ``win_length`` samples of ``window`` stand in the middle of the frame, zeros around them. ``trainable`` makes the
+    windowed basis a parameter named "fourier", which only the lowering ``conv`` keeps as it is.
+    """
+
+    trainable: bool = False
 
     @property
     def forced(self) -> str | None:
