@@ -9,7 +9,7 @@ from typing import Any
 from specgraph import __version__
 from specgraph.dims import Dim
 from specgraph.graph import About, Graph
-from specgraph.metadata import Metadata, OutputMetadata
+from specgraph.metadata import Metadata, OutputMetadata, Slicing
 from specgraph.op import Value
 from specgraph.ops.layout import is_time
 from specgraph.reach import WHOLE_CLIP, Reach
@@ -22,7 +22,10 @@ AXES = {
 }
 
 
-def describe(graph: Graph, target: str, lowering: tuple[dict[str, Any], ...], verified: Mapping[str, Any]) -> Metadata:
+def describe(
+    graph: Graph, target: str = "cpu", lowering: tuple[dict[str, Any], ...] = (), verified: Mapping[str, Any] | None = None,
+    slicing: Slicing | None = None,
+) -> Metadata:  # fmt: skip
     """The metadata of a file made from ``graph``."""
     reach = graph.reach()
     return Metadata(
@@ -33,16 +36,18 @@ def describe(graph: Graph, target: str, lowering: tuple[dict[str, Any], ...], ve
         min_samples=graph.least_along_the_clip(),
         parameters=dict(graph.parameters),
         outputs={
-            name: _output(value, reach.get(value, WHOLE_CLIP), graph.about.get(name, About()))
+            name: described(value, reach.get(value, WHOLE_CLIP), graph.about.get(name, About()))
             for name, value in graph.outputs.items()
         },
         lowering=lowering,
-        verified=dict(verified),
+        verified=dict(verified or {}),
+        slicing=slicing or Slicing(),
         hash=digest(graph),
     )
 
 
-def _output(value: Value, reach: Reach, about: About) -> OutputMetadata:
+def described(value: Value, reach: Reach, about: About) -> OutputMetadata:
+    """What a file says of a value."""
     times = [size for size in value.shape if isinstance(size, Dim) and is_time(size)]
     return OutputMetadata(
         axes=about.axes or AXES.get(len(value.shape), tuple(f"axis_{i}" for i in range(len(value.shape)))),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable
 from typing import Any
 
 import numpy as np
@@ -111,8 +111,11 @@ class Emitter(Tape):
         return self._made[key]
 
 
-def emit(graph: Graph, opset: int = 18, properties: Mapping[str, str] | None = None) -> ir.Model:
-    """The model of a lowered graph, checked by ONNX's own checker."""
+def emit(graph: Graph, opset: int = 18, inner: Collection[str] = ()) -> ir.Model:
+    """The model of a lowered graph, checked by ONNX's own checker.
+
+    Outputs that are named in ``inner`` are values of these names in the model, and not outputs of it.
+    """
     onnx = Emitter()
     env: dict[Value, ir.Value] = {}
     for value in graph.inputs:
@@ -151,16 +154,18 @@ def emit(graph: Graph, opset: int = 18, properties: Mapping[str, str] | None = N
         opset_imports={"": opset},
         name=graph.name,
     )
-    model = ir.Model(body, ir_version=IR_VERSION, producer_name="specgraph", metadata_props=dict(properties or {}))
+    model = ir.Model(body, ir_version=IR_VERSION, producer_name="specgraph")
     tidy = Sequential(
         common.DeduplicateInitializersPass(),
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedOpsetsPass(),
         common.NameFixPass(),
-        common.CheckerPass(),
     )
-    return tidy(model).model
+    model = tidy(model).model
+    for output in [output for output in model.graph.outputs if output.name in inner]:
+        model.graph.outputs.remove(output)
+    return common.CheckerPass()(model).model
 
 
 class _Axes:

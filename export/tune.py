@@ -23,7 +23,7 @@ def timed(candidates: Mapping[str, Graph], target: str) -> dict[str, float | Non
     Raises:
         RuntimeUnavailable: the target's provider is not available here.
     """
-    from specgraph.runtimes.ort import session
+    from specgraph.runtimes.session import session
 
     runs = {}
     for name, graph in candidates.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import onnx_ir as ir
 from specgraph.export.describe import describe
 from specgraph.export.emit import OPSETS, emit
 from specgraph.export.report import Check, Report
+from specgraph.export.slicing import cut, slicing
 from specgraph.export.verification import checked, default_tolerance
 from specgraph.files import check_writable, whole
 from specgraph.graph import Graph
 from specgraph.lowering import lower
-from specgraph.metadata import PREFIX
+from specgraph.metadata import PREFIX, Slicing
 from specgraph.op import Array
 from specgraph.serialize import FORMS, to_json
 
@@ -66,12 +67,14 @@ def to_onnx(
     check_writable(path)
     if path.suffix != ".onnx":
         raise ValueError(f"{path} does not end in .onnx; name the file {path.with_suffix('.onnx').name}")
-    lowered = lower(graph.frozen(), target, prefer, tune)
-    model = emit(lowered, opset)
+    frozen = graph.frozen()
+    last = cut(frozen)
+    lowered = lower(replace(frozen, outputs={**frozen.outputs, **last}), target, prefer, tune)
+    model = emit(lowered, opset, inner=last.keys() - graph.outputs.keys())
     tolerance = tolerance or default_tolerance(lowered.choices)
     checks = checked(graph, _runner(ir.to_proto(model).SerializeToString()), lowered.choices, tolerance)
     report = Report(path, target, "cpu", 0, len(model.graph), lowered.choices, checks, tolerance)
-    model.metadata_props.update(_properties(graph, model, report))
+    model.metadata_props.update(_properties(graph, model, report, slicing(frozen, lowered, model, last)))
     data = ir.to_proto(model).SerializeToString(deterministic=True)
     with whole(path) as temporary:
         temporary.write_bytes(data)
@@ -115,7 +118,7 @@ def _runner(data: bytes) -> Any:
     return run
 
 
-def _properties(graph: Graph, model: ir.Model, report: Report) -> dict[str, str]:
+def _properties(graph: Graph, model: ir.Model, report: Report, pieces: Slicing) -> dict[str, str]:
     lowering = tuple(asdict(choice) for choice in report.choices)
     verified = {
         "error": _rounded(report.error),
@@ -124,7 +127,7 @@ def _properties(graph: Graph, model: ir.Model, report: Report) -> dict[str, str]
         "device": report.device,
         "checks": [_check(check) for check in report.checks],
     }
-    metadata = describe(graph, report.target, lowering, verified)
+    metadata = describe(graph, report.target, lowering, verified, pieces)
     return metadata.to_properties() | {PREFIX + "graph": to_json(graph, _finder(model))}
 
 

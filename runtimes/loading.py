@@ -14,7 +14,7 @@ DEVICES = "'cpu', 'cuda', 'cuda:N', 'auto', 'torch' or 'torch:cuda'"
 
 
 def load(
-    path: str | Path, device: str = "cpu", threads: int | None = None, check_finite: bool = True
+    path: str | Path, device: str = "cpu", threads: int | None = None, check_finite: bool = True, most_bytes: float | None = None
 ) -> Runner:
     """A front end ready to run: numpy in, numpy out; torch in, torch out.
 
@@ -24,12 +24,18 @@ def load(
             CUDA where it works and else the CPU (``run.device`` tells); "torch" for torch instead of onnxruntime.
         threads: threads on the CPU; None leaves it to onnxruntime.
         check_finite: refuse waveforms with NaN or infinity.
+        most_bytes: of the largest value in the graph, from which onnxruntime gets its input in parts: some clips of a batch, or
+            stretches of a long clip, which give the same to about 1e-6. Smaller parts stay in the cache and bound memory; infinity
+            runs everything at once. None: what this machine was measured to be quickest with (``specgraph bench --calibrate``),
+            or else 4 MB on a CPU and 1 GB on CUDA.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is not a model, not specgraph's, of a newer format, or keeps tensors in other files.
         RuntimeUnavailable: the device cannot be used; the message says what is missing.
     """
+    if most_bytes is not None and not most_bytes > 0:
+        raise ValueError(f"most_bytes must be above 0 or None, not {most_bytes!r}")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS):
         raise ValueError(f"threads must be a whole number from 1 to {MOST_THREADS} or None, not {threads!r}")
     kind, _, index = device.partition(":") if isinstance(device, str) else ("", "", "")
@@ -48,10 +54,10 @@ def load(
         return TorchRunner(str(path), meta, device, check_finite)
     if device == "auto":
         try:
-            return OrtRunner(data, str(path), meta, "cuda", threads, check_finite)
+            return OrtRunner(data, str(path), meta, "cuda", threads, check_finite, most_bytes)
         except RuntimeUnavailable:
             device = "cpu"
-    return OrtRunner(data, str(path), meta, device, threads, check_finite)
+    return OrtRunner(data, str(path), meta, device, threads, check_finite, most_bytes)
 
 
 def checked_header(path: Path) -> tuple[Metadata, dict[str, str]]:

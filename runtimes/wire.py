@@ -48,7 +48,7 @@ def _header(model: memoryview) -> Header:
     opsets: dict[str, int] = {}
     ir_version = 0
     external = False
-    for field, value in _fields(model):
+    for field, value in fields(model):
         if field == MODEL_IR_VERSION and isinstance(value, int):
             ir_version = value
         elif isinstance(value, int):
@@ -62,7 +62,7 @@ def _header(model: memoryview) -> Header:
             properties[key] = text
         elif field == MODEL_OPSETS:
             domain, version = "", 0
-            for inner, content in _fields(value):
+            for inner, content in fields(value):
                 if inner == 1 and not isinstance(content, int):
                     domain = str(content, "utf-8")
                 elif inner == 2 and isinstance(content, int):
@@ -73,7 +73,7 @@ def _header(model: memoryview) -> Header:
 
 def _entry(entry: memoryview) -> tuple[str, str]:
     """A key and its value."""
-    texts = {field: str(value, "utf-8") for field, value in _fields(entry) if not isinstance(value, int)}
+    texts = {field: str(value, "utf-8") for field, value in fields(entry) if not isinstance(value, int)}
     return texts.get(1, ""), texts.get(2, "")
 
 
@@ -81,25 +81,25 @@ def _graph_is_external(graph: memoryview, depth: int) -> bool:
     if depth > DEEPEST:
         raise ValueError("graphs are nested too deeply")
     found = _any_node_is_external(graph, GRAPH_NODES, depth)
-    for field, value in _fields(graph):
+    for field, value in fields(graph):
         if isinstance(value, int):
             continue
         if field == GRAPH_INITIALIZERS:
             found |= _tensor_is_external(value)
         elif field == GRAPH_SPARSE:
-            found |= any(_tensor_is_external(part) for inner, part in _fields(value) if inner in (1, 2) and not isinstance(part, int))
+            found |= any(_tensor_is_external(part) for inner, part in fields(value) if inner in (1, 2) and not isinstance(part, int))
     return found
 
 
 def _any_node_is_external(owner: memoryview, nodes: int, depth: int) -> bool:
     found = False
-    for field, node in _fields(owner):
+    for field, node in fields(owner):
         if field != nodes or isinstance(node, int):
             continue
-        for inner, attribute in _fields(node):
+        for inner, attribute in fields(node):
             if inner != NODE_ATTRIBUTES or isinstance(attribute, int):
                 continue
-            for kind, value in _fields(attribute):
+            for kind, value in fields(attribute):
                 if isinstance(value, int):
                     continue
                 if kind in ATTRIBUTE_TENSORS:
@@ -110,10 +110,10 @@ def _any_node_is_external(owner: memoryview, nodes: int, depth: int) -> bool:
 
 
 def _tensor_is_external(tensor: memoryview) -> bool:
-    return any(field == TENSOR_EXTERNAL or (field == TENSOR_LOCATION and value == 1) for field, value in _fields(tensor))
+    return any(field == TENSOR_EXTERNAL or (field == TENSOR_LOCATION and value == 1) for field, value in fields(tensor))
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """(number, value) of every field: a number for a varint, else the bytes."""
     place = 0
     while place < len(message):

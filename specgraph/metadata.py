@@ -48,6 +48,26 @@ class OutputMetadata:
 
 
 @dataclass(frozen=True)
+class Slicing:
+    """How a clip may be cut: what a position of the outputs reads, and how much memory each sample takes.
+
+    A piece of the clip that begins at a multiple of ``step`` samples, with ``before`` samples more in front of it and ``after``
+    behind it, gives the same frames as the whole clip does; both are None where a frame depends on the whole clip.
+    ``bytes`` is what the largest value in the graph takes for each step of the input along the clip, for one clip; 0 where clips
+    are not independent.
+
+    Where only the last steps look at the whole clip (a maximum over it), ``cut`` names the values in the file that those read, and
+    what they are: pieces are for those values, and the rest is run on what the pieces give together.
+    """
+
+    step: int = 1
+    before: int | None = None
+    after: int | None = None
+    bytes: float = 0.0
+    cut: dict[str, OutputMetadata] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Metadata:
     """All that a runtime needs to know of a file, besides its inputs and outputs.
 
@@ -63,6 +83,7 @@ class Metadata:
     outputs: dict[str, OutputMetadata] = field(default_factory=dict)
     lowering: tuple[dict[str, Any], ...] = ()
     verified: dict[str, Any] = field(default_factory=dict)
+    slicing: Slicing = Slicing()
     hash: str = ""
 
     def to_properties(self) -> dict[str, str]:
@@ -86,10 +107,7 @@ class Metadata:
             )
         text = {key.removeprefix(PREFIX): value for key, value in properties.items() if key.startswith(PREFIX)}
         try:
-            outputs = {
-                name: OutputMetadata(**{key: _frozen(value) for key, value in output.items()})
-                for name, output in json.loads(text["outputs"]).items()
-            }
+            slicing = json.loads(text["slicing"])
             return cls(
                 name=text["name"],
                 version=text["version"],
@@ -97,15 +115,20 @@ class Metadata:
                 target=text["target"],
                 min_samples=int(text["min_samples"]),
                 parameters=json.loads(text["parameters"]),
-                outputs=outputs,
+                outputs=_outputs(json.loads(text["outputs"])),
                 lowering=tuple(json.loads(text["lowering"])),
                 verified=json.loads(text["verified"]),
+                slicing=Slicing(**slicing | {"cut": _outputs(slicing["cut"])}),
                 hash=text["hash"],
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MetadataError(
                 f"{path} has damaged specgraph metadata ({type(error).__name__}: {error}); export it again"
             ) from None
+
+
+def _outputs(read: dict[str, dict[str, Any]]) -> dict[str, OutputMetadata]:
+    return {name: OutputMetadata(**{key: _frozen(value) for key, value in output.items()}) for name, output in read.items()}
 
 
 def _json(value: Any) -> str:

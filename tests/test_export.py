@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,6 +22,7 @@ from specgraph.export import VerificationError, verification
 from specgraph.export.read import read_model
 from specgraph.export.signals import SIGNALS, trials
 from specgraph.ops.stft import Stft
+from specgraph.runtimes import slices
 from specgraph.transforms import Transform, registry
 from tests.conftest import peak_error
 
@@ -86,6 +89,34 @@ def test_the_file_keeps_the_rules(name: str, target: str, tmp_path: Path) -> Non
     assert len(axes) > 2 or re.fullmatch("samples(_resampled)?", axes[1])
     if target == "cuda":
         assert "Conv" not in operators  # a MatMul has no cuDNN plan to make anew for every length
+    else:
+        parts_give_what_the_whole_gives(tmp_path / "m.onnx")
+
+
+def parts_give_what_the_whole_gives(path: Path) -> None:
+    """Clips apart, and stretches of a clip where it may be cut, on one thread and on two."""
+    whole = sg.load(path, most_bytes=math.inf)
+    pieces = whole.meta.slicing
+    if whole.takes_waveforms:
+        assert pieces.before is not None, "this could be cut: the last step that reads a bounded stretch of the clip names the cut"
+        t = np.arange(150_007)
+        given = np.stack([np.random.default_rng(0).standard_normal(len(t)), np.sin(1e-6 * t**2), (t % 9001 == 0) * 1.0])
+    else:
+        sizes = [{"batch": 3, "frames": 40, "samples": 40}.get(size, size) for size in whole.input_sizes[0]]
+        given = np.abs(np.random.default_rng(0).standard_normal(sizes))
+    wanted = named(whole, given)
+    for threads in (1, 2):
+        cut = sg.load(path, threads=threads, most_bytes=1.0)
+        if whole.takes_waveforms:
+            assert len(slices.parts(cut.meta, 3, given.shape[1], 1.0, apart=True)) > 3
+        for name, got in named(cut, given).items():
+            assert peak_error(got, wanted[name]) < 3e-6, name
+
+
+def named(run: Any, given: np.ndarray) -> dict[str, np.ndarray]:
+    """All outputs by their names."""
+    result = run(given.astype(np.float32))
+    return result if isinstance(result, dict) else {run.output_names[0]: result}
 
 
 def test_axes_of_several_outputs_have_names_of_their_own(tmp_path: Path) -> None:

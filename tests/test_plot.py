@@ -30,7 +30,7 @@ TRANSFORMS = [
 def panel(transform: sg.transforms.Transform, wave: np.ndarray) -> Panel:
     graph = transform.graph()
     (features,) = graph.numpy(wave[None]).values()
-    about = describe(graph, "cpu", (), {}).outputs["features"]
+    about = describe(graph).outputs["features"]
     return Panel(features[0], about, transform.sample_rate, type(transform).__name__)
 
 

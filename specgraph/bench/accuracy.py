@@ -48,7 +48,7 @@ def measured(subject: Subject, gigabytes: float = GIGABYTES) -> tuple[dict[str, 
     rows: list[dict[str, Any]] = []
     left_out: list[dict[str, str]] = []
     drawn: dict[str, dict[str, tuple[Array, Array]]] = {name: {} for name in DRAWN}
-    about = describe(transform.graph(), "cpu", (), {}).outputs["features"]
+    about = describe(transform.graph()).outputs["features"]
     edge = -(-max(about.before or 0, about.after or 0) // int(about.hop))  # frames that reach beyond an end
     for name, (build, note) in runners(work, True, {}, timed=False).items():
         try:

@@ -41,7 +41,7 @@ def lowerings(work: Work) -> list[tuple[str, str]]:
 
 def in_onnxruntime(data: bytes, work: Work) -> Ready:
     """A model in plain onnxruntime: the same session options for specgraph's file and for other graphs."""
-    from specgraph.runtimes.ort import session
+    from specgraph.runtimes.session import session
 
     # Threads that go on spinning after a run would be counted in, and slow, whoever runs next.
     quiet = {"session.force_spinning_stop": "1"} if work.threads > 1 else {}

@@ -50,7 +50,7 @@ def _made(transform: Any) -> dict[str, tuple[bool, float, Cost, Any]]:
     import onnx_ir as ir
 
     from specgraph.export.emit import emit
-    from specgraph.runtimes.ort import session
+    from specgraph.runtimes.session import session
 
     target, graph = target_named("cpu"), transform.graph()
     choice = lower(graph, target).choices[0]

@@ -1,0 +1,111 @@
+"""How a clip may be cut into pieces that give what the whole gives: from the reach of the graph, and of its lowerings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from fractions import Fraction
+
+import onnx_ir as ir
+
+from specgraph.cost import FLOAT
+from specgraph.dims import Dim, evaluate
+from specgraph.export.describe import described
+from specgraph.graph import About, Graph
+from specgraph.metadata import Slicing
+from specgraph.op import Constant, Input, Value
+from specgraph.ops.layout import is_time
+from specgraph.reach import WHOLE_CLIP, Reach
+
+SAMPLES = 2**22  # of the clip whose memory is counted: long enough that edges do not matter
+SPILL = 2  # kernels fitted at lower rates are as wide as the decimators make them: within twice the definition's
+
+
+def cut(graph: Graph) -> dict[str, Value]:
+    """The last values that read a bounded stretch of the clip, where some output looks at all of it; nothing if that is no help.
+
+    The names are those that they have in the file.
+    """
+    reach = graph.reach()
+    if all(_finite(reach, value) for value in graph.outputs.values()):
+        return {}
+    last = dict.fromkeys(
+        operand
+        for value in graph.values()
+        if value in reach and not reach[value].finite
+        for operand in value.inputs
+        if _finite(reach, operand)
+    )
+    if any(isinstance(value.op, Input) or not _along_the_clip(value) for value in last) or len(graph.inputs) > 1:
+        return {}
+    outputs = {value: name for name, value in graph.outputs.items()}
+    return {outputs.get(value, f"before_the_whole_clip_{number}"): value for number, value in enumerate(last)}
+
+
+def slicing(graph: Graph, lowered: Graph, model: ir.Model, last: Mapping[str, Value]) -> Slicing:
+    """The pieces that a file may be run in: ``model``, made of ``lowered``; ``last`` is what ``cut`` found in ``graph``.
+
+    Where a frame depends on the whole clip, and nothing large comes before that, only batches can be cut.
+    """
+    if not all(_clip_by_clip(value) for value in graph.values()):
+        return Slicing()
+    reach = graph.reach()
+    held = _bytes(lowered)
+    bounded = {name: value for name, value in graph.outputs.items() if _finite(reach, value)}
+    whole = graph.outputs.keys() - bounded.keys()
+    if whole and not (last and _separates(model, last.keys(), whole)):
+        return Slicing(bytes=held)
+    bounded |= last
+    wider = SPILL if any(choice.tolerance is not None for choice in lowered.choices) else 1
+    reaches = [reach[value] for value in bounded.values()]
+    return Slicing(
+        step=math.lcm(*(Fraction(one.hop).numerator for one in reach.values() if one.finite)),
+        before=wider * max(0, *(math.ceil(-one.first) for one in reaches)),
+        after=wider * max(0, *(math.ceil(one.last) for one in reaches)),
+        bytes=held,
+        cut={name: described(value, reach[value], About()) for name, value in last.items()},
+    )
+
+
+def _separates(model: ir.Model, names: Collection[str], whole: Collection[str]) -> bool:
+    """Whether the outputs named in ``whole`` are made of the values of these names alone, not of the model's inputs."""
+    left: list[ir.Value | None] = [value for value in model.graph.outputs if value.name in whole]
+    seen: set[ir.Value | None] = {None}
+    while left:
+        value = left.pop()
+        if value is None or value in seen or value.name in names:
+            continue
+        seen.add(value)
+        if value in model.graph.inputs:
+            return False
+        producer = value.producer()
+        left += producer.inputs if producer is not None else []
+    return True
+
+
+def _finite(reach: Mapping[Value, Reach], value: Value) -> bool:
+    return reach.get(value, WHOLE_CLIP).finite
+
+
+def _along_the_clip(value: Value) -> bool:
+    """Whether a value is laid out as outputs are: the batch in front, and one axis along the clip where it is looked for."""
+    places = [axis for axis, size in enumerate(value.shape) if is_time(size)]
+    return len(places) == 1 and places[0] == {2: 1, 3: 2, 4: 2}.get(len(value.shape))
+
+
+def _clip_by_clip(value: Value) -> bool:
+    """Whether a value has a row for every clip, which no other clip has a part in."""
+    if not any(isinstance(size, Dim) for size in value.shape):
+        return True
+    return value.shape[0] == Dim("batch") and getattr(value.op, "axis", 1) % len(value.shape) != 0
+
+
+def _bytes(lowered: Graph) -> float:
+    """Bytes of the largest value, for each step along the clip of one clip."""
+    sizes = dict.fromkeys(lowered.axes(), SAMPLES) | {"batch": 1}
+    shapes = [
+        evaluate(value.shape, sizes)
+        for value in lowered.values()
+        if not isinstance(value.op, Constant) and any(isinstance(size, Dim) for size in value.shape)
+    ]
+    return FLOAT * max(map(math.prod, shapes)) / SAMPLES

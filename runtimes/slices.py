@@ -1,0 +1,126 @@
+"""Large inputs in parts: some clips of a batch, or a stretch of one clip, so that what one op writes the next finds in the cache.
+
+It also bounds the memory that a batch or an hour-long clip takes beside its input and its features.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specgraph.metadata import Metadata, OutputMetadata
+
+Arrays = Sequence[npt.NDArray[Any]]
+WORTH = 1.5  # times what may be held at once, from which input is cut
+CONTEXT = 8  # a piece is at least so many times as long as what it reads twice
+
+
+@dataclass(frozen=True)
+class Part:
+    """Clips of a batch, and the stretch ``start`` to ``stop`` of them that gives the frames from ``first`` to ``last`` in samples.
+
+    ``stop`` None is the whole clip, ``last`` None the clip's end.
+    """
+
+    clips: slice
+    start: int = 0
+    stop: int | None = None
+    first: int = 0
+    last: int | None = None
+
+    def frames(self, output: OutputMetadata) -> tuple[slice, int]:
+        """Which of the part's frames are kept, and where the first of them belongs."""
+        hop = Fraction(output.hop).limit_denominator(10**6)
+        begin, offset = int(self.first / hop), int(self.start / hop)
+        end = None if self.last is None else int(self.last / hop) - offset
+        return slice(begin - offset, end), begin
+
+
+def parts(meta: Metadata, clips: int, samples: int, most: float, apart: bool) -> list[Part]:
+    """How ``clips`` clips of ``samples`` steps are run, with no value above ``most`` bytes where that can be had.
+
+    Args:
+        meta: of the file.
+        clips, samples: of the input; samples along the clip.
+        most: bytes; infinity for one part.
+        apart: whether a clip itself may be cut.
+    """
+    how = meta.slicing
+    held = how.bytes * samples
+    if not held or clips * held <= WORTH * most:
+        return [Part(slice(0, clips))]
+    rows = max(int(most / held), 1)
+    if how.before is None or how.after is None or not apart or held <= WORTH * most:
+        return [Part(slice(clip, min(clip + rows, clips))) for clip in range(0, clips, rows)]
+    context = -(-how.before // how.step) * how.step
+    shortest = CONTEXT * (context + how.after) + how.step + meta.min_samples
+    count = max(int(samples / max(most / how.bytes, shortest)), 1)
+    length = -(-samples // (count * how.step)) * how.step
+    edges = [*range(0, samples, length), samples]
+    if len(edges) > 2 and edges[-1] - edges[-2] < how.after + context + how.step + meta.min_samples:
+        del edges[-2]  # what is mirrored at the clip's end must lie in the last piece
+    if len(edges) == 2:
+        return [Part(slice(clip, clip + 1)) for clip in range(clips)]
+    return [
+        Part(
+            slice(clip, clip + 1),
+            max(first - context, 0),
+            min(last + how.after, samples),
+            first,
+            None if last == samples else last,
+        )
+        for clip in range(clips)
+        for first, last in itertools.pairwise(edges)
+    ]
+
+
+def joined(
+    plan: Sequence[Part],
+    arrays: Arrays,
+    run: Callable[[list[npt.NDArray[Any]]], Arrays],
+    outputs: Sequence[OutputMetadata],
+    each: Callable[[Callable[[Part], Arrays], Sequence[Part]], Iterable[Arrays]] = map,
+) -> list[npt.NDArray[Any]]:
+    """The outputs for ``arrays``, (batch, ...) each, from the parts of ``plan``.
+
+    Args:
+        plan: of ``parts``.
+        arrays: the inputs.
+        run: gives the outputs for inputs.
+        outputs: what they are.
+        each: maps a function over the parts, in order: many at once, if they are to run on several cores.
+    """
+
+    def of(part: Part) -> Arrays:
+        return run([np.ascontiguousarray(array[part.clips] if part.stop is None else array[part.clips, part.start : part.stop]) for array in arrays])
+
+    clips = len(arrays[0])
+    whole: list[npt.NDArray[Any]] = []
+    for part, results in zip(plan, each(of, plan), strict=True):
+        for number, (result, output) in enumerate(zip(results, outputs, strict=True)):
+            axis = time_axis(output)
+            if number == len(whole):
+                shape = [clips, *result.shape[1:]]
+                if part.stop is not None:
+                    shape[axis] = output.count(arrays[0].shape[1])
+                whole.append(np.empty(shape, result.dtype))
+            into = whole[number]
+            if part.stop is None:
+                into[part.clips] = result
+                continue
+            kept, begin = part.frames(output)
+            before = (slice(None),) * (axis - 1)
+            piece = result[(slice(None), *before, kept)]
+            into[(part.clips, *before, slice(begin, begin + piece.shape[axis]))] = piece
+    return whole
+
+
+def time_axis(output: OutputMetadata) -> int:
+    """The axis of an output that runs along the clip."""
+    return next(axis for axis, name in enumerate(output.axes) if name in ("frames", "samples"))

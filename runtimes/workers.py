@@ -1,0 +1,57 @@
+"""Many items on all cores: in order, few at a time, and no core asked for by two."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_here = threading.local()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_worker() -> bool:
+    """Whether this thread is one of several that share the cores: what it calls should not start threads of its own."""
+    return getattr(_here, "worker", False)
+
+
+def pool(workers: int) -> ThreadPoolExecutor:
+    """Threads that share the cores; they are started when they are first needed."""
+    return ThreadPoolExecutor(workers, "specgraph", _mark)
+
+
+def ordered(function: Callable[[Item], Result], items: Iterable[Item], threads: ThreadPoolExecutor, ahead: int) -> Iterator[Result]:
+    """``function`` of every item, in order, by the threads of a ``pool``.
+
+    ``items`` is read as results are taken, ``ahead`` of them in advance, so that it may be endless. What ``function`` or
+    ``items`` raises is raised where its result would have come; what was begun then is finished, and nothing more is begun.
+    """
+    source = iter(items)
+    waiting = collections.deque(threads.submit(function, item) for item in itertools.islice(source, ahead))
+    try:
+        while waiting:
+            result = waiting.popleft().result()
+            waiting += [threads.submit(function, item) for item in itertools.islice(source, 1)]
+            yield result
+    finally:
+        for future in waiting:
+            future.cancel()
+        concurrent.futures.wait(future for future in waiting if not future.cancelled())
+
+
+def _mark() -> None:
+    _here.worker = True
