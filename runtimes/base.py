@@ -178,7 +178,7 @@ class Runner(ABC):
         if single:
             array = array[None]
         self._check_shape(name, array.shape)
-        if self._check_finite and not np.isfinite(array.sum(dtype=np.float64)):
+        if self._check_finite and not np.isfinite(array.sum()):
             _refuse_not_finite(name, array)
         return np.ascontiguousarray(array)
 

@@ -27,7 +27,7 @@ def load(
         most_bytes: of the largest value in the graph, from which onnxruntime gets its input in parts: some clips of a batch, or
             stretches of a long clip, which give the same to about 1e-6. Smaller parts stay in the cache and bound memory; infinity
             runs everything at once. None: what this machine was measured to be quickest with (``specgraph bench --calibrate``),
-            or else 4 MB on a CPU and 1 GB on CUDA.
+            or else 2.5 MB on a CPU and 1 GB on CUDA.
 
     Raises:
         FileNotFoundError: there is no such file.

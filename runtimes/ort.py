@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from specgraph import prices
 from specgraph.metadata import Metadata
 from specgraph.runtimes import slices, split
 from specgraph.runtimes.base import AHEAD, Runner
@@ -21,7 +22,7 @@ from specgraph.shapes import time_axis
 Array = npt.NDArray[np.float32]
 
 # Of the largest value in a graph. On a CPU, what one op wrote and the next finds in the cache; on a GPU, what bounds its memory.
-MOST_BYTES, MOST_BYTES_CUDA = 4e6, 1e9
+MOST_BYTES, MOST_BYTES_CUDA = 2.5e6, 1e9
 DECODERS = 2  # threads that read files for a GPU
 
 
@@ -33,7 +34,7 @@ class OrtRunner(Runner):
     ) -> None:
         super().__init__(path, meta, check_finite)
         self.device = f"{device}:0" if device == "cuda" else device
-        self.most_bytes = (MOST_BYTES if device == "cpu" else MOST_BYTES_CUDA) if most_bytes is None else most_bytes
+        self.most_bytes = most_bytes or (MOST_BYTES_CUDA if device != "cpu" else prices.read().get("cpu", {}).get("most_bytes", MOST_BYTES))
         self.workers = (threads or available_cores()) if device == "cpu" else DECODERS
         self._data, self._threads = data, threads
         self._sessions: dict[tuple[Any, ...], Any] = {}

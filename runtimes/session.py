@@ -61,6 +61,7 @@ def session(
     options.enable_mem_pattern = False  # patterns are for one shape, and lengths vary
     if threads is not None:
         options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # idle threads leave the cores to others
     for key, value in (entries or {}).items():
         options.add_session_config_entry(key, value)
     if device == "cpu":

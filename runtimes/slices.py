@@ -6,6 +6,7 @@ It also bounds the memory that a batch or an hour-long clip takes beside its inp
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from specgraph.metadata import Metadata, OutputMetadata
 
 Arrays = Sequence[npt.NDArray[Any]]
-WORTH = 1.5  # times what may be held at once, from which input is cut
+WORTH = 1.25  # times what may be held at once, from which input is cut
 CONTEXT = 8  # a piece is at least so many times as long as what it reads twice
 
 
@@ -60,7 +61,7 @@ def parts(meta: Metadata, clips: int, samples: int, most: float, apart: bool) ->
         return [Part(slice(clip, min(clip + rows, clips))) for clip in range(0, clips, rows)]
     context = -(-how.before // how.step) * how.step
     shortest = CONTEXT * (context + how.after) + how.step + meta.min_samples
-    count = max(int(samples / max(most / how.bytes, shortest)), 1)
+    count = math.ceil(samples / max(most / how.bytes, shortest))
     length = -(-samples // (count * how.step)) * how.step
     edges = [*range(0, samples, length), samples]
     if len(edges) > 2 and edges[-1] - edges[-2] < how.after + context + how.step + meta.min_samples:

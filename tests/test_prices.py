@@ -90,7 +90,8 @@ def test_calibrate_and_ranking(cli, own_config: Path) -> None:
     assert (code, err) == (0, "")
     assert "delete it to go back" in out
     kept = json.loads(own_config.read_text())
-    assert set(kept["targets"]["cpu"]) == {"matmul", "vector", "bandwidth", "strided", "launch", "held"}
+    assert set(kept["targets"]["cpu"]) == {"matmul", "vector", "bandwidth", "strided", "launch", "held", "most_bytes"}
+    assert kept["targets"]["cpu"]["most_bytes"] in calibrate.PARTS
     assert set(kept["measured"]) == {"processor", "date", "packages", "command"}
     code, out, err = cli("bench", "mel", "--ranking", *TINY, "--batch", 2, "-o", "ranking.json")
     assert (code, err) == (0, "")
@@ -99,6 +100,14 @@ def test_calibrate_and_ranking(cli, own_config: Path) -> None:
     assert sum(one["chosen"] for one in found["candidates"]) == 1
     assert all(one["seconds"] > 0 and one["frames"] == 2 * 1001 for one in found["candidates"])
     assert "choices take at most 1.15 times" in out
+
+
+def test_a_runner_cuts_as_was_measured(own_config: Path, tmp_path: Path) -> None:
+    sg.to_onnx(sg.Spectrogram(n_fft=64, hop_length=16), tmp_path / "m.onnx")
+    usual = sg.load(tmp_path / "m.onnx").most_bytes
+    prices.write({"cpu": {"most_bytes": 3 * usual}}, {})
+    assert sg.load(tmp_path / "m.onnx").most_bytes == 3 * usual
+    assert sg.load(tmp_path / "m.onnx", most_bytes=7.0).most_bytes == 7.0
 
 
 def test_what_they_refuse(cli) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from specgraph.bench import timing
 from specgraph.bench.ranking import Candidate
+from specgraph.bench.work import subject_named
 from specgraph.cost import TARGETS, Target
 
 SUBJECTS = ("mel", "stft", "spectrogram")
@@ -16,6 +21,8 @@ BUILT_IN = TARGETS["cpu"]
 TRUST = 0.003  # weight of the built-in prices: what the graphs do not tell apart stays as it was
 RATES = {"matmul": "matmul", "vector": "vector", "moved": "bandwidth", "strided": "strided"}  # of Cost: their inverse, of Target
 PRICES = {"launches": "launch", "held": "held"}
+PARTS = (1e6, 1.5e6, 2.5e6, 4e6, 6e6, 1e7, 1e12)  # bytes that are tried as ``most_bytes`` of a runner; the last one cuts nothing
+CLIPS, SECONDS = 8, 10.0  # of the batch that they are tried on
 
 
 @dataclass(frozen=True)
@@ -52,3 +59,25 @@ def fitted(candidates: Sequence[Candidate], built_in: Target = BUILT_IN) -> Fit:
         return float(np.median(np.abs(work @ np.array(list(prices.values())) / seconds - 1)))
 
     return Fit(target, off(built_in.prices), off(target.prices))
+
+
+def best_part(sizes: Sequence[str], budget: float) -> tuple[float, dict[float, float]]:
+    """The ``most_bytes`` with which mel spectrograms of a batch take the least time on one thread, and how long each takes.
+
+    The times are of the best at each size, in the geometric mean over the sizes.
+    """
+    from specgraph import load, to_onnx
+
+    subject = subject_named("mel")
+    logs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in sizes:
+            transform = subject.at(size)
+            path = Path(folder) / "model.onnx"
+            to_onnx(transform, path)
+            wave = np.random.default_rng(0).standard_normal((CLIPS, int(SECONDS * transform.sample_rate))).astype(np.float32)
+            runs = {str(most): partial(load(path, threads=1, most_bytes=most), wave) for most in PARTS}
+            laps = timing.alternate(runs, budget)
+            logs.append(np.log([min(lap.busy for lap in laps[str(most)]) for most in PARTS]))
+    times = np.exp(np.mean([log - log.min() for log in logs], axis=0))
+    return PARTS[int(times.argmin())], dict(zip(PARTS, times.tolist(), strict=True))

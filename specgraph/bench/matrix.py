@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from specgraph.bench import cuda, timing
-from specgraph.bench.peers_own import OWN, exported, in_onnxruntime, lowerings, torch_module
+from specgraph.bench.peers_own import OWN, PLAIN, exported, in_onnxruntime, in_runner, lowerings, torch_module
 from specgraph.bench.trial import CHECK_SECONDS, LeftOut, Trial, on_device
 from specgraph.bench.work import GIGABYTES, PEERS, Array, Ready, Work, subject_named
 
@@ -83,7 +83,9 @@ def _modes(settings: Settings) -> list[tuple[int, bool]]:
 def runners(work: Work, all_lowerings: bool, models: dict[str, bytes], timed: bool = True) -> dict[str, tuple[Build, str]]:
     """(how to build it, what differs) of everything that may compute the work, specgraph first; ``timed``: for a table of times."""
 
-    def own(label: str, prefer: dict[str, str] | None, work: Work = work) -> Build:
+    start = in_onnxruntime if work.device == "cuda" else in_runner
+
+    def own(label: str, prefer: dict[str, str] | None, work: Work = work, start: Callable[[bytes, Work], Ready] = start) -> Build:
         if label not in models:
             try:
                 models[label] = exported(work, prefer)
@@ -91,9 +93,11 @@ def runners(work: Work, all_lowerings: bool, models: dict[str, bytes], timed: bo
                 if prefer is None:
                     raise
                 return _refusal(problem)
-        return lambda work: in_onnxruntime(models[label], work)
+        return lambda work: start(models[label], work)
 
-    found: dict[str, tuple[Build, str]] = {OWN: (own(OWN, None), "the exported file in onnxruntime")}
+    found: dict[str, tuple[Build, str]] = {OWN: (own(OWN, None), "the exported file, run by specgraph.load")}
+    if work.device == "cpu" and timed:
+        found[PLAIN] = own(OWN, None, start=in_onnxruntime), "the same file in an onnxruntime session, all at once"
     if closer := work.subject.closer:
         label = f"{OWN} {', '.join(f'{name}={value:g}' for name, value in closer.items())}"
         exact = dataclasses.replace(work, transform=dataclasses.replace(work.transform, **closer))

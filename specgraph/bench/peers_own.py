@@ -9,6 +9,7 @@ from typing import Any
 from specgraph.bench.work import Ready, Work
 
 OWN = "specgraph"
+PLAIN = "specgraph in plain onnxruntime"
 
 
 def exported(work: Work, prefer: dict[str, str] | None = None) -> bytes:
@@ -39,14 +40,22 @@ def lowerings(work: Work) -> list[tuple[str, str]]:
     return list(found)
 
 
+def in_runner(data: bytes, work: Work) -> Ready:
+    """specgraph's file as ``specgraph.load`` runs it on a CPU: with its checks, and large inputs in parts."""
+    from specgraph import load
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(data)
+        return Ready(load(path, threads=work.threads), size=len(data))
+
+
 def in_onnxruntime(data: bytes, work: Work) -> Ready:
     """A model in plain onnxruntime: the same session options for specgraph's file and for other graphs."""
     from specgraph.runtimes.session import session
 
-    # Threads that go on spinning after a run would be counted in, and slow, whoever runs next.
-    quiet = {"session.force_spinning_stop": "1"} if work.threads > 1 else {}
     if work.device == "cpu":
-        made = session(data, "cpu", work.threads, entries=quiet)
+        made = session(data, "cpu", work.threads)
         (name,) = (node.name for node in made.get_inputs())
         return Ready(lambda waves: made.run(None, {name: waves})[0], size=len(data))
     import torch

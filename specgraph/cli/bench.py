@@ -155,11 +155,14 @@ def _calibrate(names: list[str], sizes: list[str], batches: list[int], budget: f
     cells = list(ranking.candidates(names or calibrate.SUBJECTS, sizes or calibrate.SIZES, batches, budget))
     fit = calibrate.fitted([one for cell in cells for one in cell])
     known = machine("cpu")
-    path = prices.write({"cpu": fit.numbers}, {key: known[key] for key in ("processor", "date", "packages", "command")})
+    part, times = calibrate.best_part(sizes or calibrate.SIZES, budget)
+    path = prices.write({"cpu": fit.numbers | {"most_bytes": part}}, {key: known[key] for key in ("processor", "date", "packages", "command")})
     for name, number in fit.numbers.items():
         out.print(f"{name}: {number:g} (built in: {getattr(calibrate.BUILT_IN, name):g})")
     out.print(f"prices are off by {100 * fit.after:.0f} % of the times measured, in the median; the built-in ones by {100 * fit.before:.0f} %")
-    out.print(f"wrote [bold]{escape(str(path))}[/], which lowerings are chosen by from now on; delete it to go back")
+    parts = ", ".join(f"{most / 1e6:g} MB {slower:.2f}" for most, slower in times.items())
+    out.print(f"large inputs are run in parts of {part / 1e6:g} MB; times of the best: {parts}")
+    out.print(f"wrote [bold]{escape(str(path))}[/], by which lowerings and parts are chosen from now on; delete it to go back")
     if output is not None:
         _write(output, ranking.report(cells), f"# Ranking\n\n{ranking.table(cells).markdown()}")
 
