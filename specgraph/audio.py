@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    import soundfile
+
+BLOCK = 2**18  # samples of a channel that are decoded at once
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
 
 
@@ -59,23 +65,36 @@ def read_audio(path: str | Path, sample_rate: int) -> Audio:
     if path.stat().st_size == 0:
         raise AudioError(f"{path} is empty (0 bytes)")
     try:
-        samples, file_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            file_rate, channels = file.samplerate, file.channels
+            mono = np.concatenate([np.zeros(0, np.float32), *_mono(file, sample_rate)])
+            read = file.tell()
     except (soundfile.LibsndfileError, TypeError) as error:
         reason = getattr(error, "error_string", str(error)).rstrip(".")
         raise AudioError(f"{path} cannot be read as audio ({reason}); give wav, flac, ogg or mp3") from None
-    if len(samples) == 0:
+    if read == 0:
         raise AudioError(f"{path} has a header and no samples")
-    if not np.isfinite(samples).all():
+    if not np.isfinite(mono).all():
         raise AudioError(f"{path} has samples that are not finite")
-    channels = samples.shape[1]
-    mono = samples[:, 0] if channels == 1 else samples.mean(axis=1)
-    if file_rate != sample_rate:
+    if len(mono) == 0:
+        raise AudioError(f"{path} is too short to resample from {file_rate} to {sample_rate} Hz")
+    return Audio(mono, sample_rate, file_rate, channels)
+
+
+def _mono(file: soundfile.SoundFile, sample_rate: int) -> Iterator[npt.NDArray[np.float32]]:
+    """The mean of a file's channels at ``sample_rate``, block by block: all channels of an hour at once would be gigabytes."""
+    stream = None
+    if file.samplerate != sample_rate:
         import soxr
 
-        mono = soxr.resample(mono, file_rate, sample_rate, quality="HQ")
-        if len(mono) == 0:
-            raise AudioError(f"{path} is too short to resample from {file_rate} to {sample_rate} Hz")
-    return Audio(np.ascontiguousarray(mono, np.float32), sample_rate, file_rate, channels)
+        stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
+    while True:
+        block = file.read(BLOCK, dtype="float32", always_2d=True)
+        mono = block[:, 0] if file.channels == 1 else block.mean(axis=1)
+        ended = len(block) < BLOCK
+        yield mono if stream is None else stream.resample_chunk(np.ascontiguousarray(mono), last=ended)
+        if ended:
+            return
 
 
 def audio_files(paths: list[Path]) -> list[tuple[Path, Path]]:

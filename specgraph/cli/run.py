@@ -34,7 +34,7 @@ def run(
     ],
     plot: Plot = None,
     device: Device = "cpu",
-    threads: Annotated[int | None, typer.Option(help="Threads on the CPU.", show_default=False)] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads on the CPU: for one file, or for as many files at once.", show_default=False)] = None,
 ) -> None:
     """Compute the features of audio files: wav, flac, ogg, mp3; mixed to mono and resampled to the model's rate.
 
@@ -94,14 +94,24 @@ def _run_all(
     failed: list[str] = []
     panels: list[Any] = []
     left_out = 0
-    for file, name in track(files, "running", console=error_console(), disable=len(files) == 1, transient=True):
+
+    def attempt(named: Named) -> tuple[Features, str] | ValueError | OSError:
         try:
-            features, note = _features(runner, file)
+            return _features(runner, named[0])
         except (ValueError, OSError) as error:
-            if len(files) == 1:
-                raise
-            failed.append(str(error))
+            return error
+
+    single = len(files) == 1  # which has all threads to itself
+    results = map(attempt, files) if single else runner.map(files, function=attempt)
+    for (_, name), result in zip(
+        track(files, "running", console=error_console(), disable=single, transient=True), results, strict=True
+    ):
+        if isinstance(result, Exception):
+            if single:
+                raise result
+            failed.append(str(result))
             continue
+        features, note = result
         keep(name, features)
         console().print(f"{name}: {note}", markup=False)
         if picture is not None and len(panels) + len(features) <= MOST_PANELS:
