@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,21 +37,22 @@ def alternate(
     lap: Callable[[Callable[[], object]], Lap] = cpu_lap,
     clean: bool = True,
 ) -> dict[str, list[Lap]]:
-    """Laps of every runner: rounds until ``budget`` seconds are spent, at least one, each begun by another runner.
+    """Laps of every runner: rounds until ``budget`` seconds are spent, at least one, each in an order of its own.
 
-    Garbage is not collected meanwhile, but, if ``clean``, before.
+    What ran before leaves the caches to the next, so nobody may always follow the same one. Garbage
+    is not collected meanwhile, but, if ``clean``, before.
     """
     names = list(runs)
     laps: dict[str, list[Lap]] = {name: [] for name in names}
+    shuffle = random.Random(0)
     deadline = time.perf_counter() + budget
     was_enabled = gc.isenabled()
     if clean:
         gc.collect()
     gc.disable()
     try:
-        for turn in range(most):
-            first = turn % max(len(names), 1)
-            for name in names[first:] + names[:first]:
+        for order in (shuffle.sample(names, len(names)) for _ in range(most)):
+            for name in order:
                 laps[name].append(lap(runs[name]))
             if time.perf_counter() > deadline:
                 break
