@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from specgraph.bench import load, matrix, memory, paper, pictures, tables, timing, tones, work
+from specgraph.bench import load, matrix, memory, paper, pictures, startup, tables, timing, tones, work
+from specgraph.bench.peers_own import PLAIN
 from specgraph.bench.work import PEERS, SUBJECTS, Peer, Ready, definition, error, to_array
 from tests.conftest import one_sentence
 
 load()
 ROOT = Path(__file__).parents[1]
 TINY = ("--sizes", "400/160", "--batch", 1, "--batch", 2, "--threads", 1, "--seconds", 0.5, "--rounds", 1, "--budget", 20)
+LESS_EXACT = ("ONNX STFT op", "Essentia")  # at lengths that are not powers of two; in the filters' edges
 FLOAT32 = 1e-5  # of the peak: far above what any of these libraries loses in float32, far below another definition
 
 
@@ -42,7 +44,7 @@ def test_speed(cli) -> None:
         assert {"specgraph", "specgraph in torch", "specgraph Stft=conv", "specgraph Stft=factored_matmul"} <= set(rows)
         for name, row in rows.items():
             assert row["frames"] == cell["batch"] * (1 + (8000 - 400) // 160 if name == "kaldi-native-fbank" else 51)
-            assert row["error"] < (1e-6 if name.startswith("specgraph") else 1e-4 if name == "ONNX STFT op" else FLOAT32), name
+            assert row["error"] < (1e-6 if name.startswith("specgraph") else 1e-4 if name in LESS_EXACT else FLOAT32), name
             assert row["rounds"] == 1
             for clock in ("cpu", "wall"):
                 times = row[clock]
@@ -52,6 +54,20 @@ def test_speed(cli) -> None:
         assert rows["specgraph"]["bytes"] > 50_000
     for name in rows:
         assert name in out
+
+
+def test_starting_is_measured_in_new_processes(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "ROUNDS", 1)
+    monkeypatch.setattr(startup, "PROGRAMS", {name: startup.PROGRAMS[name] for name in ("specgraph", "librosa")} | {"broken": ("numpy", "1 / 0")})
+    monkeypatch.setattr(matrix, "PEERS", [])
+    code, out, err = cli("bench", "mel", *TINY[:3], 1, *TINY[6:], "--start", "-o", "b")
+    assert (code, err) == (0, "")
+    own, librosa, broken = json.loads(Path("b/results.json").read_text())["start"]
+    assert 0.01 < own["seconds"] < 20
+    assert 20e6 < own["bytes"] < librosa["bytes"]
+    assert broken == {"name": "broken", "error": "ZeroDivisionError: division by zero"}
+    assert "| broken | ZeroDivisionError" in Path("b/README.md").read_text()
+    assert "From importing to the first mel spectrogram" in out
 
 
 def test_a_folder_holds_the_report(cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +108,7 @@ def test_a_library_that_fails_is_listed(cli, monkeypatch: pytest.MonkeyPatch) ->
     code, out, _ = cli("bench", "mel", "--sizes", "400/160", "--batch", 1, "--threads", 1, "--seconds", 60, "--budget", 0, "-o", "r.json")
     assert code == 0
     cell = json.loads(Path("r.json").read_text())["cells"][0]
-    assert [row["name"] for row in cell["rows"]] == ["specgraph", "specgraph in torch", "twice"]
+    assert [row["name"] for row in cell["rows"]] == ["specgraph", PLAIN, "specgraph in torch", "twice"]
     assert math.isclose(cell["rows"][-1]["error"], 1.0), "a library that is wrong is seen to be"
     left_out = {one["name"]: one["why"] for one in cell["left_out"]}
     assert left_out["fails"] == "RuntimeError: no such kernel"
@@ -113,7 +129,7 @@ def test_a_lowering_that_is_not_exact_is_listed(cli, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(matrix, "PEERS", [])
     assert cli("bench", "mel", *TINY, "--lowerings", "all", "-o", "r.json")[0] == 0
     cell = json.loads(Path("r.json").read_text())["cells"][0]
-    assert [row["name"] for row in cell["rows"]] == ["specgraph", "specgraph in torch"]
+    assert [row["name"] for row in cell["rows"]] == ["specgraph", PLAIN, "specgraph in torch"]
     assert {"name": "specgraph Stft=conv", "why": "ValueError: {'Stft': 'conv'} is off"} in cell["left_out"]
 
 
@@ -134,14 +150,14 @@ def test_accuracy(cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"specgraph", "specgraph in torch", "specgraph Stft=conv", "ONNX one Conv"} <= set(rows)
     for name, row in rows.items():
         assert set(row["largest"]) == set(row["rms"]) == set(tones.SIGNALS)
-        assert max(row["largest"].values()) < (2e-6 if name.startswith("specgraph") else FLOAT32), name
+        assert max(row["largest"].values()) < (2e-6 if name.startswith("specgraph") else 1e-4 if name in LESS_EXACT else FLOAT32), name
         assert row["compared_with"] == ({"center": False} if name == "kaldi-native-fbank" else {})
         assert f"| {name}" in Path("acc/README.md").read_text()
         assert name in out
 
 
 CQT_SIZE = "24x12/256@8000:220"  # so small that direct is chosen
-EXACT = ("specgraph", "specgraph ConstantQ=grouped", "specgraph tolerance=1e-05", "nnAudio CQT1992v2")
+EXACT = ("specgraph", PLAIN, "specgraph ConstantQ=grouped", "specgraph tolerance=1e-05", "nnAudio CQT1992v2")
 ROUGH = ("librosa.cqt", "nnAudio CQT2010v2", "nnAudio CQT2010")  # octaves at lower rates: percents, as ever they are
 
 
@@ -239,7 +255,7 @@ def test_what_needs_too_much_memory_is_left_out(cli, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(matrix, "HELD", 0.0)
     assert cli("bench", "mel", *TINY[:2], "--batch", 8, *TINY[6:], "--memory", 0.2, "-o", "r.json")[0] == 0
     (cell,) = json.loads(Path("r.json").read_text())["cells"]
-    assert [(row["name"], row["alone"]) for row in cell["rows"][:2]] == [("specgraph", True), ("specgraph in torch", True)]
+    assert [(row["name"], row["alone"]) for row in cell["rows"][:3]] == [("specgraph", True), (PLAIN, True), ("specgraph in torch", True)]
     if Path("/proc/self/clear_refs").exists():
         assert [one["name"] for one in cell["left_out"]] == ["greedy"]
         assert re.match(r"it may need 0\.[23] GB, and 0\.2 GB may be used", cell["left_out"][0]["why"])

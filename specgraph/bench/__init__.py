@@ -13,7 +13,8 @@ to add a library, a function with ``@peer(...)``. Both are found by their regist
 from importlib import import_module
 
 PARTS = (
-    "subjects", "subjects_cqt", "peers_own", "peers_librosa", "peers_torch", "peers_nnaudio", "peers_kaldi", "peers_onnx", "peers_cqt",
+    "subjects", "subjects_cqt", "peers_own", "peers_librosa", "peers_torch", "peers_nnaudio", "peers_kaldi", "peers_essentia", "peers_onnx",
+    "peers_cqt",
 )  # fmt: skip
 
 

@@ -42,6 +42,14 @@ class Growth:
         return None
 
 
+def peak() -> int | None:
+    """The most bytes that were resident since this process began, or None where the system does not tell."""
+    with contextlib.suppress(OSError):
+        kilobytes = _kilobytes("VmHWM")
+        return None if kilobytes is None else 1024 * kilobytes
+    return None
+
+
 def available() -> int | None:
     """Bytes that can be allocated before the system runs out, or None where it does not tell."""
     with contextlib.suppress(OSError):

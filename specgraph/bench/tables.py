@@ -120,7 +120,7 @@ def machine_text(machine: dict[str, Any]) -> str:
 
 def speed_markdown(results: dict[str, Any]) -> str:
     """docs/benchmarks/README.md."""
-    from specgraph.bench import paper
+    from specgraph.bench import paper, startup
 
     cells, settings = results["cells"], results["settings"]
     missing = [f"- {peer['name']}: {peer['missing']}" for peer in results["peers"] if peer["missing"]]
@@ -144,6 +144,7 @@ def speed_markdown(results: dict[str, Any]) -> str:
         "another, and those that need more are left out.\n"),
         *(f"## {table.title}\n\n{table.markdown()}" for table in summaries(cells)),
         *([paper.markdown(results["paper"])] if results.get("paper") else []),
+        *([f"## {found.title}\n\n{found.markdown()}" for found in (startup.table(results["start"]),)] if results.get("start") else []),
         "## Who is who\n",
         "\n".join(f"- **{name}**: {note}" for name, note in notes.items()) + "\n",
         *(["Not installed:\n", "\n".join(missing) + "\n"] if missing else []),

@@ -38,6 +38,7 @@ def bench(
     paper: Annotated[
         bool, typer.Option("--paper", help="The nnAudio paper's experiment: seconds for a set of clips; after the rest, if names are given.")
     ] = False,
+    start: Annotated[bool, typer.Option("--start", help="Also measure new processes, from importing to the first features.")] = False,
     full: Annotated[bool, typer.Option("--full", help="With --paper: as many clips as there, 1,770 and not 100.")] = False,
     memory: Annotated[float, typer.Option(help="Gigabytes that runners may use; what needs more is left out, and said to be.")] = 4.0,
     ranking: Annotated[bool, typer.Option("--ranking", help="Time every lowering and see whether the fastest is chosen.")] = False,
@@ -70,7 +71,7 @@ def bench(
         (_calibrate if calibrate else _ranking)(names or [], sizes or [], batch or [1], budget, output)
         return
     if accuracy:
-        if given := [option for option, value in (("--plot", plot), ("--sizes", sizes), ("--batch", batch), ("--threads", threads), ("--paper", paper)) if value]:
+        if given := [option for option, value in (("--plot", plot), ("--sizes", sizes), ("--batch", batch), ("--threads", threads), ("--paper", paper), ("--start", start)) if value]:
             raise ValueError(f"--accuracy has its own signals and sizes; leave out {' and '.join(given)}")
         if device != "cpu":
             raise ValueError(f"--accuracy runs on the CPU, not on {device!r}; leave out --device")
@@ -97,11 +98,11 @@ def bench(
         memory=memory,
     )
     settings.check()
-    _speed(settings, output, plot, clips=(FULL if full else CLIPS) if paper else 0)
+    _speed(settings, output, plot, clips=(FULL if full else CLIPS) if paper else 0, start=start)
 
 
-def _speed(settings: Any, output: Path | None, plot: Path | None, clips: int) -> None:
-    from specgraph.bench import paper
+def _speed(settings: Any, output: Path | None, plot: Path | None, clips: int, start: bool) -> None:
+    from specgraph.bench import paper, startup
     from specgraph.bench.machine import load_average
     from specgraph.bench.matrix import groups, report
     from specgraph.bench.pictures import speed as draw
@@ -124,7 +125,10 @@ def _speed(settings: Any, output: Path | None, plot: Path | None, clips: int) ->
             out.print(f"{cell['experiment']}, threads: {cell['threads']}, without {escape(one['name'])}: {escape(one['why'])}")
     for found in paper.tables(sets):
         out.print(found.rich())
-    results = report(settings, cells) | {"paper": sets}
+    started = list(startup.measured()) if start else []
+    if started:
+        out.print(startup.table(started).rich())
+    results = report(settings, cells) | {"paper": sets, "start": started}
     results["machine"]["load_before"] = before
     out.print(machine_text(results["machine"]), markup=False)
     if output is not None:

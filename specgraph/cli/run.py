@@ -10,14 +10,12 @@ import typer
 from rich.markup import escape
 
 from specgraph.cli.show import console, error_console
+from specgraph.cli.sink import Features, Named, Sink
 
 if TYPE_CHECKING:
     import numpy as np
 
     from specgraph.runtimes import Runner
-
-    Features = dict[str, np.ndarray]
-    Named = tuple[Path, str]  # a file, and what it is called in what is written
 
 Model = Annotated[Path, typer.Argument(help="A file that specgraph wrote.", show_default=False)]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, auto or torch.")]
@@ -46,7 +44,7 @@ def run(
 
     files = _inputs(audio)
     runner = load(model, device=device, threads=threads)
-    sink = _Sink(output, files, runner)
+    sink = Sink(output, files, runner)
     failed = _run_all(runner, sink.files, plot, sink.add)
     sink.close()
     if sink.written:
@@ -183,76 +181,3 @@ def _panels(runner: Runner, features: Features, title: str) -> list[Any]:
         Panel(value, runner.meta.outputs[name], runner.sample_rate, f"{title}: {name}" if several else title)
         for name, value in features.items()
     ]
-
-
-class _Sink:
-    """Where features go: one .npy, one .npz, or a folder with a file for each input."""
-
-    def __init__(self, output: Path, files: list[tuple[Path, Path]], runner: Runner) -> None:
-        from specgraph.files import check_writable
-
-        self.output, self.written = output, 0
-        self.folder = output if output.is_dir() or not output.suffix else None
-        self.files = _named(files, stems=self.folder is not None)
-        self._single = len(runner.output_names) == 1
-        self._held: Features = {}
-        if any(output.resolve() == file.resolve() for file, _ in files):
-            raise ValueError(f"{output} is one of the inputs; choose another output")
-        if self.folder is not None:
-            if output.exists() and not output.is_dir():
-                raise ValueError(f"{output} is a file; name a folder, a .npy or a .npz file")
-            return
-        suffix = output.suffix.lower()
-        if suffix not in (".npy", ".npz"):
-            raise ValueError(f"{output} must end in .npy or .npz, or be a folder")
-        if suffix == ".npy" and (len(files) > 1 or not self._single):
-            what = f"{len(files)} files" if len(files) > 1 else f"{len(runner.output_names)} outputs"
-            raise ValueError(f"{output} holds one array, and there are {what}; name a .npz file or a folder")
-        check_writable(output)
-
-    def add(self, name: str, features: Features) -> None:
-        """Keep or write the features of one input."""
-        self.written += 1
-        if self.folder is None:
-            for output, value in features.items():
-                self._held[name if self._single else output if len(self.files) == 1 else f"{name}:{output}"] = value
-            return
-        path = self.folder / f"{name}{'.npy' if self._single else '.npz'}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _save(path, features)
-
-    def close(self) -> None:
-        """Write what was kept."""
-        if self._held:
-            _save(self.output, self._held)
-
-
-def _named(files: list[tuple[Path, Path]], stems: bool) -> list[Named]:
-    """Names that differ: ``a`` (stems) or ``a.wav``; ``a.wav`` beside ``a.flac``; else with the folders that tell them apart."""
-    import os
-
-    top = os.path.commonpath([file.resolve().parent for file, _ in files])
-    ways = [
-        [name.with_suffix("").as_posix() for _, name in files] if stems else [],
-        [name.as_posix() for _, name in files],
-        [file.resolve().relative_to(top).as_posix() for file, _ in files],
-    ]
-    names = next(names for names in ways if len(set(names)) == len(files))
-    return [(file, name) for (file, _), name in zip(files, names, strict=True)]
-
-
-def _save(path: Path, arrays: Features) -> None:
-    import zipfile
-
-    import numpy as np
-
-    from specgraph.files import whole
-
-    with whole(path) as temporary, temporary.open("wb") as file:
-        if path.suffix.lower() == ".npy":
-            np.save(file, next(iter(arrays.values())))
-            return
-        with zipfile.ZipFile(file, "w") as archive:  # what np.savez writes, which takes no array by the name of "file"
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
