@@ -57,13 +57,14 @@ class OrtRunner(Runner):
 
     def _run(self, arrays: list[Array]) -> list[Any]:
         alone = in_worker()
+        many = not alone and self.device == "cpu" and self.workers > 1
         axis = time_axis(self.input_sizes[0])
         shape = arrays[0].shape
-        plan = [] if axis is None else slices.parts(self.meta, shape[0], shape[axis], self.most_bytes, self.takes_waveforms)
+        cores = self.workers if many else 1
+        plan = [] if axis is None else slices.parts(self.meta, shape[0], shape[axis], self.most_bytes, self.takes_waveforms, cores)
         if len(plan) < 2:
             return self._at_once(self._session(alone), arrays)
         # Parts on all cores at once, each on one thread: it waits for nobody, and finds its data in its own core's cache.
-        many = not alone and self.device == "cpu" and self.workers > 1
         each = partial(ordered, threads=self._pool, ahead=AHEAD * self.workers) if many else map
         cut, one = self.meta.slicing.cut, many or alone
         if plan[0].stop is None or not cut:

@@ -43,7 +43,7 @@ class Part:
         return slice(begin - offset, end), begin
 
 
-def parts(meta: Metadata, clips: int, samples: int, most: float, apart: bool) -> list[Part]:
+def parts(meta: Metadata, clips: int, samples: int, most: float, apart: bool, cores: int = 1) -> list[Part]:
     """How ``clips`` clips of ``samples`` steps are run, with no value above ``most`` bytes where that can be had.
 
     Args:
@@ -51,10 +51,11 @@ def parts(meta: Metadata, clips: int, samples: int, most: float, apart: bool) ->
         clips, samples: of the input; samples along the clip.
         most: bytes; infinity for one part.
         apart: whether a clip itself may be cut.
+        cores: on which one op runs at once, each with a cache of its own: what they hold together is run as one part.
     """
     how = meta.slicing
     held = how.bytes * samples
-    if not held or clips * held <= WORTH * most:
+    if not held or clips * held <= WORTH * most * cores:
         return [Part(slice(0, clips))]
     rows = max(int(most / held), 1)
     if how.before is None or how.after is None or not apart or held <= WORTH * most:
