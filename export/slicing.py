@@ -53,8 +53,9 @@ def slicing(graph: Graph, lowered: Graph, model: ir.Model, last: Mapping[str, Va
     held = _bytes(lowered)
     bounded = {name: value for name, value in graph.outputs.items() if _finite(reach, value)}
     whole = graph.outputs.keys() - bounded.keys()
+    first = next((str(value.op) for value in graph.values() if not _finite(reach, value) and value in reach), "")
     if whole and not (last and _separates(model, last.keys(), whole)):
-        return Slicing(bytes=held)
+        return Slicing(bytes=held, whole=first)
     bounded |= last
     wider = SPILL if any(choice.tolerance is not None for choice in lowered.choices) else 1
     reaches = [reach[value] for value in bounded.values()]
@@ -64,6 +65,7 @@ def slicing(graph: Graph, lowered: Graph, model: ir.Model, last: Mapping[str, Va
         after=wider * max(0, *(math.ceil(one.last) for one in reaches)),
         bytes=held,
         cut={name: described(value, reach[value], About()) for name, value in last.items()},
+        whole=first,
     )
 
 

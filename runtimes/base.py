@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.metadata import Metadata, OutputMetadata
+from specgraph.runtimes.stream import Stream
 from specgraph.runtimes.workers import ordered, pool
 from specgraph.shapes import check_shape, lacks_batch
 
+Array = npt.NDArray[np.float32]
 PCM_SCALE = np.float32(1 / 32768)  # 16-bit samples to -1 ... 1
 
 AHEAD = 2  # items for each worker of map that are begun before the first of them is asked for
@@ -33,7 +35,7 @@ class Runner(ABC):
         device: where it runs: "cpu", "cuda:0", "torch".
         meta: what the file says of itself.
         input_names, output_names: in order.
-        input_sizes: the sizes of each input; names vary.
+        input_sizes, output_sizes: the sizes of each input and output; names vary.
         most_bytes: large inputs are run in parts, so that no value in the graph is much above this; infinity for all at once.
         workers: how many threads ``map`` uses unless told.
     """
@@ -44,6 +46,7 @@ class Runner(ABC):
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     input_sizes: tuple[tuple[int | str, ...], ...]
+    output_sizes: tuple[tuple[int | str, ...], ...]
     most_bytes: float = math.inf
     workers: int = 1
 
@@ -102,6 +105,24 @@ class Runner(ABC):
             raise ValueError(f"workers must be a whole number above 0 or None, not {workers!r}")
         return self._mapped(function or self._item, items, workers)
 
+    def stream(self, batch: int | None = None) -> Stream:
+        """A clip that comes in chunks: ``push(chunk)`` gives the frames that are ready, ``finish()`` the rest.
+
+        Together they are what ``run(clip)`` gives, to about 1e-6, edges included. Each push runs the model on the chunk and on
+        what the new frames read before it, so chunks of some frames are quicker than those of one.
+
+        Args:
+            batch: None for one stream, (samples,) a chunk; a number for so many at once, (batch, samples) a chunk.
+
+        Raises:
+            ValueError: the model looks at the whole clip, or does not take waveforms; the message says what to do.
+        """
+        return Stream(self, batch)
+
+    def at_once(self, wave: Array) -> list[Any]:
+        """The outputs for checked waveforms (batch, samples), in the order of ``output_names``."""
+        return self._run([np.ascontiguousarray(wave)])
+
     def _mapped(self, function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
         with pool(workers) as threads:
             yield from ordered(function, items, threads, AHEAD * workers)
@@ -119,7 +140,7 @@ class Runner(ABC):
             raise ValueError(f"{item}: {error}" if str(item) not in str(error) else str(error)) from None
 
     @abstractmethod
-    def _run(self, arrays: list[npt.NDArray[np.float32]]) -> list[Any]:
+    def _run(self, arrays: list[Array]) -> list[Any]:
         """The outputs for checked inputs."""
 
     def _run_on_device(self, tensor: Any) -> list[Any]:
@@ -171,16 +192,23 @@ class Runner(ABC):
             )
         return [value if _is_torch(value) else np.asarray(value) for value in map(given.__getitem__, self.input_names)]
 
-    def _checked(self, name: str, value: Any, single: bool) -> npt.NDArray[np.float32]:
+    def _checked(self, name: str, value: Any, single: bool) -> Array:
         if _is_torch(value):
             value = value.detach().cpu().numpy()
-        array = _as_float32(name, value)
         if single:
-            array = array[None]
-        self._check_shape(name, array.shape)
-        if self._check_finite and not np.isfinite(array.sum()):
-            _refuse_not_finite(name, array)
-        return np.ascontiguousarray(array)
+            value = value[None]
+        self._check_shape(name, value.shape)
+        return np.ascontiguousarray(self.converted(name, value))
+
+    def converted(self, name: str, value: npt.NDArray[Any]) -> Array:
+        """An array as float32, refused where it holds another dtype, NaN or infinity."""
+        array = _as_float32(name, value)
+        if self._check_finite:
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = array.sum()  # in float32, which is ten times quicker: where it overflows, every element is looked at
+            if not np.isfinite(total):
+                _refuse_not_finite(name, array)
+        return array
 
     def _checked_tensor(self, tensor: Any) -> Any:
         torch = sys.modules["torch"]

@@ -57,7 +57,7 @@ class Slicing:
     are not independent.
 
     Where only the last steps look at the whole clip (a maximum over it), ``cut`` names the values in the file that those read, and
-    what they are: pieces are for those values, and the rest is run on what the pieces give together.
+    what they are: pieces are for those values, and the rest is run on what the pieces give together. ``whole`` is the first op that does.
     """
 
     step: int = 1
@@ -65,6 +65,7 @@ class Slicing:
     after: int | None = None
     bytes: float = 0.0
     cut: dict[str, OutputMetadata] = field(default_factory=dict)
+    whole: str = ""
 
 
 @dataclass(frozen=True)
