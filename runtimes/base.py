@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.metadata import Metadata, OutputMetadata
+from specgraph.runtimes.inputs import PCM_SCALE, as_float32, dtype_sentence, refuse_not_finite
 from specgraph.runtimes.stream import Stream
 from specgraph.runtimes.workers import ordered, pool
 from specgraph.shapes import check_shape, lacks_batch
 
 Array = npt.NDArray[np.float32]
-PCM_SCALE = np.float32(1 / 32768)  # 16-bit samples to -1 ... 1
 
 AHEAD = 2  # items for each worker of map that are begun before the first of them is asked for
 
@@ -202,12 +202,12 @@ class Runner(ABC):
 
     def converted(self, name: str, value: npt.NDArray[Any]) -> Array:
         """An array as float32, refused where it holds another dtype, NaN or infinity."""
-        array = _as_float32(name, value)
+        array = as_float32(name, value)
         if self._check_finite:
             with np.errstate(over="ignore", invalid="ignore"):
                 total = array.sum()  # in float32, which is ten times quicker: where it overflows, every element is looked at
             if not np.isfinite(total):
-                _refuse_not_finite(name, array)
+                refuse_not_finite(name, array)
         return array
 
     def _checked_tensor(self, tensor: Any) -> Any:
@@ -217,10 +217,10 @@ class Runner(ABC):
         elif tensor.dtype == torch.float64:
             tensor = tensor.float()
         elif tensor.dtype != torch.float32:
-            raise TypeError(_dtype_sentence(self.input_names[0], str(tensor.dtype)))
+            raise TypeError(dtype_sentence(self.input_names[0], str(tensor.dtype)))
         self._check_shape(self.input_names[0], tuple(tensor.shape))
         if self._check_finite and not bool(torch.isfinite(tensor).all()):
-            _refuse_not_finite(self.input_names[0], tensor.detach().cpu().numpy())
+            refuse_not_finite(self.input_names[0], tensor.detach().cpu().numpy())
         return tensor.detach().contiguous()
 
     def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
@@ -244,28 +244,3 @@ class Runner(ABC):
 def _is_torch(value: Any) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
-
-
-def _as_float32(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    if array.dtype == np.float32:
-        return array
-    if array.dtype == np.float64:
-        return array.astype(np.float32)
-    if array.dtype == np.int16:
-        return array * PCM_SCALE
-    raise TypeError(_dtype_sentence(name, str(array.dtype)))
-
-
-def _dtype_sentence(name: str, dtype: str) -> str:
-    return f"{name} must be float32, float64 or int16 (16-bit PCM), not {dtype}; convert it to float32 in -1 ... 1"
-
-
-def _refuse_not_finite(name: str, array: npt.NDArray[Any]) -> None:
-    """Raise for the first element that is not finite. The sum that led here may have overflowed: then there is none."""
-    places = np.argwhere(~np.isfinite(array))
-    if not len(places):
-        return
-    where = tuple(int(i) for i in places[0])
-    kind = "NaN" if np.isnan(array[where]) else "infinity"
-    at = f"sample {where[-1]} of clip {where[0]}" if array.ndim == 2 else f"index {where}"
-    raise ValueError(f"{name} has {len(places)} values that are not finite, the first {kind} at {at}; clean the input")
