@@ -50,7 +50,7 @@ def slicing(graph: Graph, lowered: Graph, model: ir.Model, last: Mapping[str, Va
     if not all(_clip_by_clip(value) for value in graph.values()):
         return Slicing()
     reach = graph.reach()
-    held = _bytes(lowered)
+    held = bytes_a_step(lowered)
     bounded = {name: value for name, value in graph.outputs.items() if _finite(reach, value)}
     whole = graph.outputs.keys() - bounded.keys()
     first = next((str(value.op) for value in graph.values() if not _finite(reach, value) and value in reach), "")
@@ -102,7 +102,7 @@ def _clip_by_clip(value: Value) -> bool:
     return value.shape[0] == Dim("batch") and getattr(value.op, "axis", 1) % len(value.shape) != 0
 
 
-def _bytes(lowered: Graph) -> float:
+def bytes_a_step(lowered: Graph) -> float:
     """Bytes of the largest value, for each step along the clip of one clip."""
     sizes = dict.fromkeys(lowered.axes(), SAMPLES) | {"batch": 1}
     shapes = [
