@@ -16,9 +16,9 @@ from specgraph.metadata import Slicing
 from specgraph.op import Constant, Input, Value
 from specgraph.ops.layout import is_time
 from specgraph.reach import WHOLE_CLIP, Reach
+from specgraph.streaming import SPILL
 
 SAMPLES = 2**22  # of the clip whose memory is counted: long enough that edges do not matter
-SPILL = 2  # kernels fitted at lower rates are as wide as the decimators make them: within twice the definition's
 
 
 def cut(graph: Graph) -> dict[str, Value]:

@@ -21,6 +21,7 @@ from specgraph.lowering import lower
 from specgraph.metadata import PREFIX, Slicing
 from specgraph.op import Array
 from specgraph.serialize import FORMS, to_json
+from specgraph.streaming import streaming as streamed
 
 SHARED = 50_000  # bytes of a float32 array from which the metadata points to an equal initializer
 
@@ -33,6 +34,8 @@ def to_onnx(
     prefer: Mapping[str, str] | None = None,
     tune: bool = False,
     opset: int = 18,
+    streaming: bool = False,
+    chunk: int | None = None,
 ) -> Report:
     """Export to one self-contained ``.onnx`` file, verified before it is written.
 
@@ -48,6 +51,9 @@ def to_onnx(
         prefer: lowerings by compound op, such as ``{"Stft": "conv"}``, instead of the cheapest.
         tune: time the candidates with onnxruntime on this machine instead of estimating them.
         opset: ONNX opset, 18 to 21; 18 loads in every onnxruntime from 1.15 on.
+        streaming: write a model for sound that comes in chunks instead, ``chunk, state -> features, next_state``, for whatever runs
+            onnxruntime; ``specgraph.streaming.streaming`` says how it is driven.
+        chunk: samples of a chunk, with ``streaming``; None for about a tenth of a second.
 
     Returns:
         A report: the lowering chosen and the prices of the others, nodes, size, the error on every signal.
@@ -57,6 +63,10 @@ def to_onnx(
         ValueError, TypeError: a wrong argument, in one sentence.
     """
     graph = as_graph(source)
+    if chunk is not None and not streaming:
+        raise ValueError("chunk is of streaming=True; give both")
+    if streaming:
+        graph = streamed(graph, chunk)
     path = Path(path)
     if target not in ("cpu", "cuda"):
         raise ValueError(f"target must be 'cpu' or 'cuda', not {target!r}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ TRANSFORMS = {
     "constant-q": sg.CQT(sample_rate=RATE, fmin=110.0, n_bins=40, hop_length=96),
     "resample": sg.Resample(sample_rate=RATE, new_freq=11025),
 }
+STEPS = {"mel": 100, "short window": 200, "not centred": 64, "deltas": 80, "constant-q": 96, "resample": 320}
 
 
 def streamed(run: Runner, wave: np.ndarray, chunks: list[int], batch: int | None = None) -> Any:
@@ -127,3 +130,47 @@ def test_wrong_chunks_are_refused(runners: dict[str, Runner]) -> None:
     for wrong in (0, True, 1.5):
         with pytest.raises(ValueError, match=f"batch must be a whole number above 0 or None, not {wrong}"):
             run.stream(batch=wrong)
+
+
+# The file whose state is an input and an output, driven by plain onnxruntime.
+
+
+@pytest.mark.parametrize("chunk", [None, 400, 4800])
+@pytest.mark.parametrize("name", ["mel", "short window", "not centred", "constant-q", "resample"])
+def test_the_file_with_a_state_gives_what_the_whole_gives(name: str, chunk: int | None, tmp_path: Path) -> None:
+    transform = TRANSFORMS[name]
+    if hasattr(transform, "pad_mode"):
+        transform = dataclasses.replace(transform, pad_mode="constant")
+    alike = {"ConstantQ": "multirate"}  # for short chunks another one is cheaper, and as near to the definition
+    sg.to_onnx(transform, tmp_path / "whole.onnx", prefer=alike)
+    sg.to_onnx(transform, tmp_path / "stream.onnx", prefer=alike, streaming=True, chunk=chunk and -(-chunk // STEPS[name]) * STEPS[name])
+    plain = onnxruntime.InferenceSession(tmp_path / "stream.onnx", providers=["CPUExecutionProvider"])
+    sizes = {node.name: node.shape[1] for node in plain.get_inputs()}
+    assert {node.name: node.shape[0] for node in plain.get_inputs()} == {"chunk": "batch", "state": "batch"}
+    said = sg.load(tmp_path / "stream.onnx").meta.parameters
+    assert (said["stream_chunk"], said["stream_state"]) == (sizes["chunk"], sizes["state"])
+    wave = np.random.default_rng(0).standard_normal((2, 11 * 4800 + 17)).astype(np.float32)
+    wanted = sg.load(tmp_path / "whole.onnx")(wave)
+    zeros = np.zeros((2, sizes["state"] + 2 * sizes["chunk"]), np.float32)
+    sound, state, found = np.concatenate([wave, zeros], 1), zeros[:, : sizes["state"]], []
+    for begin in range(0, sound.shape[1] - sizes["chunk"] + 1, sizes["chunk"]):
+        features, state = plain.run(None, {"chunk": sound[:, begin : begin + sizes["chunk"]], "state": state})
+        found.append(features)
+    got = np.concatenate(found, -1)[..., said["stream_delay"][plain.get_outputs()[0].name] :]
+    if name == "not centred":
+        np.testing.assert_allclose(got[..., : wanted.shape[-1]], wanted, atol=2e-3)
+    else:
+        assert peak_error(got[..., : wanted.shape[-1]], wanted) < 1e-6
+
+
+def test_a_streaming_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    mel = TRANSFORMS["mel"]
+    with pytest.raises(ValueError, match="chunk must be a multiple of 100 samples, the hop, and not 150"):
+        sg.to_onnx(mel, tmp_path / "m.onnx", streaming=True, chunk=150)
+    with pytest.raises(ValueError, match="chunk is of streaming=True; give both"):
+        sg.to_onnx(mel, tmp_path / "m.onnx", chunk=100)
+    with pytest.raises(ValueError, match=r"LogMelSpectrogram cannot stream: decibel\(top_db=80.0\) looks at the whole clip"):
+        sg.to_onnx(sg.LogMelSpectrogram(sample_rate=RATE, n_fft=256), tmp_path / "m.onnx", streaming=True)
+    with pytest.raises(ValueError, match="a stream is of waveforms"):
+        sg.to_onnx(sg.InverseSpectrogram(n_fft=256), tmp_path / "m.onnx", streaming=True)
+    assert not list(tmp_path.iterdir())

@@ -84,6 +84,10 @@ def export(
         list[str] | None, typer.Option(help="A lowering instead of the cheapest, such as Stft=conv.", show_default=False)
     ] = None,
     tune: Annotated[bool, typer.Option("--tune", help="Time the lowerings on this machine instead of estimating them.")] = False,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="For sound in chunks: chunk, state -> features, next_state, in any onnxruntime.")
+    ] = False,
+    chunk: Annotated[int | None, typer.Option(help="Samples of a chunk, with --streaming.", show_default=False)] = None,
 ) -> None:
     """Export a transform as one verified .onnx file.
 
@@ -92,7 +96,8 @@ def export(
     from specgraph.export import to_onnx
 
     transform = transform_named(name).from_strings(settings(set_ or []))
-    report = to_onnx(transform, output, target, tolerance, settings(prefer or [], "--prefer", "Stft=conv"), tune)
+    lowerings = settings(prefer or [], "--prefer", "Stft=conv")
+    report = to_onnx(transform, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk)
     out = console()
     out.print(choices_table(report.choices, report.target))
     out.print(checks_table(report.checks, report.tolerance))
@@ -102,6 +107,8 @@ def export(
     for choice in report.choices:
         if choice.bound:
             out.print(f"{choice.chosen} is by its kernels within {choice.bound:.1e} of the peak; {choice.tolerance:.0e} is allowed")
+    if streaming:
+        return
     takes_audio = transform.input().name == "waveforms"
     files = "speech.wav -o features.npy --plot features.png" if takes_audio else f"features.npy -o {transform.output_name}.npy"
     out.print(f"next: specgraph run {escape(str(output))} {files}")
