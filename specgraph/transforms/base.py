@@ -40,6 +40,7 @@ class Transform(ABC):
     classes: ClassVar[dict[str, type[Transform]]] = {}
     command: ClassVar[str] = ""  # its name on the command line
     trainable_parts: ClassVar[tuple[str, ...]] = ()
+    made_of: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # parts that are made of others where these are trained
     output_name: ClassVar[str] = "features"  # of the only output; an inverse gives "waveforms"
 
     sample_rate: int = parameter(22050, "samples a second of the waveforms, in hertz")
@@ -78,6 +79,9 @@ class Transform(ABC):
                 raise ValueError(
                     f"{type(self).__name__} has no part {part!r} to train; it has {', '.join(self.trainable_parts) or 'none'}"
                 )
+        for whole, few in self.made_of.items():
+            if whole in parts and (both := [part for part in few if part in parts]):
+                raise ValueError(f"{whole} cannot be trained beside {' and '.join(both)}, which it would be made of; choose one or the other")
         wave, about = self.input()(), self.about()
         made = self.compose(wave, frozenset(parts))
         return Graph(
@@ -94,6 +98,7 @@ class Transform(ABC):
         trainable: Sequence[str] = (),
         dtype: torch.dtype | None = None,
         prefer: Mapping[str, str] | None = None,
+        constraints: Mapping[str, Any] | None = None,
     ) -> GraphModule:
         """A ``torch.nn.Module``, (batch, samples) -> (batch, bins, frames), with these parts as its parameters.
 
@@ -101,10 +106,12 @@ class Transform(ABC):
             trainable: any of ``trainable_parts``.
             dtype: ``torch.float32`` (default) or ``torch.float64``.
             prefer: lowerings by compound op instead of the cheapest, such as ``{"ConstantQ": "grouped"}``.
+            constraints: by trained part, what holds for it after every step: ``{"mel": "non-negative"}``, or a list of names and
+                objects of ``specgraph.constraints``.
         """
         from specgraph.module import GraphModule
 
-        return GraphModule(self.graph(trainable), dtype=dtype, prefer=prefer)
+        return GraphModule(self.graph(trainable), dtype=dtype, prefer=prefer, constraints=constraints)
 
     @classmethod
     def help(cls) -> str:

@@ -46,7 +46,7 @@ class SpectralCentroid(SpectralTransform):
     (batch, samples) -> (batch, 1, frames), in hertz. Equal to ``librosa.feature.spectral_centroid`` with the same
     ``pad_mode``. A silent frame gives 0 Hz, as librosa's.
 
-    Trainable part: ``fourier``, the windowed basis.
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them.
     """
 
     command: ClassVar[str] = "spectral-centroid"
@@ -66,7 +66,7 @@ class SpectralBandwidth(SpectralTransform):
     being divided by their sum unless ``norm=False``. Equal to ``librosa.feature.spectral_bandwidth`` with the same
     ``pad_mode``. A silent frame gives 0 Hz, as librosa's.
 
-    Trainable part: ``fourier``, the windowed basis.
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them.
     """
 
     command: ClassVar[str] = "spectral-bandwidth"
@@ -129,7 +129,7 @@ class SpectralFlatness(SpectralTransform):
     (batch, samples) -> (batch, 1, frames), from 0 for a tone to 1 for a flat spectrum, of ``max(magnitude ** power, amin)``. Equal
     to ``librosa.feature.spectral_flatness`` with the same ``pad_mode``. A silent frame gives 1, as librosa's.
 
-    Trainable part: ``fourier``, the windowed basis.
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them.
     """
 
     command: ClassVar[str] = "spectral-flatness"
