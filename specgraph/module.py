@@ -114,8 +114,8 @@ class GraphModule(nn.Module):
         own = {key[len(prefix) :].removeprefix("parametrizations.").split(".")[0] for key in state_dict if key.startswith(prefix)}
         if strict and (foreign := own - trained):
             errors.append(
-                f"{', '.join(sorted(foreign))} was trained where this was saved and is fixed here, where "
-                f"{', '.join(sorted(trained)) or 'nothing'} is trained: make this module with the same trainable=(...)"
+                f"{', '.join(sorted(foreign))} is in the state and not trained here; trained are "
+                f"{', '.join(sorted(trained)) or 'no parts'}: make this module with the trainable=(...) that was saved"
             )
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *lists)
 

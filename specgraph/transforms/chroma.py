@@ -37,7 +37,7 @@ def tonnetz(chroma: Value, trainable: bool = False) -> Value:
 class ChromaTransform(FourierTransform):
     """A transform that begins with pitch classes over the power spectrum."""
 
-    trainable_parts: ClassVar[tuple[str, ...]] = (*FourierTransform.trainable_parts, "chroma")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "chroma", "window")
 
     n_chroma: int = parameter(12, "pitch classes: equal steps of an octave")
     norm: float | Literal["inf"] | None = parameter("inf", "norm that each frame is divided by, at least 1; none: not divided")
@@ -108,7 +108,7 @@ class Tonnetz(ChromaTransform):
     """
 
     command: ClassVar[str] = "tonnetz"
-    trainable_parts: ClassVar[tuple[str, ...]] = (*ChromaTransform.trainable_parts, "tonnetz")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "chroma", "tonnetz", "window")
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
         return tonnetz(self.chroma(wave, trainable), "tonnetz" in trainable)

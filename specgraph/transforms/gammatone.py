@@ -36,8 +36,11 @@ class Gammatonegram(Band, FourierTransform):
     """
 
     command: ClassVar[str] = "gammatonegram"
-    trainable_parts: ClassVar[tuple[str, ...]] = (*FourierTransform.trainable_parts, "gammatone", "centres", "bandwidths")
-    made_of: ClassVar[Mapping[str, tuple[str, ...]]] = {**FourierTransform.made_of, "gammatone": ("centres", "bandwidths")}
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "gammatone", "window")
+    smooth_parts: ClassVar[Mapping[str, str]] = {
+        **FourierTransform.smooth_parts,
+        **dict.fromkeys(("centres", "bandwidths"), "gammatone"),
+    }
 
     n_bins: int = parameter(64, "gammatone filters")
     fmin: float = parameter(0.0, "centre of the lowest filter, in hertz")

@@ -37,8 +37,11 @@ class LFCC(FilteredTransform, CepstralTransform):
     """
 
     command: ClassVar[str] = "lfcc"
-    trainable_parts: ClassVar[tuple[str, ...]] = (*FilteredTransform.trainable_parts, "linear", "centres", "bandwidths", "dct")
-    made_of: ClassVar[Mapping[str, tuple[str, ...]]] = {**FilteredTransform.made_of, "linear": ("centres", "bandwidths")}
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "linear", "dct", "window")
+    smooth_parts: ClassVar[Mapping[str, str]] = {
+        **FilteredTransform.smooth_parts,
+        **dict.fromkeys(("centres", "bandwidths"), "linear"),
+    }
 
     n_filter: int = parameter(128, "linear filters")
     n_lfcc: int = parameter(40, "coefficients to keep")

@@ -64,8 +64,8 @@ class MelBank(Filters):
 class MelTransform(MelBank, FourierTransform):
     """A transform that begins with a mel spectrogram."""
 
-    trainable_parts: ClassVar[tuple[str, ...]] = (*FourierTransform.trainable_parts, "mel", "centres", "bandwidths")
-    made_of: ClassVar[Mapping[str, tuple[str, ...]]] = {**FourierTransform.made_of, "mel": ("centres", "bandwidths")}
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel", "window")
+    smooth_parts: ClassVar[Mapping[str, str]] = {**FourierTransform.smooth_parts, "centres": "mel", "bandwidths": "mel"}
 
     def mel(self, wave: Value, trainable: frozenset[str]) -> Value:
         """(batch, samples) -> (batch, n_mels, frames)."""

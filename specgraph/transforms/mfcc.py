@@ -30,7 +30,7 @@ class MFCC(MelTransform, CepstralTransform):
     """
 
     command: ClassVar[str] = "mfcc"
-    trainable_parts: ClassVar[tuple[str, ...]] = (*MelTransform.trainable_parts, "dct")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel", "dct", "window")
 
     n_mfcc: int = parameter(20, "coefficients to keep")
     lifter: float = parameter(0.0, "strength of the sinusoidal lifter; 0: none")

@@ -39,7 +39,7 @@ class PCEN(MelTransform):
     """
 
     command: ClassVar[str] = "pcen"
-    trainable_parts: ClassVar[tuple[str, ...]] = (*MelTransform.trainable_parts, "pcen", "smoothing")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel", "pcen", "window", "smoothing")
 
     power: float = parameter(0.5, "exponent of the compression; 0: a logarithm")
     mel_power: float = parameter(2.0, "exponent of the magnitude before the filters")

@@ -47,10 +47,15 @@ def gammatone_bank(
 
     ``centres`` (filters,) are how far filters have moved, in their own decay bandwidths, 1.019 ERB; ``bandwidths`` (filters,) the
     logarithms of what these have grown by, apart from the centres.
+
+    The filters' four real zeros come in pairs of opposite slopes, so that a response is the same from either end of the spectrum:
+    angles are counted from the end that is nearer to the centre, where sines of small angles keep their digits.
     """
     bins, turn = n_fft // 2 + 1, np.pi / n_fft  # half the angle from one bin to the next
     decay = gammatone_decay(centres, sample_rate)[:, None]
-    distance, centre = _distances(centres[:, None] * n_fft / sample_rate, decay / (2 * turn), bins, trainable)
+    places = centres[:, None] * n_fft / sample_rate
+    ends = np.where(places > n_fft / 4, n_fft / 2, 0.0)
+    distance, centre = _distances(places, decay / (2 * turn), bins, trainable, ends)
     growth = _growth(len(centres), trainable)
     fall: Value = Constant.of("gammatone", -decay)
     if growth is not None:
@@ -61,24 +66,24 @@ def gammatone_bank(
         sine = Sine()(_times(turn, place))
         return Multiply()(sine, sine)
 
+    one = Constant.of("one", 1.0)
     sine, versine = Sine()(_times(2 * turn, centre)), _times(2.0, half_sine(centre))
     squared_gap, reach = Multiply()(gap, gap), _times(4.0, radius)
 
     def response(place: Value, below: Value, above: Value) -> Value:
         """The magnitude at a bin whose squared half sines are these, of its angle, and of what it is from either pole."""
-        product: Value | None = None
-        for slope in GAMMATONE_SLOPES:  # the distance from each zero, then its share of the poles' distances
-            short = Add()(gap, Multiply()(radius, Subtract()(versine, _times(slope, sine))))
-            zero = Multiply()(Subtract()(Constant.of("one", 1.0), short), _times(4.0, place))
-            squared = Add()(Multiply()(short, short), zero)
-            product = squared if product is None else Multiply()(product, squared)
-        assert product is not None
+        product, twice = one, _times(2.0, place)
+        height = Multiply()(twice, Subtract()(Constant.of("two", 2.0), twice))  # of the bin above the real axis, squared
+        for slope in GAMMATONE_SLOPES:
+            short = Add()(gap, Multiply()(radius, Subtract()(versine, _times(slope, sine))))  # 1 less the zero
+            along = Subtract()(short, twice)
+            product = Multiply()(product, Add()(Multiply()(along, along), height))
         poles = Multiply()(
             Add()(squared_gap, Multiply()(reach, below)), Add()(squared_gap, Multiply()(reach, above))
         )
         return Divide()(Power(0.5)(product), Multiply()(poles, poles))
 
-    numbers = Constant.of("gammatone", np.arange(bins)[None] + 0.0)
+    numbers = Constant.of("numbers", np.arange(bins) - ends)
     mirrored = Add()(distance, _times(2.0, centre))
     grid = response(half_sine(numbers), half_sine(distance), half_sine(mirrored))
     nothing = Constant.of("gammatone", np.zeros((1, 1)))
@@ -122,13 +127,18 @@ def _growth(filters: int, trainable: frozenset[str]) -> Value | None:
     return Exponential()(Reshape((filters, 1))(logarithms))
 
 
-def _distances(centres: Array, units: Array, bins: int, trainable: frozenset[str]) -> tuple[Value, Value]:
-    """(filters, bins) from each centre to each bin, and (filters, 1) the centres, in bins; ``units`` are what they move by."""
+def _distances(
+    centres: Array, units: Array, bins: int, trainable: frozenset[str], ends: Array | float = 0.0
+) -> tuple[Value, Value]:
+    """(filters, bins) from each centre to each bin, and (filters, 1) from ``ends`` to the centres, in bins.
+
+    ``units`` are what the centres move by.
+    """
     whole = np.floor(centres)
     rest: Value = Constant.of("rest", centres - whole)
     if CENTRES in trainable:
         moved = Constant.of(CENTRES, np.zeros(len(centres)), trainable=True)
         rest = Add()(rest, Multiply()(Constant.of("units", units), Reshape(units.shape)(moved)))
-    below = Constant.of("whole", whole)
     numbers = Constant.of("numbers", np.arange(bins)[None] + 0.0)
-    return Subtract()(Subtract()(numbers, below), rest), Add()(below, rest)
+    distance = Subtract()(Subtract()(numbers, Constant.of("whole", whole)), rest)
+    return distance, Add()(Constant.of("from_end", whole - ends), rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -103,6 +104,7 @@ class SpectralRolloff(SpectralTransform):
 
     command: ClassVar[str] = "spectral-rolloff"
     trainable_parts: ClassVar[tuple[str, ...]] = ()
+    smooth_parts: ClassVar[Mapping[str, str]] = {}
 
     roll_percent: float = parameter(0.85, "share of the magnitude, above 0 and below 1")
 

@@ -65,8 +65,8 @@ class FramedTransform(Transform):
 class FourierTransform(FramedTransform):
     """A transform that begins with a short-time Fourier transform."""
 
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "window", "window_shape")
-    made_of: ClassVar[Mapping[str, tuple[str, ...]]] = {"window": ("window_shape",)}
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "window")
+    smooth_parts: ClassVar[Mapping[str, str]] = {"window_shape": "window"}
 
     pad_mode: PadMode = parameter("reflect", "how the clip is padded (librosa's own default is constant)")
 
