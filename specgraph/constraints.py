@@ -112,8 +112,9 @@ class Quadrature(Constraint):
     """Both parts of a kernel (2, n, width) stay a cosine and a sine of one frequency under one envelope.
 
     Kernel i is ``envelope[i] * exp(2j pi (f[i] + shift[i] / width) t)`` with its designed frequency f and phase; trained are the
-    envelopes, (n, width), ``original0``, and the shifts of the frequencies in bins, (n, 1), ``original1``. So a magnitude does not
-    ripple with the phase of a steady tone, as it does where the parts part.
+    envelopes, (n, width), ``original0``, and the shifts of the frequencies in bins, (n, 1), ``original1``. Neither part can be
+    louder than the other, turn away from it, or have a window of its own; where an envelope is smooth, as a window is, the sine
+    kernel is the cosine kernel's Hilbert transform.
     """
 
     carrier: Tensor

@@ -110,14 +110,18 @@ class GraphModule(nn.Module):
                 state_dict.update({inner + key: tensor for key, tensor in originals(held, value).items()})
             elif held is None and any(key.startswith(inner) for key in state_dict):
                 errors.append(f"{name} was saved under constraints and has none here: make this module with the same constraints={{...}}")
-        trained = {name for _, name in self._trained}
-        own = {key[len(prefix) :].removeprefix("parametrizations.").split(".")[0] for key in state_dict if key.startswith(prefix)}
-        if strict and (foreign := own - trained):
-            errors.append(
-                f"{', '.join(sorted(foreign))} is in the state and not trained here; trained are "
-                f"{', '.join(sorted(trained)) or 'no parts'}: make this module with the trainable=(...) that was saved"
-            )
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *lists)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As ``nn.Module``'s; what is in a state and not trained here is named, with what to do."""
+        trained = [name for _, name in self._trained]
+        foreign = sorted({key.removeprefix("parametrizations.").split(".")[0] for key in state_dict} - {*trained})
+        if strict and foreign:
+            raise RuntimeError(
+                f"{', '.join(foreign)} is in the state and not trained here; trained are {', '.join(trained) or 'no parts'}: "
+                "make this module with the trainable=(...) that was saved"
+            )
+        return super().load_state_dict(state_dict, strict, assign)
 
     def parameter_groups(self, lr: float, front_end_lr: float | None = None) -> list[dict[str, Any]]:
         """Its parameters for an optimizer, all of them in the group "front_end"; ``specgraph.parameter_groups`` says more."""

@@ -63,7 +63,7 @@ class Magnitude(Op):
     def torch(self, value):
         import torch
 
-        if self.power == 1 and value.requires_grad and _pairs(value, self.axis):
+        if self.power == 1 and value.requires_grad and not torch.compiler.is_compiling() and _pairs(value, self.axis):
             return torch.view_as_complex(value).abs()  # has a gradient of 0 at 0, and keeps less for it
         real, imaginary = value.unbind(self.axis)
         energy = real * real + imaginary * imaginary

@@ -104,8 +104,8 @@ def torch_smoothed(features: Any, within: Any, fading: Any, lefts: Iterable[tupl
     """Blocks of (batch, bins, frames) smoothed by ``within`` and carried on; ``lefts``: (blocks, what is left after as many)."""
     from torch.nn import functional
 
-    frames = features.shape[-1]
-    local = functional.pad(features, (0, -frames % BLOCK)).unflatten(-1, (-1, BLOCK)) @ within
+    frames, block = features.shape[-1], within.shape[-1]
+    local = functional.pad(features, (0, -frames % block)).unflatten(-1, (-1, block)) @ within
     carry = functional.pad(local[..., -1], (1, -1), value=initial)
     for step, left in lefts:
         if step >= carry.shape[-1]:
@@ -118,18 +118,19 @@ def onnx_smoothed(
     onnx: Any, features: Any, within: Array, fading: Array, lefts: Iterable[tuple[int, Any]], initial: float
 ) -> Any:
     """The same, emitted."""
+    block = within.shape[-1]
     axis, zero = onnx.const([2]), onnx.const([0])
     frames = onnx.Shape(features, start=2, end=3)
-    padded = onnx.Pad(features, onnx.const([0, 0, 0, 0, 0, BLOCK - 1]))
-    whole = onnx.Mul(onnx.Div(onnx.Add(frames, onnx.const([BLOCK - 1])), onnx.const([BLOCK])), onnx.const([BLOCK]))
-    blocks = onnx.Reshape(onnx.Slice(padded, zero, whole, axis), onnx.const([0, 0, -1, BLOCK]))
+    padded = onnx.Pad(features, onnx.const([0, 0, 0, 0, 0, block - 1]))
+    whole = onnx.Mul(onnx.Div(onnx.Add(frames, onnx.const([block - 1])), onnx.const([block])), onnx.const([block]))
+    blocks = onnx.Reshape(onnx.Slice(padded, zero, whole, axis), onnx.const([0, 0, -1, block]))
     local = onnx.MatMul(blocks, onnx.const(within))
 
     def delayed(value: Any, step: int, first: float) -> Any:
         longer = onnx.Pad(value, onnx.const([0, 0, step, 0, 0, 0]), onnx.const(np.float32(first)))
         return onnx.Slice(longer, zero, onnx.const([-step]), axis)
 
-    carry = delayed(onnx.Gather(local, onnx.const(np.int64(BLOCK - 1)), axis=3), 1, initial)
+    carry = delayed(onnx.Gather(local, onnx.const(np.int64(block - 1)), axis=3), 1, initial)
     for step, left in lefts:
         carry = onnx.Add(carry, onnx.Mul(delayed(carry, step, 0.0), onnx.const(np.asarray(left, np.float32))))
     carried = onnx.Mul(onnx.Unsqueeze(carry, onnx.const([3])), onnx.const(fading))

@@ -10,8 +10,10 @@ import numpy as np
 from specgraph.cost import Cost
 from specgraph.dims import Shape, text
 from specgraph.op import GraphError, Op
-from specgraph.ops.smooth import BLOCK, FORGOTTEN, Smooth, onnx_smoothed, torch_smoothed
+from specgraph.ops.smooth import FORGOTTEN, Smooth, onnx_smoothed, torch_smoothed
 from specgraph.reach import Reach
+
+BLOCK = 16  # frames that one matrix product smooths: every band has a matrix of its own, in the file and in memory
 
 
 @dataclass(frozen=True, eq=False)
