@@ -65,6 +65,10 @@ class GraphModule(nn.Module):
         self._size = len(values)
         self._inputs = [place[value] for value in lowered.inputs]
         self._outputs = {name: place[value] for name, value in lowered.outputs.items()}
+        last = {operand: step for step, (_, _, operands) in enumerate(self._steps) for operand in operands}
+        self._done: list[list[int]] = [[] for _ in self._steps]  # what is read for the last time by each step
+        for operand in last.keys() - self._outputs.values():
+            self._done[last[operand]].append(operand)
         if constraints:
             parts: dict[str, list[str]] = {}
             for constant, name in self._trained:
@@ -175,8 +179,10 @@ class GraphModule(nn.Module):
         with torch.autocast(inputs[0].device.type, enabled=False):
             for place, name in self._constants:
                 env[place] = getattr(self, name)
-            for place, op, operands in self._steps:
+            for (place, op, operands), done in zip(self._steps, self._done, strict=True):
                 env[place] = op.torch(*[env[operand] for operand in operands])
+                for operand in done:  # what nobody reads any more is not held until the end
+                    env[operand] = None
         results = {name: env[place][0] if single else env[place] for name, place in self._outputs.items()}
         return results if len(results) > 1 else next(iter(results.values()))
 

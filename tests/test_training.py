@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -410,3 +413,36 @@ def test_states_of_other_parts_are_refused_in_a_sentence() -> None:
     with pytest.raises(RuntimeError, match="size mismatch for mel"):
         small("MFCC", n_mels=7).module(trainable=("mel", "dct")).load_state_dict(state)
     small("MFCC").module(trainable=("mel",)).load_state_dict(state, strict=False)
+
+
+STEP = """
+import torch
+import specgraph as sg
+from specgraph.bench.memory import Growth
+
+torch.set_num_threads(1)
+transform = sg.MelSpectrogram(n_fft=2048, hop_length=512, n_mels=80)
+module, wave, head = transform.module(), torch.randn(8, 220500), torch.nn.Conv1d(80, 8, 3)
+bank, window = torch.tensor(transform.bank(), dtype=torch.float32), torch.hann_window(2048)
+
+def leanest(wave):
+    real, imaginary = torch.view_as_real(torch.stft(wave, 2048, 512, window=window, return_complex=True)).unbind(-1)
+    return bank @ (real * real + imaginary * imaginary)
+
+head(torch.randn(1, 80, 9)).sum().backward()
+with Growth() as growth:
+    head({way}(wave)).square().mean().backward()
+print(growth.bytes)
+"""
+
+
+def test_a_frozen_front_end_peaks_no_higher_than_the_leanest_way() -> None:
+    root = Path(__file__).parents[1]
+    peaks = []
+    for way in ("module", "leanest"):
+        code = STEP.format(way=way)
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+        if result.stdout.strip() == "None":
+            pytest.skip("this system does not tell how much memory a process had")
+        peaks.append(int(result.stdout))
+    assert peaks[0] < 1.3 * peaks[1]
