@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from specgraph import constraints as constraints
     from specgraph.builder import Builder as Builder
     from specgraph.export import read_graph as read_graph
     from specgraph.export import to_onnx as to_onnx
     from specgraph.export import verify as verify
     from specgraph.graph import Graph as Graph
+    from specgraph.groups import parameter_groups as parameter_groups
     from specgraph.lowering import lower as lower
     from specgraph.runtimes import load as load
     from specgraph.transforms import CFP as CFP
@@ -61,9 +63,11 @@ _TRANSFORMS = (
 )
 _HOME = {
     "Builder": "specgraph.builder",
+    "constraints": "specgraph.constraints",
     "Graph": "specgraph.graph",
     "load": "specgraph.runtimes",
     "lower": "specgraph.lowering",
+    "parameter_groups": "specgraph.groups",
     "read_graph": "specgraph.export",
     "to_onnx": "specgraph.export",
     "verify": "specgraph.export",
@@ -76,7 +80,8 @@ __all__ = ["__version__", *_HOME]  # noqa: PLE0604
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"specgraph has no {name!r}; it has {', '.join(_HOME)}")
-    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    home = import_module(_HOME[name])
+    value = globals()[name] = getattr(home, name, home)  # specgraph.constraints is a module
     return value
 
 

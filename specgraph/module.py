@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from specgraph.compound import Compound
+from specgraph.constraints import constrain, originals
 from specgraph.graph import Graph
+from specgraph.groups import parameter_groups
 from specgraph.lowering import lower
 from specgraph.op import Constant, Input, Value
 from specgraph.shapes import check_shape, lacks_batch
@@ -27,10 +30,16 @@ class GraphModule(nn.Module):
         graph: any graph; parts of it that are not trained run through ``torch.fft``.
         dtype: ``torch.float32`` (default) or ``torch.float64``, to which constants are exact.
         prefer: lowerings by compound op instead of the cheapest, such as ``{"ConstantQ": "grouped"}``.
+        constraints: by trained part, a name ("non-negative", "band", "unit-norm", "quadrature"), an object of
+            ``specgraph.constraints``, or a list of these; they hold after every optimizer step, and what is exported keeps them.
     """
 
     def __init__(
-        self, graph: Graph, dtype: torch.dtype | None = None, prefer: Mapping[str, str] | None = None
+        self,
+        graph: Graph,
+        dtype: torch.dtype | None = None,
+        prefer: Mapping[str, str] | None = None,
+        constraints: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self._source = _trained_parts_expanded(graph)
@@ -41,6 +50,9 @@ class GraphModule(nn.Module):
         self._names: dict[Constant, str] = {}
         values = lowered.values()
         place = {value: i for i, value in enumerate(values)}
+        for value in values:  # before the fixed ones, so that a part has its own name
+            if isinstance(value.op, Constant) and value.op.trainable and value.op not in self._names:
+                self._hold(value.op, torch.float32 if dtype is None else dtype)
         self._constants: list[tuple[int, str]] = []
         self._steps: list[tuple[int, Any, tuple[int, ...]]] = []
         for value in values:
@@ -53,6 +65,15 @@ class GraphModule(nn.Module):
         self._size = len(values)
         self._inputs = [place[value] for value in lowered.inputs]
         self._outputs = {name: place[value] for name, value in lowered.outputs.items()}
+        last = {operand: step for step, (_, _, operands) in enumerate(self._steps) for operand in operands}
+        self._done: list[list[int]] = [[] for _ in self._steps]  # what is read for the last time by each step
+        for operand in last.keys() - self._outputs.values():
+            self._done[last[operand]].append(operand)
+        if constraints:
+            parts: dict[str, list[str]] = {}
+            for constant, name in self._trained:
+                parts.setdefault(constant.name, []).append(name)
+            constrain(self, parts, constraints)
 
     def _hold(self, constant: Constant, dtype: torch.dtype) -> str:
         name, number = constant.name, 1
@@ -65,6 +86,50 @@ class GraphModule(nn.Module):
         else:
             self.register_buffer(name, tensor, persistent=False)
         return name
+
+    @property
+    def _trained(self) -> list[tuple[Constant, str]]:
+        """The trained constants, and how they are called here."""
+        return [(constant, name) for constant, name in self._names.items() if constant.trainable]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copies and pickles of a constrained module too, which torch makes of a class that has no name to be found by."""
+        if not parametrize.is_parametrized(self):
+            return super().__reduce_ex__(protocol)
+        lists = {name: held for name, held in self.parametrizations.items()}  # type: ignore[union-attr, operator]
+        modules = {name: held for name, held in self._modules.items() if name != "parametrizations"}
+        return _constrained_again, (self.__dict__ | {"_modules": modules}, lists)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, *lists: Any) -> None:
+        """As ``nn.Module``'s; a part that was saved without constraints is loaded under them, and what cannot be says so."""
+        errors = lists[-1]
+        for _, name in self._trained:
+            held = self.parametrizations[name] if parametrize.is_parametrized(self, name) else None  # type: ignore[index]
+            inner = f"{prefix}parametrizations.{name}."
+            if held is not None and prefix + name in state_dict:
+                if (value := state_dict.pop(prefix + name)).shape != getattr(self, name).shape:
+                    errors.append(f"{name} was saved with the shape {tuple(value.shape)} and has {tuple(getattr(self, name).shape)} here")
+                    continue
+                value = value.to(getattr(self, name))
+                state_dict.update({inner + key: tensor for key, tensor in originals(held, value).items()})
+            elif held is None and any(key.startswith(inner) for key in state_dict):
+                errors.append(f"{name} was saved under constraints and has none here: make this module with the same constraints={{...}}")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *lists)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As ``nn.Module``'s; what is in a state and not trained here is named, with what to do."""
+        trained = [name for _, name in self._trained]
+        foreign = sorted({key.removeprefix("parametrizations.").split(".")[0] for key in state_dict} - {*trained})
+        if strict and foreign:
+            raise RuntimeError(
+                f"{', '.join(foreign)} is in the state and not trained here; trained are {', '.join(trained) or 'no parts'}: "
+                "make this module with the trainable=(...) that was saved"
+            )
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def parameter_groups(self, lr: float, front_end_lr: float | None = None) -> list[dict[str, Any]]:
+        """Its parameters for an optimizer, all of them in the group "front_end"; ``specgraph.parameter_groups`` says more."""
+        return parameter_groups(self, lr, front_end_lr)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> GraphModule:
         """As ``nn.Module``'s; a fixed constant that becomes float64 is set from its design, not from its float32."""
@@ -95,9 +160,7 @@ class GraphModule(nn.Module):
     def graph(self) -> Graph:
         """The graph with the arrays as they are now: what was learned, ready for ``to_onnx`` or another ``module``."""
         learned = {
-            constant: getattr(self, name).detach().cpu().double().numpy().copy()
-            for constant, name in self._names.items()
-            if constant.trainable
+            constant: getattr(self, name).detach().cpu().double().numpy().copy() for constant, name in self._trained
         }
         return self._source.with_arrays(learned)
 
@@ -112,12 +175,14 @@ class GraphModule(nn.Module):
         env: list[Any] = [None] * self._size
         for place, tensor in zip(self._inputs, inputs, strict=True):
             env[place] = tensor
-        for place, name in self._constants:
-            env[place] = getattr(self, name)
         # Under autocast too a front end computes in its own dtype: half of it would be 40 dB of noise.
         with torch.autocast(inputs[0].device.type, enabled=False):
-            for place, op, operands in self._steps:
+            for place, name in self._constants:
+                env[place] = getattr(self, name)
+            for (place, op, operands), done in zip(self._steps, self._done, strict=True):
                 env[place] = op.torch(*[env[operand] for operand in operands])
+                for operand in done:  # what nobody reads any more is not held until the end
+                    env[operand] = None
         results = {name: env[place][0] if single else env[place] for name, place in self._outputs.items()}
         return results if len(results) > 1 else next(iter(results.values()))
 
@@ -143,7 +208,7 @@ class GraphModule(nn.Module):
                 f"{name} must be floating-point, not {tensor.dtype}; "
                 + ("divide 16-bit samples by 32768 first" if name == "waveforms" else "convert them by .float()")
             )
-        held = next(iter((*self.parameters(recurse=False), *self.buffers(recurse=False))), None)
+        held = next(iter((*self.parameters(), *self.buffers())), None)
         if held is not None and held.dtype != tensor.dtype:
             raise TypeError(
                 f"{name} are {tensor.dtype} and the module works in {held.dtype}; "
@@ -152,8 +217,19 @@ class GraphModule(nn.Module):
 
     def extra_repr(self) -> str:
         """The graph, in a line."""
-        parts = ", ".join(name for constant, name in self._names.items() if constant.trainable)
+        parts = ", ".join(name for _, name in self._trained)
         return f"{self._source.name}, {self.sample_rate} Hz, trainable: {parts or 'nothing'}"
+
+
+def _constrained_again(state: dict[str, Any], lists: Mapping[str, Any]) -> GraphModule:
+    """A constrained module, from its attributes without the constraints, and these."""
+    module = GraphModule.__new__(GraphModule)
+    module.__dict__.update(state)
+    for name, held in lists.items():
+        module.register_parameter(name, nn.Parameter(torch.empty(())))
+        parametrize.register_parametrization(module, name, nn.Identity())
+        module.parametrizations[name] = held  # type: ignore[index, operator]
+    return module
 
 
 def _inputs(graph: Graph) -> list[Any]:

@@ -56,7 +56,8 @@ def list_transforms(
     if name is None:
         table = Table(Column("name", no_wrap=True), "what it computes, its class in Python, and what of it can be trained")
         for cls in sorted(registry().values(), key=lambda cls: cls.command):
-            trained = f", trains {', '.join(cls.trainable_parts)}" if cls.trainable_parts else ""
+            parts = (*cls.trainable_parts, *cls.smooth_parts)
+            trained = f", trains {', '.join(parts)}" if parts else ""
             table.add_row(cls.command, f"{escape(cls.help().replace('``', ''))}\n[dim]sg.{cls.__name__}{trained}[/]")
         console().print(table)
         console().print("specgraph list NAME shows a transform's parameters.")

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+FEWEST_TERMS, MOST_TERMS = 4, 6  # cosines of a window whose shape is trained
+
 WindowSpec = str | float | tuple[Any, ...] | npt.NDArray[Any]
 
 
@@ -39,3 +41,25 @@ def analysis_window(spec: WindowSpec, win_length: int, n_fft: int) -> npt.NDArra
             raise ValueError(f"window {spec!r} is not one that scipy.signal.get_window makes ({reason})") from None
     before = (n_fft - win_length) // 2
     return np.pad(samples, (before, n_fft - win_length - before))
+
+
+def gaussian_width(spec: WindowSpec) -> float | None:
+    """The standard deviation in samples of a window ("gaussian", width), or None for another window."""
+    return float(spec[1]) if isinstance(spec, tuple) and len(spec) == 2 and spec[0] == "gaussian" else None
+
+
+def cosine_terms(spec: WindowSpec, win_length: int) -> npt.NDArray[np.float64] | None:
+    """The amplitudes a of a window that is ``sum_k a[k] cos(2 pi k n / win_length)`` with few terms, or None.
+
+    hann, hamming, blackman, nuttall, blackmanharris, flattop and boxcar are such windows.
+    """
+    samples = analysis_window(spec, win_length, win_length)
+    terms = np.fft.rfft(samples).real * 2 / win_length
+    terms[0] /= 2
+    if win_length % 2 == 0:
+        terms[-1] /= 2
+    held = np.flatnonzero(np.abs(terms) > 1e-12)
+    count = min(max(FEWEST_TERMS, int(held.max(initial=0)) + 1), len(terms))
+    waves = np.cos(2 * np.pi / win_length * np.outer(np.arange(count), np.arange(win_length)))
+    few = count <= MOST_TERMS and bool(np.abs(terms[:count] @ waves - samples).max() < 1e-12)
+    return terms[:count] if few else None

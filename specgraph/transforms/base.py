@@ -40,6 +40,7 @@ class Transform(ABC):
     classes: ClassVar[dict[str, type[Transform]]] = {}
     command: ClassVar[str] = ""  # its name on the command line
     trainable_parts: ClassVar[tuple[str, ...]] = ()
+    smooth_parts: ClassVar[Mapping[str, str]] = {}  # parts of a few numbers, and the trainable part that each makes
     output_name: ClassVar[str] = "features"  # of the only output; an inverse gives "waveforms"
 
     sample_rate: int = parameter(22050, "samples a second of the waveforms, in hertz")
@@ -73,11 +74,12 @@ class Transform(ABC):
     def graph(self, trainable: Sequence[str] = ()) -> Graph:
         """The graph: input ``waveforms`` (batch, samples) and output ``features``, or what the class says."""
         parts = (trainable,) if isinstance(trainable, str) else tuple(trainable)
+        known = (*self.trainable_parts, *self.smooth_parts)
         for part in parts:
-            if part not in self.trainable_parts:
-                raise ValueError(
-                    f"{type(self).__name__} has no part {part!r} to train; it has {', '.join(self.trainable_parts) or 'none'}"
-                )
+            if part not in known:
+                raise ValueError(f"{type(self).__name__} has no part {part!r} to train; it has {', '.join(known) or 'none'}")
+            if (whole := self.smooth_parts.get(part)) in parts:
+                raise ValueError(f"part {part} makes {whole}, so that {whole} cannot be trained beside it; choose one of the two")
         wave, about = self.input()(), self.about()
         made = self.compose(wave, frozenset(parts))
         return Graph(
@@ -94,17 +96,20 @@ class Transform(ABC):
         trainable: Sequence[str] = (),
         dtype: torch.dtype | None = None,
         prefer: Mapping[str, str] | None = None,
+        constraints: Mapping[str, Any] | None = None,
     ) -> GraphModule:
         """A ``torch.nn.Module``, (batch, samples) -> (batch, bins, frames), with these parts as its parameters.
 
         Args:
-            trainable: any of ``trainable_parts``.
+            trainable: any of ``trainable_parts``, and of ``smooth_parts`` in place of what they make.
             dtype: ``torch.float32`` (default) or ``torch.float64``.
             prefer: lowerings by compound op instead of the cheapest, such as ``{"ConstantQ": "grouped"}``.
+            constraints: by trained part, what holds for it after every step: ``{"mel": "non-negative"}``, or a list of names and
+                objects of ``specgraph.constraints``.
         """
         from specgraph.module import GraphModule
 
-        return GraphModule(self.graph(trainable), dtype=dtype, prefer=prefer)
+        return GraphModule(self.graph(trainable), dtype=dtype, prefer=prefer, constraints=constraints)
 
     @classmethod
     def help(cls) -> str:

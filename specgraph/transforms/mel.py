@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -16,6 +17,7 @@ from specgraph.ops.log import Log, Log10
 from specgraph.ops.magnitude import Magnitude
 from specgraph.transforms.base import at_least, at_most, parameter
 from specgraph.transforms.filters import MOST_FILTERS, Filters
+from specgraph.transforms.smooth_parts import triangular_bank
 from specgraph.transforms.spectrogram import LONGEST_FRAME, FourierTransform
 
 
@@ -49,22 +51,37 @@ class MelBank(Filters):
             self.sample_rate, self.n_fft, self.n_mels, self.fmin, self.highest, htk=self.htk, norm=self.norm
         )
 
+    def corners(self) -> np.ndarray:
+        """(n_mels + 2,): the corners of the triangles, in hertz."""
+        return mel_edges(self.n_mels, self.fmin, self.highest, self.htk)
+
     def centres(self) -> tuple[float, ...]:
         """The frequencies at which the filters peak, in hertz."""
-        return tuple(mel_edges(self.n_mels, self.fmin, self.highest, self.htk)[1:-1].tolist())
+        return tuple(self.corners()[1:-1].tolist())
 
 
 @dataclass(frozen=True, kw_only=True)
 class MelTransform(MelBank, FourierTransform):
     """A transform that begins with a mel spectrogram."""
 
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel", "window")
+    smooth_parts: ClassVar[Mapping[str, str]] = {**FourierTransform.smooth_parts, "centres": "mel", "bandwidths": "mel"}
 
     def mel(self, wave: Value, trainable: frozenset[str]) -> Value:
         """(batch, samples) -> (batch, n_mels, frames)."""
         magnitude = Magnitude(self.exponent)(self.spectrum(wave, trainable))
-        bank = Constant.lazy("mel", (self.n_mels, self.n_fft // 2 + 1), self.bank, "mel" in trainable)
-        return Filterbank()(magnitude, bank)
+        return Filterbank()(magnitude, self.filters(trainable))
+
+    def filters(self, trainable: frozenset[str]) -> Value:
+        """(n_mels, n_fft // 2 + 1): the filterbank, or what makes it of its trained centres and bandwidths."""
+        shape = self.n_mels, self.n_fft // 2 + 1
+        if not trainable & {"centres", "bandwidths"}:
+            return Constant.lazy("mel", shape, self.bank, "mel" in trainable)
+        corners = self.corners()
+        heights = 2.0 / (corners[2:] - corners[:-2]) if self.norm == "slaney" else np.ones(self.n_mels)
+        return triangular_bank(
+            "mel", corners * self.n_fft / self.sample_rate, heights, shape[1], trainable, self.norm == "slaney"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +91,10 @@ class MelSpectrogram(MelTransform):
     (batch, samples) -> (batch, n_mels, frames). Equal to ``librosa.feature.melspectrogram`` with the same ``pad_mode``;
     torchaudio's default filters are ``htk=True, norm=None``.
 
-    Trainable parts: ``fourier``, the windowed basis; ``mel``, the filterbank, (n_mels, n_fft // 2 + 1).
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them; ``mel``, the filterbank, (n_mels,
+    n_fft // 2 + 1); or what makes it, (n_mels,) each, 0 to begin with: ``centres``, how far filters have moved, in units of
+    half their width (1: to where the filter above it peaked, or nearly); ``bandwidths``, the logarithms of what their widths
+    have grown by.
     """
 
     command: ClassVar[str] = "mel"
@@ -96,7 +116,8 @@ class LogMelSpectrogram(MelTransform):
     by itself. ``log="ln"`` and ``"log10"`` are the logarithm of ``max(S + offset, amin)``, without ``ref`` and ``top_db``.
     With ``top_db=None`` a frame depends on its own samples only.
 
-    Trainable parts: ``fourier``, the windowed basis; ``mel``, the filterbank, (n_mels, n_fft // 2 + 1).
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them; ``mel``, ``centres`` and
+    ``bandwidths``, as ``MelSpectrogram`` has them.
     """
 
     command: ClassVar[str] = "log-mel"
