@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from specgraph.export import verify as verify
     from specgraph.graph import Graph as Graph
     from specgraph.lowering import lower as lower
+    from specgraph.presets import preset as preset
     from specgraph.runtimes import load as load
     from specgraph.transforms import CFP as CFP
     from specgraph.transforms import CQT as CQT
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from specgraph.transforms import SpectralFlatness as SpectralFlatness
     from specgraph.transforms import SpectralRolloff as SpectralRolloff
     from specgraph.transforms import Spectrogram as Spectrogram
+    from specgraph.transforms import StandardizedWaveform as StandardizedWaveform
     from specgraph.transforms import Tonnetz as Tonnetz
     from specgraph.transforms import ZeroCrossingRate as ZeroCrossingRate
 
@@ -56,7 +58,7 @@ _TRANSFORMS = (
     "CFP", "ChromaCQT", "ChromaSTFT", "Combined_Frequency_Periodicity", "CombinedFrequencyPeriodicity", "CQT", "CQT1992",
     "CQT1992v2", "CQT2010", "CQT2010v2", "Gammatonegram", "GriffinLim", "HarmonicCQT", "InverseCQT", "InverseMelSpectrogram", "InverseSpectrogram",
     "LFCC", "LogMelSpectrogram", "MelSpectrogram", "MFCC", "PCEN", "Resample", "RMS", "SpectralBandwidth",
-    "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Tonnetz", "VQT",
+    "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "StandardizedWaveform", "Tonnetz", "VQT",
     "ZeroCrossingRate",
 )
 _HOME = {
@@ -64,6 +66,7 @@ _HOME = {
     "Graph": "specgraph.graph",
     "load": "specgraph.runtimes",
     "lower": "specgraph.lowering",
+    "preset": "specgraph.presets",
     "read_graph": "specgraph.export",
     "to_onnx": "specgraph.export",
     "verify": "specgraph.export",

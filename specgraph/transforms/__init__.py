@@ -41,6 +41,7 @@ from specgraph.transforms.spectral import SpectralCentroid as SpectralCentroid
 from specgraph.transforms.spectral import SpectralFlatness as SpectralFlatness
 from specgraph.transforms.spectral import SpectralRolloff as SpectralRolloff
 from specgraph.transforms.spectrogram import Spectrogram as Spectrogram
+from specgraph.transforms.waveform import StandardizedWaveform as StandardizedWaveform
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
