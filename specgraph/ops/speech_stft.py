@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -65,8 +65,10 @@ class SpeechStft(_Windowed):
         return np.stack([spectrum.real, spectrum.imag], -1)
 
     def rounding(self, operands, spread, tolerance):
-        size = np.abs(self.numpy(*operands))
-        return np.broadcast_to(tolerance * size.max((1, 2, 3), keepdims=True, initial=0.0), size.shape)
+        # A share of the peak that frames have with their means: those are there, rounded, until they are taken away.
+        result = self.numpy(*operands)
+        both = np.abs(result) + (np.abs(replace(self, remove_mean=False).numpy(*operands)) if self.remove_mean else 0.0)
+        return np.broadcast_to(tolerance * both.max((1, 2, 3), keepdims=True, initial=0.0), result.shape)
 
     def reach(self, *shapes: Shape) -> Reach:
         return Reach(self.hop_length, 0, self.width - 1, self.width // 2)

@@ -16,7 +16,7 @@ import numpy as np
 
 from specgraph.design.fourier import windowed_basis
 from specgraph.op import Constant, Value
-from specgraph.ops.arithmetic import Add, Multiply
+from specgraph.ops.arithmetic import Add, Multiply, Subtract
 from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.layout import Reshape, Slice, Transpose
@@ -92,10 +92,12 @@ def _stft(op: SpeechStft, hop: int) -> Stft:
     return Stft(op.n_fft, hop, op.width, samples, align="start")
 
 
-def _framed(op: SpeechStft, signal: Value) -> Value:
+def framed_samples(op: SpeechStft, signal: Value) -> Value:
     """(batch, frames, n_fft): frames as they are before the window; what the window does not stand on is of no account."""
     filtered = emphasised(op, signal)
     frames = Frame(op.n_fft, op.hop_length)(filtered)
+    if op.remove_mean and not op.preemphasis and op.n_fft == op.width:  # the mean may be all of a frame: nothing is as exact as this
+        return Subtract()(frames, Reduce("mean", axis=2)(frames))
     for correction in corrections(op, signal, filtered):
         shape = Constant.lazy("correction", (op.n_fft,), correction.shape)
         frames = Add()(frames, Multiply()(Reshape((0, -1, 1))(correction.amount), shape))
@@ -137,11 +139,11 @@ def _corrected(op: SpeechStft, signal: Value, stages: Callable[..., Value | None
 @SpeechStft.lowering
 def framed(op: SpeechStft, signal: Value) -> Value:
     """Frames corrected one by one and laid end to end: a signal whose STFT has a hop of n_fft, in any of its ways."""
-    return _stft(op, op.n_fft)(Reshape((0, -1))(_framed(op, signal)))
+    return _stft(op, op.n_fft)(Reshape((0, -1))(framed_samples(op, signal)))
 
 
 @SpeechStft.lowering
 def fft(op: SpeechStft, signal: Value) -> Value:
     """Frames corrected one by one through torch's FFT."""
     window = Constant.lazy("window", (op.n_fft,), lambda: op.samples)
-    return Transpose((0, 2, 1, 3))(Rfft()(Multiply()(_framed(op, signal), window)))
+    return Transpose((0, 2, 1, 3))(Rfft()(Multiply()(framed_samples(op, signal), window)))

@@ -30,6 +30,8 @@ from specgraph.transforms.harmonic_cqt import HarmonicCQT as HarmonicCQT
 from specgraph.transforms.inverse_cqt import InverseCQT as InverseCQT
 from specgraph.transforms.inverse_mel import InverseMelSpectrogram as InverseMelSpectrogram
 from specgraph.transforms.inverse_spectrogram import InverseSpectrogram as InverseSpectrogram
+from specgraph.transforms.kaldi import KaldiFbank as KaldiFbank
+from specgraph.transforms.kaldi import KaldiMfcc as KaldiMfcc
 from specgraph.transforms.lfcc import LFCC as LFCC
 from specgraph.transforms.mel import LogMelSpectrogram as LogMelSpectrogram
 from specgraph.transforms.mel import MelSpectrogram as MelSpectrogram
