@@ -54,6 +54,7 @@ class KaldiTransform(Transform):
     n_mels: int = parameter(23, "mel filters")
     fmin: float = parameter(20.0, "lowest frequency of the filters, in hertz")
     fmax: float = parameter(0.0, "highest frequency of the filters, in hertz; 0 or below: that much above half the sample rate")
+    mel_floor: float = parameter(EPSILON, "smallest mel energy that the logarithm is taken of; Kaldi's is 1.19e-7")
     use_energy: bool = parameter(False, "the logarithm of the frame's energy too")
     raw_energy: bool = parameter(True, "the energy is taken before pre-emphasis and window; else after them")
     energy_floor: float = parameter(0.0, "smallest energy; 0: Kaldi's smallest number, 1.19e-7")
@@ -64,6 +65,7 @@ class KaldiTransform(Transform):
         at_least(self, 1, "n_mels")
         at_most(self, MOST_FILTERS, "n_mels")
         at_least(self, 0, "fmin", "energy_floor")
+        Log(self.mel_floor)
         if not self.scale > 0:
             raise ValueError(f"scale must be above 0, not {self.scale:g}")
         for name, samples in (("frame_length", self.width), ("frame_shift", self.hop)):
@@ -123,7 +125,7 @@ class KaldiTransform(Transform):
         )
         bank = Constant.lazy("mel", (self.n_mels, self.n_fft // 2 + 1), self.bank, "mel" in trainable)
         energies = Filterbank()(Magnitude(power)(frames(padded)), bank)
-        return Log(EPSILON)(energies) if logarithm else energies
+        return Log(self.mel_floor)(energies) if logarithm else energies
 
     def log_energy(self, padded: Value) -> Value:
         """(batch, 1, frames): the natural logarithm of each frame's energy."""
