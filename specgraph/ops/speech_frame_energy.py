@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from specgraph.compound import Compound
 from specgraph.design.windows import WindowSpec
 from specgraph.dims import Shape

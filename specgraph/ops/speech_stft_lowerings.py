@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -80,11 +81,15 @@ def _amend(found: list[Correction]) -> Amend | None:
         channels = planes.shape[1]
         assert isinstance(channels, int)
         for correction in found:
-            column = Constant.lazy("correction", (channels, 1), lambda c=correction: response(c.shape())[:, None])
+            column = Constant.lazy("correction", (channels, 1), partial(_column, response, correction))
             planes = Add()(planes, Multiply()(column, Reshape((0, 1, -1))(correction.amount)))
         return planes
 
     return amended if found else None
+
+
+def _column(response: Response, correction: Correction) -> np.ndarray:
+    return response(correction.shape())[:, None]
 
 
 def _stft(op: SpeechStft, hop: int) -> Stft:
