@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from specgraph.graph import Graph as Graph
     from specgraph.groups import parameter_groups as parameter_groups
     from specgraph.lowering import lower as lower
+    from specgraph.presets import preset as preset
     from specgraph.runtimes import load as load
     from specgraph.transforms import CFP as CFP
     from specgraph.transforms import CQT as CQT
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from specgraph.transforms import InverseCQT as InverseCQT
     from specgraph.transforms import InverseMelSpectrogram as InverseMelSpectrogram
     from specgraph.transforms import InverseSpectrogram as InverseSpectrogram
+    from specgraph.transforms import KaldiFbank as KaldiFbank
+    from specgraph.transforms import KaldiMfcc as KaldiMfcc
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
     from specgraph.transforms import Resample as Resample
@@ -51,14 +54,15 @@ if TYPE_CHECKING:
     from specgraph.transforms import SpectralFlatness as SpectralFlatness
     from specgraph.transforms import SpectralRolloff as SpectralRolloff
     from specgraph.transforms import Spectrogram as Spectrogram
+    from specgraph.transforms import StandardizedWaveform as StandardizedWaveform
     from specgraph.transforms import Tonnetz as Tonnetz
     from specgraph.transforms import ZeroCrossingRate as ZeroCrossingRate
 
 _TRANSFORMS = (
     "CFP", "ChromaCQT", "ChromaSTFT", "Combined_Frequency_Periodicity", "CombinedFrequencyPeriodicity", "CQT", "CQT1992",
     "CQT1992v2", "CQT2010", "CQT2010v2", "Gammatonegram", "GriffinLim", "HarmonicCQT", "InverseCQT", "InverseMelSpectrogram", "InverseSpectrogram",
-    "LFCC", "LogMelSpectrogram", "MelSpectrogram", "MFCC", "PCEN", "Resample", "RMS", "SpectralBandwidth",
-    "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Tonnetz", "VQT",
+    "KaldiFbank", "KaldiMfcc", "LFCC", "LogMelSpectrogram", "MelSpectrogram", "MFCC", "PCEN", "Resample", "RMS", "SpectralBandwidth",
+    "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "StandardizedWaveform", "Tonnetz", "VQT",
     "ZeroCrossingRate",
 )
 _HOME = {
@@ -68,6 +72,7 @@ _HOME = {
     "load": "specgraph.runtimes",
     "lower": "specgraph.lowering",
     "parameter_groups": "specgraph.groups",
+    "preset": "specgraph.presets",
     "read_graph": "specgraph.export",
     "to_onnx": "specgraph.export",
     "verify": "specgraph.export",

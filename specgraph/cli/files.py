@@ -13,22 +13,27 @@ from rich.table import Column, Table
 from specgraph.cli.show import checks_table, choices_table, console
 
 if TYPE_CHECKING:
+    from specgraph.presets import Preset
     from specgraph.transforms import Transform
 
 Model = Annotated[Path, typer.Argument(help="A file that specgraph wrote.", show_default=False)]
 Target = Annotated[str, typer.Option(help="What the lowerings are chosen for: cpu or cuda. The file runs on either.")]
 
 
-def transform_named(name: str) -> type[Transform]:
-    """A transform by its name on the command line, "mel", or in Python, "MelSpectrogram"."""
+def transform_named(name: str) -> type[Transform] | Preset:
+    """A transform by its name on the command line, "mel", or in Python, "MelSpectrogram"; or a preset, "whisper-80"."""
     from specgraph.transforms import registry
     from specgraph.transforms.parse import nearest
 
     found = {cls.command: cls for cls in registry().values()} | registry()
-    if name not in found:
-        commands = [cls.command for cls in registry().values()]
-        raise ValueError(f"there is no transform {name!r}{nearest(name, found)}; there are {', '.join(sorted(commands))}")
-    return found[name]
+    if name in found:
+        return found[name]
+    from specgraph.presets import presets
+
+    if name in presets():
+        return presets()[name]
+    commands = ", ".join(sorted(cls.command for cls in registry().values()))
+    raise ValueError(f"there is no transform {name!r}{nearest(name, [*found, *presets()])}; there are {commands}, and the presets of specgraph list --presets")
 
 
 def settings(pairs: list[str], option: str = "--set", example: str = "n_mels=80") -> dict[str, str]:
@@ -45,14 +50,20 @@ def settings(pairs: list[str], option: str = "--set", example: str = "n_mels=80"
 
 
 def list_transforms(
-    name: Annotated[str | None, typer.Argument(help="Show the parameters of one transform.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="Show the parameters of one transform or preset.", show_default=False)] = None,
+    presets: Annotated[bool, typer.Option("--presets", help="List the front ends of known models.")] = False,
 ) -> None:
-    """List the transforms, or the parameters of one.
+    """List the transforms or the presets, or the parameters of one.
 
     Example: specgraph list mel
     """
     from specgraph.transforms import registry
 
+    if presets:
+        if name is not None:
+            raise ValueError(f"--presets lists all of them; leave it out to see {name}")
+        _list_presets()
+        return
     if name is None:
         table = Table(Column("name", no_wrap=True), "what it computes, its class in Python, and what of it can be trained")
         for cls in sorted(registry().values(), key=lambda cls: cls.command):
@@ -60,19 +71,38 @@ def list_transforms(
             trained = f", trains {', '.join(parts)}" if parts else ""
             table.add_row(cls.command, f"{escape(cls.help().replace('``', ''))}\n[dim]sg.{cls.__name__}{trained}[/]")
         console().print(table)
-        console().print("specgraph list NAME shows a transform's parameters.")
+        console().print("specgraph list NAME shows a transform's parameters, specgraph list --presets the front ends of known models.")
         return
-    cls = transform_named(name)
+    _list_parameters(transform_named(name))
+
+
+def _list_parameters(cls: type[Transform] | Preset) -> None:
     table = Table(Column("parameter", no_wrap=True), "type", "default", "what it is", title=f"{cls.command}: {cls.help()}", title_justify="left")
     for parameter in cls.parameters():
         default = "none" if parameter.default is None else str(parameter.default)
-        table.add_row(parameter.name, parameter.type, default, parameter.help)
+        table.add_row(parameter.name, parameter.type, escape(default), parameter.help)
     console().print(table)
-    console().print(f"specgraph export {cls.command} -o {cls.command}.onnx --set {cls.parameters()[0].name}=16000")
+    if isinstance(cls, type):
+        console().print(f"specgraph export {cls.command} -o {cls.command}.onnx --set {cls.parameters()[0].name}=16000")
+        return
+    console().print(f"source: {escape(cls.source)}\ncompared with: {escape(cls.reference)}")
+    console().print(f"specgraph export {cls.command} -o {cls.command}.onnx")
+
+
+def _list_presets() -> None:
+    from specgraph.dims import text
+    from specgraph.presets import presets
+
+    table = Table(Column("name", no_wrap=True), "the front end of", "output", "Hz")
+    for name, preset in presets().items():
+        output = preset.graph().outputs[preset.output_name]
+        table.add_row(name, escape(preset.models), escape(text(output.shape)), str(preset.sample_rate))
+    console().print(table)
+    console().print("specgraph list NAME shows where a preset's formula is from, and its parameters.")
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="A transform: see specgraph list.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="A transform or a preset: see specgraph list, specgraph list --presets.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)],
     set_: Annotated[
         list[str] | None, typer.Option("--set", "-s", help="A parameter, name=value; repeat for more.", show_default=False)
@@ -90,7 +120,7 @@ def export(
     ] = False,
     chunk: Annotated[int | None, typer.Option(help="Samples of a chunk, with --streaming.", show_default=False)] = None,
 ) -> None:
-    """Export a transform as one verified .onnx file.
+    """Export a transform or a preset as one verified .onnx file.
 
     Example: specgraph export mel -o mel.onnx --set sample_rate=16000 --set n_mels=80
     """

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from specgraph.compound import Compound
+from specgraph.design.windows import Align
 from specgraph.dims import Shape, text
 from specgraph.op import Array, Constant, GraphError, Value
 from specgraph.ops.arithmetic import Multiply
@@ -26,7 +27,7 @@ from specgraph.reach import Reach
 class WindowedStft(Compound):
     """(batch, samples), window (width,) -> (batch, n_fft // 2 + 1, frames, 2): ``Stft`` with that window.
 
-    The window stands in the middle of the frame, zeros around it. Where it is a fixed constant this is ``Stft`` itself, with
+    The window stands in the middle of the frame, zeros around it, or with ``align="start"`` at its beginning. Where it is a fixed constant this is ``Stft`` itself, with
     all of its lowerings.
     """
 
@@ -34,6 +35,7 @@ class WindowedStft(Compound):
 
     n_fft: int
     hop_length: int
+    align: Align = "center"
 
     def __post_init__(self) -> None:
         check_positive(n_fft=self.n_fft, hop_length=self.hop_length)
@@ -46,7 +48,7 @@ class WindowedStft(Compound):
 
     def fixed(self, width: int, window: Array | None = None) -> Stft:
         """The op whose window, of ``width`` samples, is an attribute."""
-        return Stft(self.n_fft, self.hop_length, width, "boxcar" if window is None else window)
+        return Stft(self.n_fft, self.hop_length, width, "boxcar" if window is None else window, align=self.align)
 
     def numpy(self, signal, window):
         return self.fixed(len(window), window).numpy(signal)
@@ -65,13 +67,14 @@ class WindowedStft(Compound):
         rng = np.random.default_rng(0)
         for n_fft, hop, width in ((16, 4, 16), (31, 7, 31), (32, 8, 21), (30, 10, 19), (64, 25, 30), (1, 1, 1)):
             yield cls(n_fft, hop), ("batch", "samples"), rng.uniform(0.2, 1.0, width)
+        yield cls(64, 16, align="start"), ("batch", "samples"), rng.uniform(0.2, 1.0, 50)
 
 
 def in_frame(op: WindowedStft, window: Value) -> Value:
     """(1, n_fft): the window among zeros."""
     width = window.shape[0]
     assert isinstance(width, int)
-    row, before = Reshape((1, width))(window), (op.n_fft - width) // 2
+    row, before = Reshape((1, width))(window), 0 if op.align == "start" else (op.n_fft - width) // 2
     return row if width == op.n_fft else Pad(before, op.n_fft - width - before, mode="constant")(row)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
 
@@ -73,15 +73,12 @@ class Transform(ABC):
 
     def graph(self, trainable: Sequence[str] = ()) -> Graph:
         """The graph: input ``waveforms`` (batch, samples) and output ``features``, or what the class says."""
-        parts = (trainable,) if isinstance(trainable, str) else tuple(trainable)
-        known = (*self.trainable_parts, *self.smooth_parts)
+        parts = parts_to_train(type(self).__name__, trainable, (*self.trainable_parts, *self.smooth_parts))
         for part in parts:
-            if part not in known:
-                raise ValueError(f"{type(self).__name__} has no part {part!r} to train; it has {', '.join(known) or 'none'}")
             if (whole := self.smooth_parts.get(part)) in parts:
                 raise ValueError(f"part {part} makes {whole}, so that {whole} cannot be trained beside it; choose one of the two")
         wave, about = self.input()(), self.about()
-        made = self.compose(wave, frozenset(parts))
+        made = self.compose(wave, parts)
         return Graph(
             (wave,),
             {self.output_name: made} if isinstance(made, Value) else made,
@@ -129,11 +126,24 @@ class Transform(ABC):
     def from_strings(cls, values: Mapping[str, str]) -> Self:
         """The transform whose parameters are written as on a command line: ``{"n_mels": "80", "fmax": "none"}``."""
         hints = get_type_hints(cls)
-        names = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in names:
-                raise ValueError(f"{cls.__name__} has no parameter {name!r}{parse.nearest(name, names)}; it has {', '.join(names)}")
+        check_names(cls.__name__, values, [field.name for field in dataclasses.fields(cls)])
         return cls(**{name: parse.from_text(name, text, hints[name]) for name, text in values.items()})
+
+
+def check_names(owner: str, given: Iterable[str], names: Sequence[str]) -> None:
+    """Raise ``ValueError`` at the first name that is not a parameter of ``owner``, with the one that was meant."""
+    for name in given:
+        if name not in names:
+            raise ValueError(f"{owner} has no parameter {name!r}{parse.nearest(name, names)}; it has {', '.join(names)}")
+
+
+def parts_to_train(owner: str, wanted: Sequence[str], parts: Sequence[str]) -> frozenset[str]:
+    """The parts wanted, a name or several; a ``ValueError`` names the first that ``owner`` does not have among ``parts``."""
+    chosen = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    for part in chosen:
+        if part not in parts:
+            raise ValueError(f"{owner} has no part {part!r} to train; it has {', '.join(parts) or 'none'}")
+    return frozenset(chosen)
 
 
 def registry() -> dict[str, type[Transform]]:

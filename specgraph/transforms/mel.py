@@ -8,10 +8,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from specgraph.design.mel import MelNorm, mel_edges, mel_filterbank
+from specgraph.design.mel import MelNorm, Straight, mel_edges, mel_filterbank
+from specgraph.design.windows import Align
 from specgraph.graph import About
 from specgraph.op import Constant, Value
+from specgraph.ops.affine import Affine
 from specgraph.ops.decibel import Decibel
+from specgraph.ops.elementwise import Power
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.log import Log, Log10
 from specgraph.ops.magnitude import Magnitude
@@ -28,6 +31,7 @@ class MelBank(Filters):
     n_mels: int = parameter(128, "mel filters")
     htk: bool = parameter(False, "HTK's mel scale instead of Slaney's")
     norm: MelNorm | None = parameter("slaney", "slaney: filters of equal area; none: filters with a peak of 1")
+    straight: Straight = parameter("hz", "the filters' sides are straight over hertz, or over mels as Kaldi's and VGGish's")
     power: float = parameter(2.0, "exponent of the magnitude before the filters")
 
     def check(self) -> None:
@@ -48,7 +52,7 @@ class MelBank(Filters):
     def bank(self) -> np.ndarray:
         """(n_mels, n_fft // 2 + 1): the filterbank."""
         return mel_filterbank(
-            self.sample_rate, self.n_fft, self.n_mels, self.fmin, self.highest, htk=self.htk, norm=self.norm
+            self.sample_rate, self.n_fft, self.n_mels, self.fmin, self.highest, self.htk, self.norm, self.straight
         )
 
     def corners(self) -> np.ndarray:
@@ -67,9 +71,26 @@ class MelTransform(MelBank, FourierTransform):
     trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel", "window")
     smooth_parts: ClassVar[Mapping[str, str]] = {**FourierTransform.smooth_parts, "centres": "mel", "bandwidths": "mel"}
 
+    align: Align = parameter("center", "where a window shorter than n_fft stands in the frame; start: frames are counted by the window")
+    power_offset: float = parameter(0.0, "added to the squared magnitude before it is raised to power / 2")
+
+    def check(self) -> None:
+        super().check()
+        at_least(self, 0, "power_offset")
+        if self.align == "start" and self.center:
+            raise ValueError("align start goes with center false: a centred frame has its window in the middle")
+
+    @property
+    def alignment(self) -> Align:
+        return self.align
+
     def mel(self, wave: Value, trainable: frozenset[str]) -> Value:
         """(batch, samples) -> (batch, n_mels, frames)."""
-        magnitude = Magnitude(self.exponent)(self.spectrum(wave, trainable))
+        spectrum = self.spectrum(wave, trainable)
+        if self.power_offset:
+            magnitude = Power(self.exponent / 2)(Affine(offset=self.power_offset)(Magnitude(2.0)(spectrum)))
+        else:
+            magnitude = Magnitude(self.exponent)(spectrum)
         return Filterbank()(magnitude, self.filters(trainable))
 
     def filters(self, trainable: frozenset[str]) -> Value:
@@ -77,6 +98,8 @@ class MelTransform(MelBank, FourierTransform):
         shape = self.n_mels, self.n_fft // 2 + 1
         if not trainable & {"centres", "bandwidths"}:
             return Constant.lazy("mel", shape, self.bank, "mel" in trainable)
+        if self.straight != "hz":
+            raise ValueError(f"centres and bandwidths make triangles that are straight over hertz, not over {self.straight}; train mel instead")
         corners = self.corners()
         heights = 2.0 / (corners[2:] - corners[:-2]) if self.norm == "slaney" else np.ones(self.n_mels)
         return triangular_bank(

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from specgraph.design.fourier import bin_frequencies, scaled_frequencies, tuned_basis, windowed_basis
-from specgraph.design.windows import WindowSpec, analysis_window
+from specgraph.design.windows import Align, WindowSpec, analysis_window
 from specgraph.graph import About
 from specgraph.op import Constant, Value
 from specgraph.ops.arithmetic import Multiply
@@ -33,7 +33,7 @@ class FramedTransform(Transform):
     n_fft: int = parameter(2048, "samples of a frame")
     win_length: int | None = parameter(None, "samples of the window, centred in the frame; none: n_fft")
     hop_length: int | None = parameter(512, "samples from one frame to the next; none: a quarter of the window")
-    window: WindowSpec = parameter("hann", "a window of scipy.signal.get_window (periodic), or win_length samples")
+    window: WindowSpec = parameter("hann", "a window of scipy.signal.get_window (periodic), ('symmetric', one of those), povey, or win_length samples")
     center: bool = parameter(True, "frame t is centred on sample t * hop_length: n_fft // 2 samples are padded at both ends")
 
     def check(self) -> None:
@@ -70,17 +70,25 @@ class FourierTransform(FramedTransform):
 
     pad_mode: PadMode = parameter("reflect", "how the clip is padded (librosa's own default is constant)")
 
+    @property
+    def alignment(self) -> Align:
+        """Where a window that is shorter than the frame stands in it."""
+        return "center"
+
     def padded(self, wave: Value) -> Value:
-        """The clip with what centring adds to it."""
+        """The clip with what centring adds to it, or with what a frame reads after a window at its start."""
+        if self.alignment == "start" and self.n_fft > self.window_samples:
+            return Pad(0, self.n_fft - self.window_samples, "constant")(wave)
         return Pad(self.n_fft // 2, mode=self.pad_mode)(wave) if self.center else wave
 
     def spectrum(self, wave: Value, trainable: frozenset[str]) -> Value:
         """(batch, samples) -> (batch, n_fft // 2 + 1, frames, 2)."""
         window = self.trained_window(trainable)
         if window is None:
-            return Stft(self.n_fft, self.hop, self.win_length, self.window, "fourier" in trainable)(self.padded(wave))
+            stft = Stft(self.n_fft, self.hop, self.win_length, self.window, "fourier" in trainable, self.alignment)
+            return stft(self.padded(wave))
         if "fourier" not in trainable:
-            return WindowedStft(self.n_fft, self.hop)(self.padded(wave), window)
+            return WindowedStft(self.n_fft, self.hop, self.alignment)(self.padded(wave), window)
         shape = (2, self.n_fft // 2 + 1, self.n_fft)
         bare = Constant.lazy("fourier", shape, lambda: windowed_basis(np.ones(self.n_fft)), trainable=True)
         return self.tuned(wave, bare, window)
@@ -96,7 +104,7 @@ class FourierTransform(FramedTransform):
     def tuned(self, wave: Value, kernels: Value, window: Value | None) -> Value:
         """(batch, samples) -> (batch, bins, frames, 2) by ``kernels`` (2, bins, n_fft), times a window if one is given."""
         if window is not None:
-            kernels = Multiply()(kernels, in_frame(WindowedStft(self.n_fft, self.hop), window))
+            kernels = Multiply()(kernels, in_frame(WindowedStft(self.n_fft, self.hop, self.alignment), window))
         return FrameConv(self.hop)(self.padded(wave), kernels)
 
 
