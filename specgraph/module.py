@@ -13,6 +13,7 @@ from specgraph.graph import Graph
 from specgraph.lowering import lower
 from specgraph.op import Constant, Input, Value
 from specgraph.shapes import check_shape, lacks_batch
+from specgraph.tracing import traced
 
 
 class GraphModule(nn.Module):
@@ -34,6 +35,7 @@ class GraphModule(nn.Module):
     ) -> None:
         super().__init__()
         self._source = _trained_parts_expanded(graph)
+        self.prefer = dict(prefer or {})
         lowered = lower(self._source, "torch", prefer)
         self._input_names = [value.op.name for value in _inputs(graph)]
         self._sizes = [value.op.sizes for value in _inputs(graph)]
@@ -101,6 +103,15 @@ class GraphModule(nn.Module):
         }
         return self._source.with_arrays(learned)
 
+    @property
+    def definition(self) -> Graph:
+        """The graph with the arrays that it was made with; its trainable constants are what ``trained`` takes."""
+        return self._source
+
+    def trained(self, constant: Constant) -> torch.Tensor:
+        """The parameter that a trainable constant of ``definition`` has become."""
+        return getattr(self, self._names[constant])
+
     def forward(self, *inputs: torch.Tensor) -> Any:
         """The features of ``inputs``, in the order that the graph names them; usually one tensor of waveforms."""
         if len(inputs) != len(self._inputs):
@@ -109,6 +120,11 @@ class GraphModule(nn.Module):
         if single:
             inputs = (inputs[0][None],)
         self._check(inputs)
+        found = traced(self, inputs) if torch.compiler.is_exporting() else self._run(inputs)
+        results = {name: tensor[0] if single else tensor for name, tensor in zip(self._outputs, found, strict=True)}
+        return results if len(results) > 1 else next(iter(results.values()))
+
+    def _run(self, inputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
         env: list[Any] = [None] * self._size
         for place, tensor in zip(self._inputs, inputs, strict=True):
             env[place] = tensor
@@ -118,8 +134,7 @@ class GraphModule(nn.Module):
         with torch.autocast(inputs[0].device.type, enabled=False):
             for place, op, operands in self._steps:
                 env[place] = op.torch(*[env[operand] for operand in operands])
-        results = {name: env[place][0] if single else env[place] for name, place in self._outputs.items()}
-        return results if len(results) > 1 else next(iter(results.values()))
+        return [env[place] for place in self._outputs.values()]
 
     def _check(self, inputs: tuple[torch.Tensor, ...]) -> None:
         for name, sizes, tensor in zip(self._input_names, self._sizes, inputs, strict=True):

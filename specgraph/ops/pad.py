@@ -64,11 +64,15 @@ class Pad(Op):
             return torch.cat(
                 [signal[:, :1].expand(-1, before), signal, signal[:, -1:].expand(-1, after)], 1
             )
-        if max(before, after) < samples:
+        if not torch.compiler.is_exporting() and max(before, after) < samples:
             return functional.pad(signal[:, None], (before, after), mode="reflect")[:, 0]
-        period = max(2 * (samples - 1), 1)
-        place = torch.arange(-before, samples + after, device=signal.device).remainder(period)
-        return signal[:, torch.minimum(place, period - place)]
+        # What is exported must work at every length, and ONNX has no reflection that is wider than the signal.
+        place = torch.arange(before + after, device=signal.device) - before
+        place = torch.where(place < 0, place, place + samples)
+        period = ((samples - 1) * torch.full_like(place, 2)).clamp_min(1)
+        place = place.remainder(period)
+        ends = signal.index_select(1, torch.minimum(place, period - place))
+        return torch.cat([ends[:, :before], signal, ends[:, before:]], 1)
 
     def onnx(self, onnx, signal):
         before, after = self.widths

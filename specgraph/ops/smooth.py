@@ -80,13 +80,15 @@ class Smooth(Op):
             return torch.tensor(array, dtype=features.dtype, device=features.device)
 
         frames = features.shape[-1]
-        blocks = functional.pad(features, (0, -frames % BLOCK)).unflatten(-1, (-1, BLOCK))
+        # torch.export takes a size that is 1 while it traces for one that is always 1: there is a block more then.
+        spare = BLOCK if torch.compiler.is_exporting() else 0
+        blocks = functional.pad(features, (0, -frames % BLOCK + spare)).unflatten(-1, (-1, BLOCK))
         local = blocks @ constant(self.within)
         carry = functional.pad(local[..., -1], (1, -1), value=self.initial)
         for step, left in self.doublings:
-            if step >= carry.shape[-1]:
-                break
-            carry = carry + left * functional.pad(carry, (step, -step))
+            if not torch.compiler.is_exporting() and step >= carry.shape[-1]:
+                break  # what is exported must work at every length, and has all of the steps
+            carry = carry + left * functional.pad(carry, (step, 0))[..., : carry.shape[-1]]
         return (local + carry[..., None] * constant(self.fading)).flatten(-2)[..., :frames]
 
     def onnx(self, onnx, features):
