@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ def to_onnx(
     prefer: Mapping[str, str] | None = None,
     tune: bool = False,
     opset: int = 18,
+    inputs: Sequence[Any] | None = None,
+    dynamic_shapes: Any = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
 ) -> Report:
     """Export to one self-contained ``.onnx`` file, verified before it is written.
 
@@ -56,7 +61,8 @@ def to_onnx(
         VerificationError: the error is above the tolerance; nothing is written.
         ValueError, TypeError: a wrong argument, in one sentence.
     """
-    graph = as_graph(source)
+    model = is_model(source)
+    graph = None if model else as_graph(source)
     path = Path(path)
     if target not in ("cpu", "cuda"):
         raise ValueError(f"target must be 'cpu' or 'cuda', not {target!r}")
@@ -67,18 +73,38 @@ def to_onnx(
     check_writable(path)
     if path.suffix != ".onnx":
         raise ValueError(f"{path} does not end in .onnx; name the file {path.with_suffix('.onnx').name}")
+    of_model = {"inputs": inputs, "dynamic_shapes": dynamic_shapes, "input_names": input_names, "output_names": output_names}
+    if graph is None:
+        from specgraph.export.whole_model import write_whole_model
+
+        return write_whole_model(source, path, target, tolerance, prefer, tune, opset, **of_model)
+    if unused := [name for name, value in of_model.items() if value is not None]:
+        raise TypeError(f"{unused[0]} is for a whole model; a {type(source).__name__} says itself what it takes and gives")
+    return write_graph(graph, path, target, tolerance, prefer, tune, opset)
+
+
+def write_graph(
+    graph: Graph, path: Path, target: str, tolerance: float | None, prefer: Mapping[str, str] | None, tune: bool, opset: int
+) -> Report:
+    """What ``to_onnx`` does for a graph, whose arguments it has checked."""
     frozen = graph.frozen()
     last = cut(frozen)
     lowered = lower(replace(frozen, outputs={**frozen.outputs, **last}), target, prefer, tune)
     model = emit(lowered, opset, inner=last.keys() - graph.outputs.keys())
     tolerance = tolerance or default_tolerance(lowered.choices)
-    checks = checked(graph, _runner(ir.to_proto(model).SerializeToString()), lowered.choices, tolerance)
+    checks = checked(graph, runner(ir.to_proto(model).SerializeToString()), lowered.choices, tolerance)
     report = Report(path, target, "cpu", 0, len(model.graph), lowered.choices, checks, tolerance)
     model.metadata_props.update(_properties(graph, model, report, slicing(frozen, lowered, model, last)))
     data = ir.to_proto(model).SerializeToString(deterministic=True)
     with whole(path) as temporary:
         temporary.write_bytes(data)
     return Report(path, target, "cpu", len(data), report.nodes, report.choices, checks, report.tolerance)
+
+
+def is_model(source: Any) -> bool:
+    """Whether this is a torch module that is not made of a graph itself."""
+    torch = sys.modules.get("torch")  # who has a module has torch
+    return torch is not None and isinstance(source, torch.nn.Module) and not isinstance(getattr(source, "graph", None), Graph)
 
 
 def as_graph(source: Any) -> Graph:
@@ -97,7 +123,7 @@ def as_graph(source: Any) -> Graph:
     )
 
 
-def _runner(data: bytes) -> Any:
+def runner(data: bytes) -> Any:
     """Runs the model on the CPU provider, whatever the target: the numbers are what is verified."""
     try:
         import onnxruntime
@@ -120,15 +146,19 @@ def _runner(data: bytes) -> Any:
 
 def _properties(graph: Graph, model: ir.Model, report: Report, pieces: Slicing) -> dict[str, str]:
     lowering = tuple(asdict(choice) for choice in report.choices)
-    verified = {
+    metadata = describe(graph, report.target, lowering, verified(report), pieces)
+    return metadata.to_properties() | {PREFIX + "graph": to_json(graph, _finder(model))}
+
+
+def verified(report: Report) -> dict[str, Any]:
+    """What a file says of its verification."""
+    return {
         "error": _rounded(report.error),
         "torch_error": _rounded(report.torch_error),
         "tolerance": report.tolerance,
         "device": report.device,
         "checks": [_check(check) for check in report.checks],
     }
-    metadata = describe(graph, report.target, lowering, verified, pieces)
-    return metadata.to_properties() | {PREFIX + "graph": to_json(graph, _finder(model))}
 
 
 def _check(check: Check) -> dict[str, Any]:
