@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from specgraph.export.report import Check
 from specgraph.export.torch_export import Axes
 from specgraph.export.verification import VerificationError
 from specgraph.op import Array
+from specgraph.runtimes.session import first_line
 
 Sizes = dict[str, int]
 Run = Callable[[tuple[Array, ...]], dict[str, Array]]
@@ -68,7 +68,7 @@ class Comparer:
             inputs = self._inputs(name, sizes)
             try:
                 wanted = self.torch(inputs)
-            except Exception:  # noqa: BLE001  (whatever a model's layers raise at a size that is not for them)
+            except Exception:  # whatever a model's layers raise at a size that is not for them
                 if sizes == traced:
                     raise
                 continue
@@ -140,26 +140,26 @@ class Comparer:
         return True
 
     def _check(self, name: str, sizes: Sizes, inputs: tuple[Array, ...], wanted: dict[str, Array]) -> Check:
-        batch, length = inputs[0].shape[0], sizes.get(self.along, inputs[0].shape[-1])
+        batch, length = inputs[0].shape[0], sizes[self.along] if self.along else inputs[0].shape[-1]
         where = f"on {name} of {length} {self.along or 'samples'}, batch {batch},"
         try:
             got = self.onnx(inputs)
-        except Exception as error:  # noqa: BLE001  (onnxruntime's own types)
-            raise VerificationError(f"{where} onnxruntime cannot run the model, and torch can: {str(error).splitlines()[0]}") from None
+        except Exception as failure:  # noqa: BLE001  (onnxruntime's own types)
+            raise VerificationError(f"{where} onnxruntime cannot run the model, and torch can: {first_line(failure)}") from None
         worst = difference = 0.0
         for output, array in wanted.items():
             if got[output].shape != array.shape:
                 raise VerificationError(f"{where} {output} has shape {got[output].shape} and {array.shape} in torch{self._hint(sizes)}")
             off = _difference(got[output], array)
-            error = _relative(off, array)
-            if not error <= self.tolerance:
+            share = _relative(off, array)
+            if not share <= self.tolerance:
                 place = tuple(int(i) for i in np.unravel_index(np.argmax(off), off.shape))
                 raise VerificationError(
-                    f"{where} {output} differs from the torch model by {error:.1e} of its peak, most at {place} where it is "
+                    f"{where} {output} differs from the torch model by {share:.1e} of its peak, most at {place} where it is "
                     f"{got[output][place]:.6g} and not {array[place]:.6g}, and {self.tolerance:.1e} is allowed{self._hint(sizes)}; "
                     "a larger tolerance=... writes it all the same"
                 )
-            worst, difference = max(worst, error), max(difference, float(off.max(initial=0.0)))
+            worst, difference = max(worst, share), max(difference, float(off.max(initial=0.0)))
         return Check(name, batch, length, worst, worst, difference)
 
     def _hint(self, sizes: Sizes) -> str:

@@ -127,7 +127,7 @@ def _refuse_fixed(name: str, found: list[tuple[Any, ...]], axes: Axes, input_nam
     for shape, varying in zip(found, axes, strict=True):
         for axis, called in varying.items():
             if isinstance(shape[axis], int):
-                raise ValueError(fixed(name, called, shape[axis], axes, input_names))
+                raise ValueError(fixed(name, called, shape[axis], axes, input_names))  # noqa: TRY004
 
 
 def fixed(name: str, called: str, size: int, axes: Axes, input_names: Sequence[str]) -> str:

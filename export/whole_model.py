@@ -78,7 +78,7 @@ def write_whole_model(
         sample_rate=graphs[0].sample_rate,
         target=target,
         min_samples=found.least,
-        outputs={output.name: _described(output, graphs, found) for output in joined.graph.outputs},
+        outputs={str(output.name): _described(output, graphs, found) for output in joined.graph.outputs},
         lowering=tuple(asdict(choice) for choice in choices),
         verified=verified(report),
         front_ends=tuple({"name": g.name, "sample_rate": g.sample_rate, "parameters": dict(g.parameters)} for g in graphs),
@@ -134,15 +134,14 @@ def _numbers(value: ir.Value) -> list[int | None]:
 
 def _described(output: ir.Value, graphs: list[Graph], found: Comparison) -> OutputMetadata:
     """An output's axes; and where it has as many frames as a front end at every length, the times of those."""
-    assert output.name is not None and output.shape is not None
-    axes = tuple(f"axis_{axis}" if isinstance(size, int) else str(size) for axis, size in enumerate(output.shape))
+    axes = tuple(f"axis_{axis}" if isinstance(size, int) else str(size) for axis, size in enumerate(output.shape or ()))
     for graph in filter(_takes_waveforms, graphs):
         reach = graph.reach()
-        for name, value in graph.outputs.items():
+        for value in graph.outputs.values():
             times = [size for size in value.shape if isinstance(size, Dim) and is_time(size)]
             counts = [(times[0].at(sizes["samples"]) if times and "samples" in sizes else None) for sizes, _ in found.shapes]
             for axis, size in enumerate(axes):
-                if axis and not size.startswith("axis_") and counts == [shapes[output.name][axis] for _, shapes in found.shapes]:
+                if axis and not size.startswith("axis_") and counts == [shapes[str(output.name)][axis] for _, shapes in found.shapes]:
                     about = described(value, reach.get(value, WHOLE_CLIP), About(axes=axes))
                     return OutputMetadata(axes, about.hop, about.centre, None, None, frames=about.frames)
     return OutputMetadata(axes, hop=0.0, before=None, after=None)

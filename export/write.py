@@ -44,15 +44,29 @@ def to_onnx(
     The file holds standard operators only, takes any batch and any number of samples, and carries its own definition and
     metadata. Its input is ``waveforms``, float32, and its output ``features``, or what the graph names them.
 
+    A whole model, any ``nn.Module`` that has modules made from graphs in it, is written with its front ends lowered as they
+    are by themselves and the rest as ``torch.onnx.export`` has it, in eval mode and float32, with all parameters as they are
+    now; a model on a GPU is copied to the CPU for that. onnxruntime is then compared with torch. Batch and samples vary unless
+    a layer fixes them, which a ``ValueError`` says.
+
     Args:
-        source: a transform, a graph, or a module made from one, whose learned arrays are exported.
+        source: a transform, a graph, a module made from one, whose learned arrays are exported, or a model with such modules.
         path: the file to write; its folder must exist. It appears whole or not at all.
         target: what the lowerings are chosen for, "cpu" or "cuda". The file runs on either.
         tolerance: largest error against the float64 definition, as a fraction of the peak of the spectrum; None is 2e-6, or
-            the tolerance of the lowering chosen where that is an approximation.
+            the tolerance of the lowering chosen where that is an approximation. Of a whole model, largest difference from
+            torch, as a fraction of an output's peak; None is 1e-4, or twice the tolerance of the roughest lowering.
         prefer: lowerings by compound op, such as ``{"Stft": "conv"}``, instead of the cheapest.
         tune: time the candidates with onnxruntime on this machine instead of estimating them.
         opset: ONNX opset, 18 to 21; 18 loads in every onnxruntime from 1.15 on.
+        inputs: of a whole model, what it is traced and compared with: float32 tensors in the order of ``forward``. None is two
+            clips of a second of noise, for a model that takes waveforms alone.
+        dynamic_shapes: of a whole model, a dict of names by axis for each input, as ``({0: "batch", 1: "samples"},)``. None lets
+            the first axis vary and the last, or of complex features the one before it.
+        input_names: of a whole model; None is ``waveforms``, or ``features`` for one input of rank 3 and more, or for several
+            inputs what ``forward`` calls them.
+        output_names: of a whole model; None is the keys of the dict that it returns, or ``output``, or of several ``output_1``,
+            ``output_2``, ...
 
     Returns:
         A report: the lowering chosen and the prices of the others, nodes, size, the error on every signal.
