@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from specgraph.dims import evaluate
 from specgraph.export.join import DOMAIN, stand_in_type
+from specgraph.export.recurrent import recurrent_layers_replaced
 from specgraph.op import Input
 from specgraph.tracing import stand_in
 
@@ -60,7 +61,7 @@ def export(
     name = type(model).__name__
     token = stand_in.set(stands_in)
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), torch.no_grad(), recurrent_layers_replaced(model):
             try:
                 program = torch.export.export(model, inputs, dynamic_shapes=_by_parameter(model, varying), strict=False)
             except Exception as error:
@@ -117,17 +118,21 @@ def _by_parameter(model: Any, varying: tuple[Any, ...]) -> Any:
     return varying
 
 
-def _sizes(program: Any) -> list[tuple[Any, ...]]:
-    """The shapes of the inputs as they were traced: numbers, or symbols where they vary."""
+def _sizes(program: Any) -> list[tuple[str, ...]]:
+    """The shapes of the inputs as they were traced: numbers, or symbols where they vary, as text.
+
+    A size that varied until a layer fixed it is a symbol still, which is printed as a number.
+    """
     wanted = set(program.graph_signature.user_inputs)
-    return [tuple(node.meta["val"].shape) for node in program.graph.nodes if node.op == "placeholder" and node.name in wanted]
+    inputs = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in wanted]
+    return [tuple(map(str, node.meta["val"].shape)) for node in inputs]
 
 
-def _refuse_fixed(name: str, found: list[tuple[Any, ...]], axes: Axes, input_names: Sequence[str]) -> None:
+def _refuse_fixed(name: str, found: list[tuple[str, ...]], axes: Axes, input_names: Sequence[str]) -> None:
     for shape, varying in zip(found, axes, strict=True):
         for axis, called in varying.items():
-            if isinstance(shape[axis], int):
-                raise ValueError(fixed(name, called, shape[axis], axes, input_names))  # noqa: TRY004
+            if shape[axis].isdigit():
+                raise ValueError(fixed(name, called, int(shape[axis]), axes, input_names))
 
 
 def fixed(name: str, called: str, size: int, axes: Axes, input_names: Sequence[str]) -> str:
@@ -140,14 +145,14 @@ def fixed(name: str, called: str, size: int, axes: Axes, input_names: Sequence[s
     )
 
 
-def _unified(found: list[tuple[Any, ...]], axes: Axes) -> Axes:
+def _unified(found: list[tuple[str, ...]], axes: Axes) -> Axes:
     """The axes with one name for each size that torch found to be the same."""
     names: dict[str, str] = {}
     unified = []
     for shape, varying in zip(found, axes, strict=True):
         one = {}
         for axis, called in varying.items():
-            symbol = str(shape[axis])
+            symbol = shape[axis]
             while symbol not in names and called in names.values():
                 called += "_"
             one[axis] = names.setdefault(symbol, called)

@@ -20,8 +20,6 @@ import specgraph as sg
 from specgraph.export.report import Report
 from tests.conftest import peak_error
 
-pytest.importorskip("onnxscript")
-
 RATE = 8000
 CLOSE = 1e-5  # of the output's peak
 REFUSED = {"STFT", "DFT", "Col2Im", "Scan", "Loop", "ScatterND"}
@@ -227,6 +225,34 @@ def test_recurrent_and_attention(tmp_path: Path) -> None:
     assert {name: array.shape for name, array in run(np.zeros(5000, np.float32)).items()} == {"classes": (3,), "frames": (51, 16)}
 
 
+class Layers(nn.Module):
+    """Each kind of recurrent layer on the same frames, in the ways that they are used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front = log_mel()
+        self.lstm = nn.LSTM(16, 5, num_layers=2, bidirectional=True, batch_first=True)
+        self.rnn = nn.RNN(16, 4, nonlinearity="relu", bias=False)
+        self.gru = nn.GRU(16, 6, num_layers=2)
+
+    def forward(self, waveforms: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        frames = 0.02 * self.front(waveforms).transpose(1, 2)
+        one, (hidden, cell) = self.lstm(frames)
+        two, end = self.rnn(frames.transpose(0, 1))
+        three, _ = self.gru(frames.transpose(0, 1), 0.1 * torch.ones(2, frames.shape[0], 6))
+        return one.reshape(one.shape[0], -1, 5, 2), hidden, cell, two, end, three
+
+
+def test_every_kind_of_recurrent_layer(tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    model = Layers()
+    exported(model, tmp_path / "a.onnx", RATE, 5000)
+    assert "forward" not in vars(model.lstm)
+    run = sg.load(tmp_path / "a.onnx")
+    assert run.meta.outputs["output_2"].axes == ("axis_0", "batch", "axis_2")
+    assert run(np.zeros(800, np.float32))["output_2"].shape == (4, 5)
+
+
 def test_back_to_sound(tmp_path: Path) -> None:
     torch.manual_seed(2)
     exported(Enhancer(), tmp_path / "a.onnx", RATE, 6400, 3000)
@@ -293,6 +319,8 @@ class Wrong(nn.Module):
         if self.result == "unused":
             return waveforms * 2
         made = self.front(waveforms)
+        if self.result == "one batch":
+            return made.reshape(len(made), -1)  # len gives a number where shape[0] gives a size that varies
         if self.result == "nothing":
             return (made, None)
         return made + 1.0 if torch.compiler.is_exporting() else made
@@ -316,6 +344,7 @@ def test_errors(tmp_path: Path) -> None:
         (nn.Sequential(log_mel(), nn.Linear(1, 1).half()), {}, TypeError, "1.weight is torch.float16"),
         (Wrong("unused"), {}, ValueError, "does not call the front end"),
         (Wrong("nothing"), {}, ValueError, "must return a tensor, or .* not a tuple of Tensor, NoneType"),
+        (Wrong("one batch"), {}, ValueError, r"one size of batch only, as traced 2 .*dynamic_shapes=\(\{1: 'samples'\},\)"),
         (nn.Sequential(log_mel()), {"inputs": (torch.zeros(2, 800, dtype=torch.int64),)}, TypeError, "number 0 is torch.int64"),
         (nn.Sequential(log_mel()), {"output_names": ("a", "b")}, ValueError, "output_names must be 1 different identifiers"),
         (nn.Sequential(log_mel()), {"dynamic_shapes": ({7: "x"},)}, ValueError, "dynamic_shapes holds a dict of names by axis"),
