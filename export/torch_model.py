@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 TIME_AXIS = {2: 1, 3: 2, 4: 3}  # by rank, where nothing else is said: the last, as waveforms and features have it
-LONG = 2  # an axis of this size at the end holds the parts of complex numbers
+PARTS = 2  # an axis of this size at the end holds the parts of complex numbers
 
 
 @contextmanager
@@ -58,8 +58,9 @@ def front_ends(model: Any) -> list[Any]:
 
 def _held(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """The fixed constants of front ends."""
+    held = set(front_ends(model))
     for called, module in model.named_modules():
-        if module in front_ends(model):
+        if module in held:
             for name, tensor in module.named_buffers(recurse=False):
                 yield f"{called}.{name}", tensor
 
@@ -135,7 +136,7 @@ def varying_axes(names: Sequence[str], given: Sequence[Any], dynamic_shapes: Any
 
 def _usual(number: int, tensor: Any) -> dict[int, str]:
     axis = TIME_AXIS.get(tensor.ndim)
-    if axis == 3 and tensor.shape[3] == LONG:
+    if axis == 3 and tensor.shape[3] == PARTS:
         axis = 2
     return {0: "batch"} | ({axis: "samples" if tensor.ndim == 2 or number else "frames"} if axis else {})
 

@@ -151,7 +151,7 @@ class Runner(ABC):
         """The centres of the first ``frames`` frames in seconds; frame 0 of a centred transform is at 0."""
         meta = self._output(output or self.output_names[0])
         if not meta.hop:
-            raise ValueError(f"{self.path} gives {output or self.output_names[0]} ({', '.join(meta.axes)}), which has no frames with times")
+            raise ValueError(f"{self.path} gives {output or self.output_names[0]} ({', '.join(meta.axes)}), which has no frames whose times are known")
         return (np.arange(frames) * meta.hop + meta.centre) / self.sample_rate
 
     def latency(self, output: str | None = None) -> float | None:
