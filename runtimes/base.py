@@ -80,7 +80,7 @@ class Runner(ABC):
             if tensor is not None:
                 outputs = [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
         if single:
-            outputs = [output[0] for output in outputs]
+            outputs = [self._without_batch(name, output) for name, output in zip(self.output_names, outputs, strict=True)]
         return outputs[0] if len(outputs) == 1 else dict(zip(self.output_names, outputs, strict=True))
 
     def map(
@@ -171,6 +171,8 @@ class Runner(ABC):
     def times(self, frames: int, output: str | None = None) -> npt.NDArray[np.float64]:
         """The centres of the first ``frames`` frames in seconds; frame 0 of a centred transform is at 0."""
         meta = self._output(output or self.output_names[0])
+        if not meta.hop:
+            raise ValueError(f"{self.path} gives {output or self.output_names[0]} ({', '.join(meta.axes)}), which has no frames whose times are known")
         return (np.arange(frames) * meta.hop + meta.centre) / self.sample_rate
 
     def latency(self, output: str | None = None) -> float | None:
@@ -182,6 +184,10 @@ class Runner(ABC):
         if name not in self.meta.outputs:
             raise ValueError(f"{self.path} has no output {name!r}; it has {', '.join(self.meta.outputs)}")
         return self.meta.outputs[name]
+
+    def _without_batch(self, name: str, output: Any) -> Any:
+        axes = self.meta.outputs[name].axes
+        return output[(slice(None),) * axes.index("batch") + (0,)] if "batch" in axes else output
 
     def _gathered(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         given = dict(zip(self.input_names, inputs, strict=False)) | named

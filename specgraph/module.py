@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from specgraph.compound import Compound
 from specgraph.constraints import constrain, originals
 from specgraph.graph import Graph
 from specgraph.groups import parameter_groups
-from specgraph.lowering import lower
-from specgraph.op import Constant, Input, Value
+from specgraph.lowering import lower, trained_parts_expanded
+from specgraph.op import Constant, Input
 from specgraph.shapes import check_shape, lacks_batch
+from specgraph.tracing import traced
 
 
 class GraphModule(nn.Module):
@@ -42,7 +42,8 @@ class GraphModule(nn.Module):
         constraints: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self._source = _trained_parts_expanded(graph)
+        self._source = trained_parts_expanded(graph)
+        self.prefer = dict(prefer or {})
         lowered = lower(self._source, "torch", prefer)
         self._input_names = [value.op.name for value in _inputs(graph)]
         self._sizes = [value.op.sizes for value in _inputs(graph)]
@@ -164,6 +165,15 @@ class GraphModule(nn.Module):
         }
         return self._source.with_arrays(learned)
 
+    @property
+    def definition(self) -> Graph:
+        """The graph with the arrays that it was made with; its trainable constants are what ``trained`` takes."""
+        return self._source
+
+    def trained(self, constant: Constant) -> torch.Tensor:
+        """The parameter that a trainable constant of ``definition`` has become."""
+        return getattr(self, self._names[constant])
+
     def forward(self, *inputs: torch.Tensor) -> Any:
         """The features of ``inputs``, in the order that the graph names them; usually one tensor of waveforms."""
         if len(inputs) != len(self._inputs):
@@ -172,6 +182,11 @@ class GraphModule(nn.Module):
         if single:
             inputs = (inputs[0][None],)
         self._check(inputs)
+        found = traced(self, inputs) if torch.compiler.is_exporting() else self._run(inputs)
+        results = {name: tensor[0] if single else tensor for name, tensor in zip(self._outputs, found, strict=True)}
+        return results if len(results) > 1 else next(iter(results.values()))
+
+    def _run(self, inputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
         env: list[Any] = [None] * self._size
         for place, tensor in zip(self._inputs, inputs, strict=True):
             env[place] = tensor
@@ -183,8 +198,7 @@ class GraphModule(nn.Module):
                 env[place] = op.torch(*[env[operand] for operand in operands])
                 for operand in done:  # what nobody reads any more is not held until the end
                     env[operand] = None
-        results = {name: env[place][0] if single else env[place] for name, place in self._outputs.items()}
-        return results if len(results) > 1 else next(iter(results.values()))
+        return [env[place] for place in self._outputs.values()]
 
     def _check(self, inputs: tuple[torch.Tensor, ...]) -> None:
         for name, sizes, tensor in zip(self._input_names, self._sizes, inputs, strict=True):
@@ -234,15 +248,3 @@ def _constrained_again(state: dict[str, Any], lists: Mapping[str, Any]) -> Graph
 
 def _inputs(graph: Graph) -> list[Any]:
     return [value for value in graph.inputs if isinstance(value.op, Input)]
-
-
-def _trained_parts_expanded(graph: Graph) -> Graph:
-    """Compound ops that are trained become the ops whose constants are trained, so that these are the graph's own."""
-
-    def expanded(value: Value) -> Value | None:
-        op = value.op
-        if not isinstance(op, Compound) or op.forced is None or not getattr(op, "trainable", False):
-            return None
-        return op.lowerings[op.forced](op, *value.inputs)
-
-    return graph.rewrite(expanded)

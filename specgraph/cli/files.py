@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from specgraph.cli.show import checks_table, choices_table, console
 
 if TYPE_CHECKING:
+    from specgraph.metadata import Metadata
     from specgraph.presets import Preset
     from specgraph.transforms import Transform
 
@@ -156,7 +157,12 @@ def inspect(
     from specgraph.export.read import read_model
     from specgraph.listing import bytes_text
     from specgraph.lowering import Choice
+    from specgraph.runtimes.loading import checked_header
 
+    meta, _ = checked_header(model)
+    if meta.front_ends:
+        _inspect_whole_model(model, meta)
+        return
     held = read_model(model)
     meta, out = held.metadata, console()
     table = Table(show_header=False, title=escape(str(model)), title_justify="left")
@@ -189,6 +195,31 @@ def inspect(
         out.print(choices_table(tuple(Choice(**choice) for choice in meta.lowering), meta.target))
     if graph:
         out.print(str(held.graph), markup=False)
+
+
+def _inspect_whole_model(path: Path, meta: Metadata) -> None:
+    from specgraph.export.read import read_operators
+    from specgraph.listing import bytes_text
+    from specgraph.lowering import Choice
+
+    nodes, operators = read_operators(path)
+    table = Table(show_header=False, title=escape(str(path)), title_justify="left")
+    table.add_row("whole model", f"{meta.name}, {meta.sample_rate} Hz; a clip needs {meta.min_samples} samples or more")
+    for front_end in meta.front_ends:
+        parameters = ", ".join(f"{name}={value!r}" for name, value in front_end["parameters"].items())
+        table.add_row("front end", escape(f"{front_end['name']}({parameters})"))
+    for name, output in meta.outputs.items():
+        times = f"; frames every {output.hop / meta.sample_rate * 1e3:g} ms" if output.hop else ""
+        table.add_row(f"output {name}", f"({', '.join(output.axes)}){times}")
+    table.add_row("written for", f"{meta.target}, by specgraph {meta.version}")
+    error, tolerance = meta.verified["error"], meta.verified["tolerance"]
+    table.add_row("verified", f"against torch: largest error {error:.1e} of an output's peak, {tolerance:.0e} allowed")
+    table.add_row("operators", f"{nodes} nodes: {', '.join(f'{count} {op}' for op, count in sorted(operators.items()))}")
+    table.add_row("size", bytes_text(path.stat().st_size))
+    table.add_row("hash", meta.hash)
+    console().print(table)
+    if meta.lowering:
+        console().print(choices_table(tuple(Choice(**choice) for choice in meta.lowering), meta.target))
 
 
 def verify(

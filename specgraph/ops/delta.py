@@ -15,7 +15,7 @@ from specgraph.design.delta import polynomial_slope, regression
 from specgraph.dims import Shape, text
 from specgraph.op import GraphError, Op
 from specgraph.ops.frame_conv import check_positive
-from specgraph.ops.frame_numbers import frame_numbers, on_device
+from specgraph.ops.frame_numbers import at_most, frame_numbers, on_device
 from specgraph.reach import Reach
 
 DeltaMode = Literal["interp", "nearest", "regression"]
@@ -70,7 +70,11 @@ class Delta(Op):
     def torch(self, features):
         import torch
 
-        places = torch.tensor(self._places(features.shape[2]), device=features.device)
+        frames, width = features.shape[2], len(self.taps)
+        start = torch.arange(frames, device=features.device) - width // 2
+        if self.mode == "interp":
+            start = at_most(start.clamp_min(0), torch.sym_max(frames - width, 0))
+        places = at_most((start[:, None] + torch.arange(width, device=features.device)).clamp_min(0), frames - 1)
         windows = features[:, :, places] - features[..., None]
         return windows @ torch.tensor(self.taps, dtype=features.dtype, device=features.device)
 

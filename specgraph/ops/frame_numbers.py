@@ -1,4 +1,4 @@
-"""Numbers of frames inside an ONNX graph, where they can index on the device that runs it."""
+"""Numbers of frames inside a graph that runs: in ONNX where they can index on the device, in torch as what it exports at any length."""
 
 from __future__ import annotations
 
@@ -17,3 +17,10 @@ def on_device(onnx: Any, number: Any) -> Any:
     """A number from shape arithmetic, which CUDA leaves on the CPU, as an array (1,) on the device, without a copy node."""
     one = onnx.const(np.int64(1))
     return onnx.Range(number, onnx.Add(number, one), one)
+
+
+def at_most(places: Any, most: Any) -> Any:
+    """A torch tensor of whole numbers lowered to ``most``, which may be a length that varies while torch exports."""
+    import torch
+
+    return torch.minimum(places, torch.ones_like(places) * most)

@@ -68,17 +68,21 @@ class Pad(Op):
         if self.mode == "constant":
             return functional.pad(signal, (0, 0) * (signal.ndim - 1 - self.axis) + (before, after), value=self.value)
         samples = signal.shape[self.axis]
-        if self.mode == "reflect" and max(before, after) < samples and signal.ndim == 2:
+        if self.mode == "reflect" and signal.ndim == 2 and not torch.compiler.is_exporting() and max(before, after) < samples:
             return functional.pad(signal[:, None], (before, after), mode="reflect")[:, 0]
-        place = torch.arange(-before, samples + after, device=signal.device)
+        # What is exported must work at every length, and ONNX has no reflection that is wider than the signal.
+        place = torch.arange(before + after, device=signal.device) - before
+        place = torch.where(place < 0, place, place + samples)
         if self.mode == "edge":
             place = place.clamp(0, samples - 1)
         else:
             symmetric = int(self.mode == "symmetric")
-            period = 2 * samples if symmetric else max(2 * (samples - 1), 1)
+            period = ((samples - 1 + symmetric) * torch.full_like(place, 2)).clamp_min(1)
             place = place.remainder(period)
             place = torch.minimum(place, period - place - symmetric)
-        return signal.index_select(self.axis, place)
+        ends = signal.index_select(self.axis, place)
+        parts = [ends.narrow(self.axis, 0, before), signal, ends.narrow(self.axis, before, after)]
+        return torch.cat(parts, self.axis)
 
     def onnx(self, onnx, signal):
         before, after = self.widths

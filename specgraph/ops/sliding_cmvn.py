@@ -14,7 +14,7 @@ from specgraph.dims import Shape
 from specgraph.op import GraphError, Op
 from specgraph.ops.cmvn import FLOOR, carried, check_features
 from specgraph.ops.frame_conv import check_positive
-from specgraph.ops.frame_numbers import frame_numbers, on_device
+from specgraph.ops.frame_numbers import at_most, frame_numbers, on_device
 from specgraph.reach import Reach
 
 FLOAT32, FLOAT64 = 1, 11  # as ONNX numbers types
@@ -72,7 +72,13 @@ class SlidingCmvn(Op):
         import torch
         from torch.nn import functional
 
-        start, end = (torch.tensor(bound, device=features.device) for bound in self.bounds(features.shape[2]))
+        frames = features.shape[2]
+        t = torch.arange(frames, device=features.device)
+        if self.center:
+            start = at_most((t - self.window // 2).clamp_min(0), torch.sym_max(frames - self.window, 0))
+            end = at_most(start + self.window, frames)
+        else:
+            start, end = (t - self.window).clamp_min(0), at_most((t + 1).clamp_min(self.min_window), frames)
 
         def mean(values):
             total = functional.pad(values.cumsum(-1), (1, 0))
