@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.metadata import Metadata, OutputMetadata
+from specgraph.metadata import Metadata
+from specgraph.runtimes.described import Described
 from specgraph.runtimes.inputs import PCM_SCALE, as_float32, dtype_sentence, refuse_not_finite
 from specgraph.runtimes.stream import Stream
 from specgraph.runtimes.workers import ordered, pool
@@ -27,7 +28,7 @@ class RuntimeUnavailable(RuntimeError):
     """The device asked for cannot be used here; the message says what is missing."""
 
 
-class Runner(ABC):
+class Runner(Described, ABC):
     """A loaded front end: ``run(waveforms)`` gives its features.
 
     Attributes:
@@ -40,9 +41,7 @@ class Runner(ABC):
         workers: how many threads ``map`` uses unless told.
     """
 
-    path: str
     device: str
-    meta: Metadata
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     input_sizes: tuple[tuple[int | str, ...], ...]
@@ -149,41 +148,9 @@ class Runner(ABC):
         return [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
 
     @property
-    def sample_rate(self) -> int:
-        """Samples a second of the waveforms it takes."""
-        return self.meta.sample_rate
-
-    @property
     def takes_waveforms(self) -> bool:
         """Whether the input is audio, (batch, samples), and not features."""
         return self.input_sizes == (("batch", "samples"),)
-
-    @property
-    def frequencies(self) -> npt.NDArray[np.float64] | None:
-        """The centre frequencies of the first output's bins in hertz, or None where bins are not frequencies."""
-        return self.frequencies_of(self.output_names[0])
-
-    def frequencies_of(self, output: str) -> npt.NDArray[np.float64] | None:
-        """The centre frequencies of an output's bins in hertz, or None."""
-        frequencies = self._output(output).frequencies
-        return None if frequencies is None else np.array(frequencies)
-
-    def times(self, frames: int, output: str | None = None) -> npt.NDArray[np.float64]:
-        """The centres of the first ``frames`` frames in seconds; frame 0 of a centred transform is at 0."""
-        meta = self._output(output or self.output_names[0])
-        if not meta.hop:
-            raise ValueError(f"{self.path} gives {output or self.output_names[0]} ({', '.join(meta.axes)}), which has no frames whose times are known")
-        return (np.arange(frames) * meta.hop + meta.centre) / self.sample_rate
-
-    def latency(self, output: str | None = None) -> float | None:
-        """Seconds of sound that must follow a frame's centre before it can be computed; None: the whole clip."""
-        after = self._output(output or self.output_names[0]).after
-        return None if after is None else max(after, 0) / self.sample_rate
-
-    def _output(self, name: str) -> OutputMetadata:
-        if name not in self.meta.outputs:
-            raise ValueError(f"{self.path} has no output {name!r}; it has {', '.join(self.meta.outputs)}")
-        return self.meta.outputs[name]
 
     def _without_batch(self, name: str, output: Any) -> Any:
         axes = self.meta.outputs[name].axes
