@@ -87,8 +87,8 @@ def kernels(before: Any, after: Any = None, path: str | Path | None = None, dpi:
 
     if path is not None:
         check_picture(Path(path))
-    labels = tuple(str(source) if isinstance(source, str | Path) else word for source, word in ((before, "before"), (after, "after")))
-    made = figure([(part, None) for part in parts(before, labels[0]).values()] if after is None else [*pairs(before, after, labels)])
+    first, second = (str(source) if isinstance(source, str | Path) else word for source, word in ((before, "before"), (after, "after")))
+    made = figure([(part, None) for part in parts(before, first).values()] if after is None else [*pairs(before, after, (first, second))])
     if path is not None:
         with whole(path) as temporary:
             made.savefig(temporary, dpi=dpi)

@@ -175,8 +175,9 @@ def _kernels(left: Axes, right: Axes, before: Part, after: Part | None) -> None:
         level = _decibels(responses, peak)
         for place, number in enumerate(drawn):
             height = max(float(np.abs(array[number]).max()) for array in real) or 1.0
-            once = {"label": label} if place == 0 and after else {}
-            left.plot(milliseconds, place + 0.45 * rows[number] / height, color=colour, linewidth=wide, **once)
+            (line,) = left.plot(milliseconds, place + 0.45 * rows[number] / height, color=colour, linewidth=wide)
+            if place == 0 and after:
+                line.set_label(label)
             right.plot(frequencies, level[number], color=colour, linewidth=wide)
     left.set_yticks(range(len(drawn)), [str(number) for number in drawn])
     left.set(xlabel="time (ms)", ylabel="kernel", title=f"{before.name}: kernels{', real part' * (before.array.ndim == 3)}")

@@ -38,7 +38,8 @@ def load(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_smallest_size(name: str, load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     threads = torch.get_num_threads()
-    found = load(name).main(["--tiny", "--seed", "3", "-o", str(tmp_path)])
+    only = ["--only", "STFT", "mel"] if name == "frequency" else []
+    found = load(name).main(["--tiny", "--seed", "3", "-o", str(tmp_path), *only])
     assert torch.get_num_threads() == threads
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "results.md"} | WRITTEN[name]
     assert found["shipped"]["difference"] < 1e-5
@@ -113,6 +114,8 @@ def test_scores_are_mir_evals(load) -> None:
     rng = np.random.default_rng(0)
     wanted, found = (rng.random((50, 128)) < 0.03).astype(float), (rng.random((50, 128)) < 0.03).astype(float)
     found = np.where(rng.random(found.shape) < 0.5, wanted, found)
+    for roll in (wanted, found):
+        roll[:, :28] = roll[:, 109:] = 0  # mir_eval takes no pitch above 5 kHz
     accuracy, error = representations.scores(wanted, found)
     common = sum(int((a * b).sum()) for a, b in zip(wanted, found, strict=True))
     assert accuracy == pytest.approx(100 * common / (wanted.sum() + found.sum() - common))

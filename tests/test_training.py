@@ -16,7 +16,7 @@ TEXT = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
 
 def test_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    small, changed = re.subn(r"CLIPS, EPOCHS = (\d+, )(\d+, )\d+, \d+", r"CLIPS, EPOCHS = \g<1>\g<2>100, 4", BLOCK)
+    small, changed = re.subn(r"CLIPS, EPOCHS = (\d+, )(\d+, )\d+, \d+", r"CLIPS, EPOCHS = \g<1>\g<2>300, 10", BLOCK)
     assert changed == 1
     names: dict[str, object] = {}
     with warnings.catch_warnings():

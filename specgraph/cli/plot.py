@@ -49,5 +49,5 @@ def _kernels(models: list[Path], output: Path, device: str) -> None:
         raise ValueError(f"--kernels draws one file or compares two, and {len(models)} were named")
     if device != "cpu":
         raise ValueError(f"--kernels runs nothing on {device!r}; leave out --device")
-    draw(*models, path=output)
+    draw(models[0], models[1] if len(models) > 1 else None, output)
     console().print(f"drew [bold]{escape(str(output))}[/]")
