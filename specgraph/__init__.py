@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from specgraph import constraints as constraints
+    from specgraph import plot as plot
     from specgraph.builder import Builder as Builder
     from specgraph.export import read_graph as read_graph
     from specgraph.export import to_onnx as to_onnx
@@ -79,10 +80,14 @@ _HOME = {
     **dict.fromkeys(_TRANSFORMS, "specgraph.transforms"),
 }
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+_MODULES = ("plot",)
+
+__all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"specgraph.{name}")
     if name not in _HOME:
         raise AttributeError(f"specgraph has no {name!r}; it has {', '.join(_HOME)}")
     home = import_module(_HOME[name])
