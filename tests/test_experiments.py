@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import onnxruntime
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -18,9 +18,9 @@ import specgraph as sg
 
 FOLDER = Path(__file__).parents[1] / "docs" / "experiments"
 WRITTEN = {
-    "frequency": {"frequency.onnx", "frequency-model.onnx", "errors.png", "kernels.png"},
-    "representations": {"transcriber.onnx", "transcriber-model.onnx", "accuracy.png"},
-    "on_the_fly": {"pitch.onnx", "pitch-model.onnx", "throughput.png"},
+    "frequency": {"frequency.onnx", "errors.png", "kernels.png"},
+    "representations": {"transcriber.onnx", "accuracy.png"},
+    "on_the_fly": {"pitch.onnx", "throughput.png"},
 }
 
 
@@ -49,7 +49,7 @@ def test_the_smallest_size(name: str, load, tmp_path: Path, capsys: pytest.Captu
     assert "Seed 3" in (tmp_path / "results.md").read_text()
     assert (tmp_path / "results.md").read_text() in capsys.readouterr().out
     for path in tmp_path.glob("*.onnx"):
-        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        assert {node.op_type for node in onnx.load(path).graph.node} & {"Gemm", "MatMul"}
 
 
 def test_every_script_is_listed_and_has_its_command() -> None:
@@ -61,7 +61,7 @@ def test_every_script_is_listed_and_has_its_command() -> None:
 
 def test_tones_are_the_papers(load) -> None:
     frequency = load("frequency")
-    tones = frequency.Tones(frequency.Size(500, 10, 1, 1, 1))
+    tones = frequency.Tones(frequency.Size(500, 10, 1, 1, 1, {}))
     assert len(range(frequency.LOW, frequency.HIGH + 2, 2)) * 10 == 109_250
     wave, target = tones(torch.tensor([13]))  # the second frequency, 1,200 Hz, at 0.3 of a turn
     seconds = np.linspace(0, 0.2, 8820)
@@ -102,10 +102,10 @@ def test_shipping_refuses_predictions_that_differ(load, tmp_path: Path) -> None:
 
     class Unsteady(nn.Module):
         def forward(self, features: torch.Tensor) -> torch.Tensor:
-            return features.mean((1, 2)) + float(not torch.onnx.is_in_onnx_export())
+            return features.mean((1, 2)) + float(not torch.compiler.is_exporting())
 
     front_end = sg.Spectrogram(sample_rate=8000, n_fft=16, hop_length=16).module()
-    with pytest.raises(RuntimeError, match=r"differ from torch's by 1.0e\+00"):
+    with pytest.raises(ValueError, match="differs from"):
         experiment.ship(front_end, Unsteady(), tmp_path / "m.onnx", torch.randn(2, 64))
 
 

@@ -13,7 +13,9 @@ Without MusicNet the music is made: three voices of random notes with decaying h
 from __future__ import annotations
 
 import math
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -231,16 +233,15 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         torch.manual_seed(options.seed)
         one, front_end, model = measured(name, every[name], songs, size, options.seed)
         waves = drawn(songs[1], 64, options.seed)(torch.arange(64))[0]
-        difference = experiment.ship(front_end, model, folder / "transcriber.new.onnx", waves)
-        found.append(one | {"milliseconds": cost(folder / "transcriber.new.onnx"), "difference": difference})
-        best = one["accuracy"] >= max(other["accuracy"] for other in found)
-        for path in (folder / "transcriber.new.onnx", folder / "transcriber.new-model.onnx"):
-            if best:
-                path.replace(path.with_name(path.name.replace(".new", "")))
-            else:
-                path.unlink()
-        if best:
-            shipped = {"name": name, "difference": difference}
+        with tempfile.TemporaryDirectory() as there:
+            path = Path(there) / "transcriber.onnx"
+            sg.to_onnx(front_end, path)
+            milliseconds = cost(path)
+            difference = experiment.ship(front_end, model, path, waves)
+            found.append(one | {"milliseconds": milliseconds, "difference": difference})
+            if one["accuracy"] >= max(other["accuracy"] for other in found):
+                shutil.move(path, folder / path.name)
+                shipped = {"name": name, "difference": difference}
         print(*rows([found[-1]])[0], sep="  ", file=sys.stderr, flush=True)
         source = "MusicNet" if options.musicnet else f"{size.songs[0]} made songs of {size.seconds:g} s, tested on {size.songs[1]} others"
         text = (
