@@ -74,6 +74,8 @@ def check_picture(path: Path) -> None:
 def _draw(axes: Axes, bar: Axes, panel: Panel) -> None:
     axes.set_title(panel.title)
     features, about = np.asarray(panel.features, np.float64), panel.about
+    if about.axes[1:] == ("frames", "bins"):  # a model's own layout
+        features = features.T
     if "harmonics" in about.axes:
         features = features.reshape(-1, features.shape[-1])  # one below another, the first at the bottom
     if features.ndim == 3 and features.shape[-1] == 2:

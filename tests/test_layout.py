@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "specgraph": LIGHT | {"torch"},
     "specgraph/ops": LIGHT | {"scipy"},
     "specgraph/transforms": LIGHT,
-    "specgraph/presets": set(),
+    "specgraph/presets": LIGHT,
     "specgraph/design": LIGHT | {"scipy"},
     "specgraph/bench": LIGHT,
     "specgraph/cli": {"typer", "rich"},

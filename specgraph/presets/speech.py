@@ -1,5 +1,7 @@
 """Speech models whose features are a log-mel spectrogram and little else."""
 
+from specgraph.design.bfloat16 import bfloat16
+from specgraph.design.windows import analysis_window
 from specgraph.ops.affine import Affine
 from specgraph.ops.arithmetic import Clip
 from specgraph.ops.layout import Slice
@@ -18,6 +20,17 @@ PRESETS = (
         reference="onnx_asr gigaam_v2",
         transform=LogMelSpectrogram(
             sample_rate=16000, n_fft=400, hop_length=160, n_mels=64, htk=True, norm=None, log="ln", amin=1e-9, top_db=None
+        ),
+        after=(Clip(maximum=LOUDEST),),
+    ),
+    Preset(
+        name="gigaam-v3",
+        models="GigaAM v3",
+        source="salute-developers/GigaAM preprocess.py: as v2 with frames of 320, not centred; window and filters are bfloat16, as trained",
+        reference="onnx_asr gigaam_v3",
+        transform=LogMelSpectrogram(
+            sample_rate=16000, n_fft=320, hop_length=160, window=tuple(bfloat16(analysis_window("hann", 320, 320)).tolist()), center=False,
+            n_mels=64, htk=True, norm=None, filter_dtype="bfloat16", log="ln", amin=1e-9, top_db=None,
         ),
         after=(Clip(maximum=LOUDEST),),
     ),
