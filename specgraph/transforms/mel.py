@@ -30,7 +30,7 @@ class MelBank(Filters):
     n_mels: int = parameter(128, "mel filters")
     htk: bool = parameter(False, "HTK's mel scale instead of Slaney's")
     norm: MelNorm | None = parameter("slaney", "slaney: filters of equal area; none: filters with a peak of 1")
-    straight: Straight = parameter("hz", "the filters' sides are straight over hertz, or over mels as Kaldi's and VGGish's")
+    straight: Straight = parameter("hz", "the filters' sides are straight over hertz; over mels, as Kaldi's; or symmetric over hertz, as SpeechBrain's")
     filter_dtype: Literal["float64", "bfloat16"] = parameter("float64", "bfloat16: filters rounded to it, as models trained with those have them")
     power: float = parameter(2.0, "exponent of the magnitude before the filters")
 
