@@ -109,6 +109,8 @@ def _draw(axes: Axes, bar: Axes, panel: Panel) -> None:
     features, about = np.asarray(panel.features, np.float64), panel.about
     if not about.hop:
         raise ValueError(f"{panel.title} ({', '.join(about.axes)}) has no frames whose times are known, and cannot be drawn")
+    if about.axes[1:] == ("frames", "bins"):  # a model's own layout
+        features = features.T
     if "harmonics" in about.axes:
         features = features.reshape(-1, features.shape[-1])  # one below another, the first at the bottom
     if features.ndim == 3 and features.shape[-1] == 2:

@@ -64,7 +64,7 @@ def measured(names: Sequence[str] = (), seconds: float = 3.0) -> Iterator[Row]:
     for p in map(preset, names) if names else presets().values():
         reference = references.get(p.name)
         if reference is None or reference.missing:
-            yield {"preset": p.name, "why": reference.missing if reference else "no other implementation is known"}
+            yield {"preset": p.name, "why": reference.missing if reference else p.reference}
             continue
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"

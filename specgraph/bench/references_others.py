@@ -27,6 +27,34 @@ def granite(p: Preset) -> Run:
     return run
 
 
+@reference("musicnn", package="librosa", called="feature.melspectrogram")
+def musicnn(p: Preset) -> Run:
+    """The extractor's two lines; librosa of its day reflected the clip's ends."""
+    import librosa
+
+    def run(wave: Any) -> Any:
+        power = librosa.feature.melspectrogram(y=wave.astype(np.float64), sr=16000, hop_length=256, n_fft=512, n_mels=96, pad_mode="reflect", dtype=np.float64)
+        return np.log10(10000 * power.T + 1)
+
+    return run
+
+
+@reference("passt", package="transformers", called="audio_utils.mel_filter_bank, and librosa.stft")
+def passt(p: Preset) -> Run:
+    """AugmentMelSTFT at evaluation, with the same filters of another library."""
+    import librosa
+    from transformers.audio_utils import mel_filter_bank
+
+    bank = mel_filter_bank(513, 128, 0, 15000, 32000, norm=None, mel_scale="kaldi", triangularize_in_mel_space=True)
+
+    def run(wave: Any) -> Any:
+        wave = np.convolve(wave.astype(np.float64), [1, -0.97], "valid")
+        spectrum = librosa.stft(wave, n_fft=1024, hop_length=320, win_length=800, window=np.hanning(800), pad_mode="reflect")
+        return (np.log(bank.T @ np.abs(spectrum) ** 2 + 1e-5) + 4.5) / 5
+
+    return run
+
+
 @reference("onsets-and-frames", "tacotron2", "vocos", package="librosa", called="feature.melspectrogram")
 def librosa_log_mel(p: Preset) -> Run:
     """librosa in float64, then numpy's logarithm."""
@@ -75,7 +103,7 @@ def vggish(p: Preset) -> Run:
     return run
 
 
-@reference("gigaam-v2", package="onnx-asr", called="preprocessors/data/gigaam_v2_conv.onnx")
+@reference("gigaam-v2", "gigaam-v3", package="onnx-asr", called="preprocessors/data/gigaam_v*_conv.onnx")
 def gigaam(p: Preset) -> Run:
     """The graph that onnx-asr ships."""
     from importlib.resources import files

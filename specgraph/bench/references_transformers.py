@@ -80,11 +80,11 @@ def beats(p: Preset) -> Run:
     from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
     bank = mel_filter_bank(257, 128, 20, 8000, 16000, norm=None, mel_scale="kaldi", triangularize_in_mel_space=True)
-    options = {"frame_length": 400, "hop_length": 160, "fft_length": 512, "center": False, "preemphasis": 0.97, "remove_dc_offset": True}
-    kaldi = options | {"mel_filters": bank, "mel_floor": 1.192092955078125e-07, "log_mel": "log"}
+    frames: dict[str, Any] = {"frame_length": 400, "hop_length": 160, "fft_length": 512, "center": False}
+    kaldi: dict[str, Any] = frames | {"preemphasis": 0.97, "remove_dc_offset": True, "mel_floor": 1.192092955078125e-07, "log_mel": "log"}
     window = window_function(400, "povey", periodic=False)
 
     def run(wave: Any) -> Any:
-        return (spectrogram(wave.astype(np.float64) * 2**15, window, power=2.0, **kaldi).T - 15.41663) / (2 * 6.55582)
+        return (spectrogram(wave.astype(np.float64) * 2**15, window, power=2.0, mel_filters=bank, **kaldi).T - 15.41663) / (2 * 6.55582)
 
     return run

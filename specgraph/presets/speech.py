@@ -1,7 +1,10 @@
 """Speech models whose features are a log-mel spectrogram and little else."""
 
+from specgraph.design.bfloat16 import bfloat16
+from specgraph.design.windows import analysis_window
 from specgraph.ops.affine import Affine
 from specgraph.ops.arithmetic import Clip
+from specgraph.ops.cmvn import Cmvn
 from specgraph.ops.layout import Slice
 from specgraph.ops.limit_range import LimitRange
 from specgraph.ops.stack_frames import StackFrames
@@ -20,6 +23,29 @@ PRESETS = (
             sample_rate=16000, n_fft=400, hop_length=160, n_mels=64, htk=True, norm=None, log="ln", amin=1e-9, top_db=None
         ),
         after=(Clip(maximum=LOUDEST),),
+    ),
+    Preset(
+        name="gigaam-v3",
+        models="GigaAM v3",
+        source="salute-developers/GigaAM preprocess.py: as v2 with frames of 320, not centred; window and filters are bfloat16, as trained",
+        reference="onnx_asr gigaam_v3",
+        transform=LogMelSpectrogram(
+            sample_rate=16000, n_fft=320, hop_length=160, window=tuple(bfloat16(analysis_window("hann", 320, 320)).tolist()), center=False,
+            n_mels=64, htk=True, norm=None, filter_dtype="bfloat16", log="ln", amin=1e-9, top_db=None,
+        ),
+        after=(Clip(maximum=LOUDEST),),
+    ),
+    Preset(
+        name="ecapa",
+        models="SpeechBrain's ECAPA-TDNN and x-vectors on VoxCeleb (x-vectors: n_mels=24)",
+        source="speechbrain processing/features.py STFT, Filterbank, InputNormalization: decibels, 80 below the clip's maximum, less each bin's mean",
+        reference="none that installs without torchaudio; the formula in float64 numpy",
+        transform=LogMelSpectrogram(
+            sample_rate=16000, n_fft=400, hop_length=160, window="hamming", pad_mode="constant", n_mels=80, htk=True, norm=None,
+            straight="symmetric", amin=1e-10, top_db=80.0,
+        ),
+        after=(Cmvn(norm_vars=False),),
+        frames_first=True,
     ),
     Preset(
         name="granite-speech",

@@ -1,8 +1,10 @@
 """Audio tagging and music: VGGish, YAMNet, PANNs, CLAP, Onsets and Frames."""
 
 from specgraph.op import Op
+from specgraph.ops.affine import Affine
 from specgraph.ops.layout import Reshape, Transpose
 from specgraph.ops.pad import Pad
+from specgraph.ops.pre_emphasis import PreEmphasis
 from specgraph.ops.stack_frames import StackFrames
 from specgraph.presets.base import Preset
 from specgraph.transforms.mel import LogMelSpectrogram
@@ -59,4 +61,25 @@ PRESETS = (
         ),
         frames_first=True,
     ),
-)
+    Preset(
+        name="passt",
+        models="PaSST and EfficientAT at evaluation",
+        source="kkoutini/PaSST models/preprocess.py AugmentMelSTFT: fmax is half the sample rate less half of fmax_aug_range",
+        reference="librosa.stft with Kaldi's filters of transformers.audio_utils",
+        before=(PreEmphasis(0.97, "drop"),),
+        transform=LogMelSpectrogram(
+            sample_rate=32000, n_fft=1024, win_length=800, hop_length=320, window=("symmetric", "hann"), n_mels=128, fmax=15000.0,
+            htk=True, norm=None, straight="mel", log="ln", amin=0.0, offset=1e-5, top_db=None,
+        ),
+        after=(Affine(0.2, 0.9),),
+    ),
+    Preset(
+        name="musicnn",
+        models="MusicNN",
+        source="jordipons/musicnn extractor.py batch_data: log10(10000 mel + 1), before its cast to float16",
+        reference="librosa",
+        transform=LogMelSpectrogram(sample_rate=16000, n_fft=512, hop_length=256, n_mels=96, log="log10", amin=0.0, offset=1e-4, top_db=None),
+        after=(Affine(offset=4.0),),  # log10(10000 m + 1) = 4 + log10(m + 1e-4)
+        frames_first=True,
+    ),
+)  # fmt: skip

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from specgraph.design.bfloat16 import bfloat16
 from specgraph.design.mel import MelNorm, Straight, mel_edges, mel_filterbank
 from specgraph.design.windows import Align
 from specgraph.graph import About
@@ -31,7 +32,8 @@ class MelBank(Filters):
     n_mels: int = parameter(128, "mel filters")
     htk: bool = parameter(False, "HTK's mel scale instead of Slaney's")
     norm: MelNorm | None = parameter("slaney", "slaney: filters of equal area; none: filters with a peak of 1")
-    straight: Straight = parameter("hz", "the filters' sides are straight over hertz, or over mels as Kaldi's and VGGish's")
+    straight: Straight = parameter("hz", "the filters' sides are straight over hertz; over mels, as Kaldi's; or symmetric over hertz, as SpeechBrain's")
+    filter_dtype: Literal["float64", "bfloat16"] = parameter("float64", "bfloat16: filters rounded to it, as models trained with those have them")
     power: float = parameter(2.0, "exponent of the magnitude before the filters")
 
     def check(self) -> None:
@@ -51,9 +53,8 @@ class MelBank(Filters):
 
     def bank(self) -> np.ndarray:
         """(n_mels, n_fft // 2 + 1): the filterbank."""
-        return mel_filterbank(
-            self.sample_rate, self.n_fft, self.n_mels, self.fmin, self.highest, self.htk, self.norm, self.straight
-        )
+        bank = mel_filterbank(self.sample_rate, self.n_fft, self.n_mels, self.fmin, self.highest, self.htk, self.norm, self.straight)
+        return bfloat16(bank) if self.filter_dtype == "bfloat16" else bank
 
     def corners(self) -> np.ndarray:
         """(n_mels + 2,): the corners of the triangles, in hertz."""
