@@ -12,13 +12,13 @@ from specgraph.cost import FLOAT
 from specgraph.dims import Dim, evaluate
 from specgraph.export.describe import described
 from specgraph.graph import About, Graph
+from specgraph.lowering import SECONDS
 from specgraph.metadata import Slicing
 from specgraph.op import Constant, Input, Value
 from specgraph.ops.layout import is_time
 from specgraph.reach import WHOLE_CLIP, Reach
 from specgraph.streaming import SPILL
 
-SAMPLES = 2**22  # of the clip whose memory is counted: long enough that edges do not matter
 
 
 def cut(graph: Graph) -> dict[str, Value]:
@@ -103,11 +103,12 @@ def _clip_by_clip(value: Value) -> bool:
 
 
 def bytes_a_step(lowered: Graph) -> float:
-    """Bytes of the largest value, for each step along the clip of one clip."""
-    sizes = dict.fromkeys(lowered.axes(), SAMPLES) | {"batch": 1}
+    """Bytes of the largest value, for each step along a clip of ten seconds, to which a model may cut or fill up what is given."""
+    steps = int(SECONDS * lowered.sample_rate)
+    sizes = dict.fromkeys(lowered.axes(), steps) | {"batch": 1}
     shapes = [
         evaluate(value.shape, sizes)
         for value in lowered.values()
         if not isinstance(value.op, Constant) and any(isinstance(size, Dim) for size in value.shape)
     ]
-    return FLOAT * max(map(math.prod, shapes)) / SAMPLES
+    return FLOAT * max(map(math.prod, shapes)) / steps

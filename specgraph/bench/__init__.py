@@ -14,7 +14,7 @@ from importlib import import_module
 
 PARTS = (
     "subjects", "subjects_cqt", "peers_own", "peers_librosa", "peers_torch", "peers_nnaudio", "peers_kaldi", "peers_essentia", "peers_onnx",
-    "peers_cqt",
+    "peers_cqt", "peers_onnx_asr",
 )  # fmt: skip
 
 

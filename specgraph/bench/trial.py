@@ -95,5 +95,6 @@ def on_device(waves: Array, device: str) -> Any:
 def _estimate(work: Work, waves: Array) -> float:
     """Bytes that the greediest library needs, measured: four float32 spectra of the whole batch."""
     t = work.transform
+    t = getattr(t, "transform", t)  # of a preset
     frame, hop = getattr(t, "n_fft", 2048), getattr(t, "hop", None) or t.hop_length
     return 4 * 4 * waves.size * (frame + 2) / hop

@@ -93,6 +93,7 @@ class Peer:
 MODULES = {
     "kaldi-native-fbank": "kaldi_native_fbank",
     "nnAudio": "nnAudio.features",
+    "onnx-asr": "onnx_asr",
     "torchlibrosa": "torchlibrosa.stft",
 }
 SUBJECTS: dict[str, Subject] = {}

@@ -15,7 +15,7 @@ from specgraph.cli.show import console
 
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(help="mel, spectrogram, log-mel, cqt, stft, cqt-complex; the first four if none is named.", show_default=False)
+        list[str] | None, typer.Argument(help="mel, spectrogram, log-mel, cqt, stft, cqt-complex, asr; the first four if none is named.", show_default=False)
     ] = None,
     sizes: Annotated[
         list[str] | None,
