@@ -20,7 +20,6 @@ from specgraph.reach import WHOLE_CLIP, Reach
 from specgraph.streaming import SPILL
 
 
-
 def cut(graph: Graph) -> dict[str, Value]:
     """The last values that read a bounded stretch of the clip, where some output looks at all of it; nothing if that is no help.
 
