@@ -46,43 +46,43 @@ class Size:
 
 SIZES = {
     "tiny": Size(400, 2, 16, 2, 1, {"linear": 20, "CNN": 2}),
-    "small": Size(10, 4, 64, 30, 3, {"linear": 4000, "CNN": 60}),
+    "small": Size(10, 4, 64, 20, 3, {"linear": 4000, "CNN": 60}),
     "full": Size(1, 10, 512, 60, 8, {"linear": 4000, "CNN": 0}),
 }
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """A front end of the paper, and the recipe that it was trained by there and here."""
+    """A front end of the paper, and how it was trained there."""
 
     transform: sg.transforms.Transform
     parts: tuple[str, ...]
-    theirs: dict[str, float]  # the paper's learning rates, by model
-    rate: float  # of learned arrays here, as a fraction of each one's root mean square
-    head: dict[str, float]  # learning rate of the model behind it here, while both are trained
-    paper: dict[str, tuple[float, float]]  # the paper's test errors, fixed and trainable, by model
+    theirs: dict[str, float]  # learning rates, by model
+    paper: dict[str, tuple[float, float]]  # test errors, fixed and trainable, by model
 
 
 FRONT_ENDS = {
     "STFT": FrontEnd(
         sg.Spectrogram(sample_rate=RATE, n_fft=64, hop_length=512), ("fourier",),
-        {"linear": 1e-4, "CNN": 1e-4}, 1e-2, {"linear": 1e-3, "CNN": 3e-3},
+        {"linear": 1e-4, "CNN": 1e-4},
         {"linear": (1.86e-5, 3.80e-6), "CNN": (2.28e-5, 3.49e-6)},
     ),
     "mel": FrontEnd(
         sg.MelSpectrogram(sample_rate=RATE, n_fft=512, hop_length=512, n_mels=32), ("fourier", "mel"),
-        {"linear": 1e-6, "CNN": 1e-5}, 3e-2, {"linear": 3e-4, "CNN": 3e-3},
+        {"linear": 1e-6, "CNN": 1e-5},
         {"linear": (2.36e-3, 1.24e-5), "CNN": (4.70e-4, 4.73e-6)},
     ),
     "CQT": FrontEnd(
         sg.CQT1992v2(sample_rate=RATE, fmin=200.0, n_bins=82, pad_mode="constant", convention="nnaudio"), ("cqt",),
-        {"linear": 8e-7, "CNN": 3e-6}, 4e-3, {"linear": 1e-3, "CNN": 3e-3},
+        {"linear": 8e-7, "CNN": 3e-6},
         {"linear": (1.00e-2, 4.13e-6), "CNN": (1.94e-2, 8.74e-6)},
     ),
 }  # fmt: skip
 
 
-ALONE = {"linear": 1e-3, "CNN": 3e-3}  # learning rates of a model behind a fixed front end, to convergence
+ALONE = {"linear": 1e-3, "CNN": 3e-3}  # learning rates of a model behind a fixed front end
+TOGETHER = {"linear": 1e-4, "CNN": 3e-3}  # and of one that goes on with a trainable one
+LEARNED = {"linear": 1e-3, "CNN": 2e-2}  # of the front end's arrays, as a fraction of each one's root mean square
 
 
 class Tones:
@@ -118,8 +118,12 @@ def head(kind: str, shape: torch.Size) -> nn.Module:
     bins, frames = shape[-2:]
     if kind == "linear":
         return nn.Sequential(nn.Flatten(), nn.Linear(bins * frames, 1), nn.Sigmoid(), nn.Flatten(0))
-    convolutions = (nn.Unflatten(1, (1, bins)), nn.Conv2d(1, 1, 4), nn.ReLU(), nn.Conv2d(1, 1, 4), nn.ReLU())
-    return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear((bins - 6) * (frames - 6), 1), nn.Sigmoid(), nn.Flatten(0))
+    first, second = nn.Conv2d(1, 1, 4), nn.Conv2d(1, 1, 4)
+    for array in (*first.parameters(), *second.parameters()):
+        array.data.abs_()  # one channel that begins below zero is cut to zeros, and never learns
+    return nn.Sequential(
+        nn.Unflatten(1, (1, bins)), first, nn.ReLU(), second, nn.ReLU(), nn.Flatten(), nn.Linear((bins - 6) * (frames - 6), 1), nn.Sigmoid(), nn.Flatten(0)
+    )  # fmt: skip
 
 
 def converged(model: nn.Module, kind: str, data: Any, tones: Tones, size: Size, seed: int) -> Curve:
@@ -161,7 +165,7 @@ def settled(curve: Curve, model: nn.Module, data: Any, tones: Tones, iterations:
 
 
 def cell(name: str, kind: str, tones: Tones, size: Size, seed: int) -> tuple[dict[str, Any], nn.Module, nn.Module]:
-    """A front end and a model: fixed by the paper's recipe, fixed to convergence, and trainable; and what was trained last."""
+    """A front end and a model: fixed by the paper's recipe; fixed, to convergence; from there on trainable; and what was trained last."""
     setting = FRONT_ENDS[name]
     loss = nn.functional.mse_loss
     exact = {"ConstantQ": "grouped"}
@@ -176,8 +180,8 @@ def cell(name: str, kind: str, tones: Tones, size: Size, seed: int) -> tuple[dic
     model = copy.deepcopy(untrained)
     fixed = converged(model, kind, data, tones, size, seed)
 
-    model, front_end = copy.deepcopy(untrained), setting.transform.module(trainable=setting.parts)
-    rates = [*experiment.relative_rates(front_end, setting.rate), {"params": list(model.parameters()), "lr": setting.head[kind]}]
+    front_end = setting.transform.module(trainable=setting.parts)
+    rates = [*experiment.relative_rates(front_end, LEARNED[kind]), {"params": list(model.parameters()), "lr": TOGETHER[kind]}]
     whole = nn.Sequential(front_end, model)
     trained = experiment.train(whole, tones, tones.split, loss, rates, size.epochs, size.batch, seed)
     trained = settled(trained, model, tones.features(front_end), tones, size.settling[kind])

@@ -48,7 +48,7 @@ class Size:
     rate: float | None  # Adam's; None: a share of what the layer's width allows
 
 
-SOME = ("STFT 512", "STFT 2048", "STFT 4096", "log STFT 4096", "mel 2048/128", "mel 4096/512", "CQT 84", "CQT 168", "CQT 336")
+SOME = ("STFT 512", "STFT 2048", "log STFT 2048", "mel 2048/128", "mel 4096/512", "CQT 84", "CQT 168", "CQT 336")
 SIZES = {
     "tiny": Size(("STFT 512", "CQT 84"), (1, 1), 2.0, 40, 1, 8, None),
     "small": Size(SOME, (40, 5), 12.0, 2000, 6, 120, None),
