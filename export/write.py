@@ -20,6 +20,7 @@ from specgraph.graph import Graph
 from specgraph.lowering import lower
 from specgraph.metadata import PREFIX, Slicing
 from specgraph.op import Array
+from specgraph.ragged import with_lengths
 from specgraph.serialize import FORMS, to_json
 
 SHARED = 50_000  # bytes of a float32 array from which the metadata points to an equal initializer
@@ -33,6 +34,7 @@ def to_onnx(
     prefer: Mapping[str, str] | None = None,
     tune: bool = False,
     opset: int = 18,
+    lengths: bool = False,
 ) -> Report:
     """Export to one self-contained ``.onnx`` file, verified before it is written.
 
@@ -48,6 +50,8 @@ def to_onnx(
         prefer: lowerings by compound op, such as ``{"Stft": "conv"}``, instead of the cheapest.
         tune: time the candidates with onnxruntime on this machine instead of estimating them.
         opset: ONNX opset, 18 to 21; 18 loads in every onnxruntime from 1.15 on.
+        lengths: take clips of different lengths in one batch, as ``specgraph.with_lengths`` says: a second input,
+            ``waveforms_lens``, and a second output, ``features_lens``, int64 (batch,).
 
     Returns:
         A report: the lowering chosen and the prices of the others, nodes, size, the error on every signal.
@@ -56,7 +60,7 @@ def to_onnx(
         VerificationError: the error is above the tolerance; nothing is written.
         ValueError, TypeError: a wrong argument, in one sentence.
     """
-    graph = as_graph(source)
+    graph = with_lengths(as_graph(source)) if lengths else as_graph(source)
     path = Path(path)
     if target not in ("cpu", "cuda"):
         raise ValueError(f"target must be 'cpu' or 'cuda', not {target!r}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from specgraph.export import verify as verify
     from specgraph.graph import Graph as Graph
     from specgraph.lowering import lower as lower
+    from specgraph.ragged import with_lengths as with_lengths
     from specgraph.runtimes import load as load
     from specgraph.transforms import CFP as CFP
     from specgraph.transforms import CQT as CQT
@@ -67,6 +68,7 @@ _HOME = {
     "read_graph": "specgraph.export",
     "to_onnx": "specgraph.export",
     "verify": "specgraph.export",
+    "with_lengths": "specgraph.ragged",
     **dict.fromkeys(_TRANSFORMS, "specgraph.transforms"),
 }
 

@@ -85,7 +85,8 @@ def _methods() -> list[str]:
 
 def _call(cls: type[Op]) -> Callable[..., Value]:
     """The Builder's method for an op."""
-    operands = list(inspect.signature(cls.numpy).parameters.values())[1:]
+    every = list(inspect.signature(cls.numpy).parameters.values())[1:]
+    operands = [operand for operand in every if operand.default is operand.empty]  # the others are for with_lengths
     variadic = bool(operands) and operands[0].kind is inspect.Parameter.VAR_POSITIONAL
 
     def method(*args: Any, trainable: bool = False, name: str | None = None, **parameters: Any) -> Value:

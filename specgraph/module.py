@@ -12,11 +12,15 @@ from specgraph.compound import Compound
 from specgraph.graph import Graph
 from specgraph.lowering import lower
 from specgraph.op import Constant, Input, Value
-from specgraph.shapes import check_shape, lacks_batch
+from specgraph.ragged import has_lengths
+from specgraph.shapes import arranged, check_lengths, check_shape, lacks_batch
 
 
 class GraphModule(nn.Module):
     """(batch, samples) -> the graph's output, or a dict of its outputs where there are several.
+
+    A graph with lengths gives a pair, ``features, features_lens = net(waveforms, waveforms_lens)``, or a pair of dicts. The
+    lengths, whole numbers (batch,), may be left out, every clip then being as long as the tensor, and may stay on the CPU.
 
     A clip without a batch axis, (samples,), gives features without one, and likewise for a graph that takes features. Trainable constants are parameters, named as
     they are in the graph ("fourier", "mel", ...); fixed ones are buffers outside of ``state_dict``. The module works in
@@ -38,6 +42,8 @@ class GraphModule(nn.Module):
         self._input_names = [value.op.name for value in _inputs(graph)]
         self._sizes = [value.op.sizes for value in _inputs(graph)]
         self._least = graph.least_along_the_clip()
+        self._with_lengths = has_lengths(graph)
+        self._lengths_names = {value.op.name for value in _inputs(graph) if value.dtype == "int64"}
         self._names: dict[Constant, str] = {}
         values = lowered.values()
         place = {value: i for i, value in enumerate(values)}
@@ -103,12 +109,21 @@ class GraphModule(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> Any:
         """The features of ``inputs``, in the order that the graph names them; usually one tensor of waveforms."""
+        return arranged(self.outputs(*inputs), self._with_lengths)
+
+    def outputs(self, *inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        """All outputs by name."""
+        if self._with_lengths and len(inputs) == 1:
+            clips = inputs[0].shape[0] if inputs[0].ndim > 1 else 1
+            inputs = (*inputs, torch.full((clips,), inputs[0].shape[-1], device=inputs[0].device))
         if len(inputs) != len(self._inputs):
             raise TypeError(f"takes {len(self._inputs)} tensors, not {len(inputs)}")
-        single = len(inputs) == 1 and lacks_batch(self._sizes[0], inputs[0].ndim)
+        single = (len(inputs) == 1 or self._with_lengths) and lacks_batch(self._sizes[0], inputs[0].ndim)
         if single:
-            inputs = (inputs[0][None],)
+            inputs = (inputs[0][None], *(lengths.reshape(-1) for lengths in inputs[1:]))
         self._check(inputs)
+        if self._with_lengths:
+            inputs = (inputs[0], inputs[1].to(inputs[0].device, torch.int64))
         env: list[Any] = [None] * self._size
         for place, tensor in zip(self._inputs, inputs, strict=True):
             env[place] = tensor
@@ -118,11 +133,14 @@ class GraphModule(nn.Module):
         with torch.autocast(inputs[0].device.type, enabled=False):
             for place, op, operands in self._steps:
                 env[place] = op.torch(*[env[operand] for operand in operands])
-        results = {name: env[place][0] if single else env[place] for name, place in self._outputs.items()}
-        return results if len(results) > 1 else next(iter(results.values()))
+        return {name: env[place][0] if single else env[place] for name, place in self._outputs.items()}
 
     def _check(self, inputs: tuple[torch.Tensor, ...]) -> None:
         for name, sizes, tensor in zip(self._input_names, self._sizes, inputs, strict=True):
+            if name in self._lengths_names:
+                if self._with_lengths:
+                    self._check_lengths(name, tensor, inputs[0])
+                continue
             waveforms = sizes == ("batch", "samples")
             if waveforms and tensor.ndim != 2:
                 raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {tuple(tensor.shape)}")
@@ -136,6 +154,14 @@ class GraphModule(nn.Module):
                 )
             if not waveforms:
                 check_shape(name, sizes, tensor.shape, self._least if len(inputs) == 1 else 1)
+
+    def _check_lengths(self, name: str, lengths: torch.Tensor, waveforms: torch.Tensor) -> None:
+        if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool or lengths.ndim != 1:
+            raise TypeError(f"{name} must be whole numbers (batch,), such as int64, not {lengths.dtype} {tuple(lengths.shape)}")
+        clips, samples = waveforms.shape
+        known = lengths.device.type == "cpu" and not torch.compiler.is_compiling()  # elsewhere, reading them would wait
+        held = lengths.tolist() if known else [samples] * len(lengths)
+        check_lengths(name, self._input_names[0], held, clips, samples, self._least)
 
     def _check_dtype(self, name: str, tensor: torch.Tensor) -> None:
         if not tensor.is_floating_point():

@@ -84,6 +84,9 @@ def export(
         list[str] | None, typer.Option(help="A lowering instead of the cheapest, such as Stft=conv.", show_default=False)
     ] = None,
     tune: Annotated[bool, typer.Option("--tune", help="Time the lowerings on this machine instead of estimating them.")] = False,
+    lengths: Annotated[
+        bool, typer.Option("--lengths", help="Take clips of different lengths in one batch: waveforms_lens -> features_lens.")
+    ] = False,
 ) -> None:
     """Export a transform as one verified .onnx file.
 
@@ -92,7 +95,8 @@ def export(
     from specgraph.export import to_onnx
 
     transform = transform_named(name).from_strings(settings(set_ or []))
-    report = to_onnx(transform, output, target, tolerance, settings(prefer or [], "--prefer", "Stft=conv"), tune)
+    preferred = settings(prefer or [], "--prefer", "Stft=conv")
+    report = to_onnx(transform, output, target, tolerance, preferred, tune, lengths=lengths)
     out = console()
     out.print(choices_table(report.choices, report.target))
     out.print(checks_table(report.checks, report.tolerance))

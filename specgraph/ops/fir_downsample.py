@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, text
-from specgraph.op import GraphError, Op
+from specgraph.op import GraphError, Op, Value
 from specgraph.ops.frame_conv import check_positive, check_signal
+from specgraph.ops.lengths import Mask
 from specgraph.reach import Reach
 
 LEAST_BLOCK = 32  # outputs
@@ -37,6 +38,10 @@ class FirDownsample(Op):
         if len(taps) != 1 or taps[0] == 0:
             raise GraphError(f"the taps must be one row of numbers, not {text(taps)}")
         return signal[0], (signal[1] + (self.factor - 1)) // self.factor
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        signal, taps = operands
+        return self(Mask()(signal, lengths(signal)), taps)
 
     @staticmethod
     def _pads(width: int) -> tuple[int, int]:

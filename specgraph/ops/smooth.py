@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, text
-from specgraph.op import GraphError, Op
+from specgraph.op import GraphError, Op, Value
+from specgraph.ops.lengths import Mask
 from specgraph.reach import Reach
 
 BLOCK = 64  # frames that one matrix product smooths
@@ -40,6 +41,10 @@ class Smooth(Op):
         if len(features) != 3:
             raise GraphError(f"takes features (batch, bins, frames), not {text(features)}")
         return features
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (features,) = operands
+        return self(Mask()(features, lengths(features)))  # it reads what came before, but in whole blocks
 
     @property
     def kept(self) -> float:

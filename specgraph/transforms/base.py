@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
 
 from specgraph.graph import About, Graph
 from specgraph.op import Input, Value
+from specgraph.ragged import with_lengths
 from specgraph.transforms import parse
 
 if TYPE_CHECKING:
@@ -70,8 +71,11 @@ class Transform(ABC):
         """The graph's input: ``waveforms`` (batch, samples), unless the transform turns features into something else."""
         return Input("waveforms")
 
-    def graph(self, trainable: Sequence[str] = ()) -> Graph:
-        """The graph: input ``waveforms`` (batch, samples) and output ``features``, or what the class says."""
+    def graph(self, trainable: Sequence[str] = (), lengths: bool = False) -> Graph:
+        """The graph: input ``waveforms`` (batch, samples) and output ``features``, or what the class says.
+
+        With ``lengths`` it is ``specgraph.with_lengths`` of that, for clips of different lengths in one batch.
+        """
         parts = (trainable,) if isinstance(trainable, str) else tuple(trainable)
         for part in parts:
             if part not in self.trainable_parts:
@@ -80,7 +84,7 @@ class Transform(ABC):
                 )
         wave, about = self.input()(), self.about()
         made = self.compose(wave, frozenset(parts))
-        return Graph(
+        graph = Graph(
             (wave,),
             {self.output_name: made} if isinstance(made, Value) else made,
             self.sample_rate,
@@ -88,12 +92,14 @@ class Transform(ABC):
             dataclasses.asdict(self),
             {self.output_name: about} if isinstance(about, About) else about,
         )
+        return with_lengths(graph) if lengths else graph
 
     def module(
         self,
         trainable: Sequence[str] = (),
         dtype: torch.dtype | None = None,
         prefer: Mapping[str, str] | None = None,
+        lengths: bool = False,
     ) -> GraphModule:
         """A ``torch.nn.Module``, (batch, samples) -> (batch, bins, frames), with these parts as its parameters.
 
@@ -101,10 +107,11 @@ class Transform(ABC):
             trainable: any of ``trainable_parts``.
             dtype: ``torch.float32`` (default) or ``torch.float64``.
             prefer: lowerings by compound op instead of the cheapest, such as ``{"ConstantQ": "grouped"}``.
+            lengths: take clips of different lengths in one batch: ``features, features_lens = net(waveforms, waveforms_lens)``.
         """
         from specgraph.module import GraphModule
 
-        return GraphModule(self.graph(trainable), dtype=dtype, prefer=prefer)
+        return GraphModule(self.graph(trainable, lengths), dtype=dtype, prefer=prefer)
 
     @classmethod
     def help(cls) -> str:
