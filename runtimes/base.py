@@ -13,7 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.metadata import Metadata, OutputMetadata
-from specgraph.runtimes.checks import PCM_SCALE, as_float32, as_lengths, dtype_sentence, is_torch, refuse_not_finite, with_lengths
+from specgraph.runtimes.checks import (
+    PCM_SCALE,
+    as_float32,
+    as_lengths,
+    dtype_sentence,
+    is_torch,
+    refuse_not_finite,
+    with_lengths,
+)
 from specgraph.runtimes.workers import ordered, pool
 from specgraph.shapes import LENGTHS, WAVEFORMS, arranged, check_shape, is_lengths_of, lacks_batch
 

@@ -71,7 +71,7 @@ class Builder:
 
     def __getattr__(self, method: str) -> Callable[..., Value]:
         cls = next((cls for cls in Op.registry.values() if cls.method == method), None)
-        if cls is None or cls in (Input, Constant):
+        if cls is None or cls is Constant or issubclass(cls, Input):
             raise AttributeError(f"there is no op {method!r}; the ops are {', '.join(_methods())}")
         return _call(cls)
 
@@ -80,7 +80,7 @@ class Builder:
 
 
 def _methods() -> list[str]:
-    return sorted(cls.method for cls in Op.registry.values() if cls not in (Input, Constant))
+    return sorted(cls.method for cls in Op.registry.values() if cls is not Constant and not issubclass(cls, Input))
 
 
 def _call(cls: type[Op]) -> Callable[..., Value]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ from specgraph.cost import Cost
 from specgraph.dims import Shape, text
 from specgraph.op import GraphError, Op, Value
 from specgraph.ops.frame_conv import check_positive, check_signal
-from specgraph.ops.lengths import Mask
+from specgraph.ops.layout import Slice
+from specgraph.ops.pad import Pad
 from specgraph.reach import Reach
 
 LEAST_BLOCK = 32  # outputs
@@ -41,7 +43,11 @@ class FirDownsample(Op):
 
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
         signal, taps = operands
-        return self(Mask()(signal, lengths(signal)), taps)
+        count = math.ceil(self.reach(signal.shape, taps.shape).last / self.factor)
+        if not count:
+            return self(signal, taps)
+        followed = Pad(0, count * self.factor, "constant")(signal, lengths(signal))
+        return Slice(0, -count)(self(followed, taps))
 
     @staticmethod
     def _pads(width: int) -> tuple[int, int]:

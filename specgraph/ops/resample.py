@@ -17,7 +17,8 @@ from specgraph.design.resample import Method, half_width, resampling_taps
 from specgraph.dims import Shape
 from specgraph.op import Array, GraphError, Value
 from specgraph.ops.frame_conv import check_positive, check_signal
-from specgraph.ops.lengths import Mask
+from specgraph.ops.layout import Slice
+from specgraph.ops.pad import Pad
 from specgraph.reach import Reach
 
 MOST_TAPS = 2**22  # of all phases together
@@ -86,7 +87,12 @@ class Resample(Compound):
 
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
         (signal,) = operands
-        return self(Mask()(signal, lengths(signal)))
+        orig, new = self.ratio
+        periods = math.ceil(self.reach().last / orig)
+        if orig == new:
+            return self(signal)
+        followed = Pad(0, periods * orig, "constant")(signal, lengths(signal))
+        return Slice(0, -periods * new)(self(followed))
 
     def infer(self, signal: Shape) -> Shape:
         check_signal(signal)
