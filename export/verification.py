@@ -17,6 +17,7 @@ from specgraph.op import Array, Constant, Value
 from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
+from specgraph.ops.lengths import Mask
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.phase import Phase
 from specgraph.ops.reduce import Reduce
@@ -97,7 +98,7 @@ def _check(
     unit = default_tolerance(choices)
     error = torch_error = difference = 0.0
     for output, value in graph.outputs.items():
-        turns = isinstance(value.op, Phase)
+        turns = isinstance((value.inputs[0] if isinstance(value.op, Mask) else value).op, Phase)
         error = max(error, unit * _explained(got[output], wanted[output], allowed[output], turns))
         difference = max(difference, float(_difference(got[output], wanted[output], turns).max(initial=0.0)))
         if learned is not None:
