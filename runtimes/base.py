@@ -87,7 +87,7 @@ class Runner(ABC):
         given = [self._checked_tensor(first[None] if single else first) if on_device else self._checked(name, first, single)]
         if self.takes_lengths:
             shape = tuple(given[0].shape)
-            lengths = as_lengths(self.input_names[1], others[0], name, shape, self.meta.min_samples)
+            lengths = as_lengths(self.input_names[1], others[0].reshape(-1) if single else others[0], name, shape, self.meta.min_samples)
             given.append(sys.modules["torch"].from_numpy(lengths).to(given[0].device) if on_device else lengths)
         else:
             given += [self._checked(name, value, single) for name, value in zip(self.input_names[1:], others, strict=True)]

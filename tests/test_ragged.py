@@ -362,6 +362,7 @@ def test_runner_takes_lists_of_clips_and_cuts_batches_by_rows(files: tuple[Path,
     tensor, tensor_counts = run([torch.from_numpy(clip) for clip in clips])
     assert isinstance(tensor, torch.Tensor)
     assert tensor_counts.tolist() == counts.tolist()
+    np.testing.assert_array_equal(run(waves[1], int(lengths[1]))[0], run(waves[1:2], lengths[1:2])[0][0])
     single, count = run(clips[1])
     assert single.shape[-1] == count == counts[1]
     [(mapped, _)] = run.map([clips])
@@ -410,7 +411,9 @@ def test_command_line(cli, tmp_path: Path) -> None:
     features, count = run([soundfile.read("a.wav", dtype="float32")[0]])
     np.testing.assert_array_equal(np.load("a.npy"), features[0])
     assert count[0] == features.shape[2]
-    assert cli("inspect", "m.onnx", "--graph")[0] == 0
+    code, out, _ = cli("inspect", "m.onnx", "--graph")
+    assert code == 0
+    assert "how much of features is each clip's" in out
     assert cli("verify", "m.onnx")[0] == 0
     code, _, err = cli("export", "griffin-lim", "-o", "g.onnx", "--lengths")
     assert code == 1

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from specgraph.cli.show import checks_table, choices_table, console
+from specgraph.shapes import LENGTHS, is_lengths_of
 
 if TYPE_CHECKING:
     from specgraph.transforms import Transform
@@ -131,6 +132,9 @@ def inspect(
     along = next((size for size in getattr(held.graph.inputs[0].op, "sizes", ()) if size in ("samples", "frames")), "samples")
     table.add_row("sample rate", f"{meta.sample_rate} Hz; a clip needs {meta.min_samples} {along} or more")
     for name, output in meta.outputs.items():
+        if is_lengths_of(name, meta.outputs):
+            table.add_row(f"output {name}", f"how much of {name.removesuffix(LENGTHS)} is each clip's, (batch)")
+            continue
         where = f"every {output.hop / meta.sample_rate * 1e3:g} ms, the first at {output.centre / meta.sample_rate * 1e3:g} ms"
         reads = (
             "each depends on the whole clip"
