@@ -93,6 +93,23 @@ class Emitter(Tape):
             sums = self.Concat(sums, self.Slice(value, self.const([whole]), self.const([size]), axes), axis=axis)
         return self.ReduceSum(sums, axes, keepdims=keepdims)
 
+    def long_total(self, value: ir.Value, rank: int, levels: int = 2) -> ir.Value:
+        """The sum of a value with ``rank`` axes along the last one, which stays with size 1 and may be of any length.
+
+        Blocks are summed first, and blocks of these sums: kernels add one entry after the other, as ``total`` says.
+        """
+        last = self.const([rank - 1])
+        for _ in range(levels):
+            pads = np.zeros(2 * rank, np.int64)
+            pads[-1] = SUMMED_AT_ONCE - 1
+            value = self.Pad(value, self.const(pads))
+            size = self.const([SUMMED_AT_ONCE])
+            whole = self.Mul(self.Div(self.Shape(value, start=rank - 1, end=rank), size), size)
+            value = self.Slice(value, self.const([0]), whole, last)
+            value = self.Reshape(value, self.const([*[0] * (rank - 1), -1, SUMMED_AT_ONCE]))
+            value = self.ReduceSum(value, self.const([rank]), keepdims=0)
+        return self.ReduceSum(value, last)
+
     def whole_blocks(self, signal: ir.Value, size: int) -> ir.Value:
         """(batch, samples) cut to a multiple of ``size`` samples."""
         if size == 1:

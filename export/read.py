@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,11 @@ def read_model(path: str | Path) -> ReadModel:
 
     path = Path(path)
     metadata, properties = checked_header(path)
+    if metadata.front_ends:
+        raise ValueError(
+            f"{path} holds a whole torch model, {metadata.name}, not a graph of specgraph alone: it runs with specgraph.load on 'cpu' or "
+            "'cuda', and can be compared only with the torch model that it came from, as was done when it was exported"
+        )
     model = ir.load(path)
 
     def initializer(name: str) -> Array:
@@ -52,7 +58,18 @@ def read_model(path: str | Path) -> ReadModel:
     graph = from_json(properties[PREFIX + "graph"], initializer)
     if digest(graph) != metadata.hash:
         raise ValueError(f"{path} was changed after it was written: its definition is not the one that its hash is of; export it again")
+    return ReadModel(graph, metadata, *_operators(model))
+
+
+def read_operators(path: str | Path) -> tuple[int, dict[str, int]]:
+    """The number of nodes in any model, and the ONNX operators by how often each is used."""
+    import onnx_ir as ir
+
+    return _operators(ir.load(path))
+
+
+def _operators(model: Any) -> tuple[int, dict[str, int]]:
     operators: dict[str, int] = {}
-    for node in model.graph:
+    for node in model.graph.all_nodes():
         operators[node.op_type] = operators.get(node.op_type, 0) + 1
-    return ReadModel(graph, metadata, len(model.graph), operators)
+    return sum(operators.values()), operators

@@ -17,9 +17,9 @@ from specgraph.op import Constant, Input, Value
 from specgraph.ops.layout import is_time
 from specgraph.ops.lengths import LengthsInput
 from specgraph.reach import WHOLE_CLIP, Reach
+from specgraph.streaming import SPILL
 
 SAMPLES = 2**22  # of the clip whose memory is counted: long enough that edges do not matter
-SPILL = 2  # kernels fitted at lower rates are as wide as the decimators make them: within twice the definition's
 
 
 def cut(graph: Graph) -> dict[str, Value]:
@@ -51,13 +51,14 @@ def slicing(graph: Graph, lowered: Graph, model: ir.Model, last: Mapping[str, Va
     if not all(map(clip_by_clip, graph.values())):
         return Slicing()
     reach = graph.reach()
-    held = _bytes(lowered)
+    held = bytes_a_step(lowered)
     if any(isinstance(value.op, LengthsInput) for value in graph.inputs):  # a piece does not know where its clip ends
         return Slicing(bytes=held)
     bounded = {name: value for name, value in graph.outputs.items() if _finite(reach, value)}
     whole = graph.outputs.keys() - bounded.keys()
+    first = next((str(value.op) for value in graph.values() if not _finite(reach, value) and value in reach), "")
     if whole and not (last and _separates(model, last.keys(), whole)):
-        return Slicing(bytes=held)
+        return Slicing(bytes=held, whole=first)
     bounded |= last
     wider = SPILL if any(choice.tolerance is not None for choice in lowered.choices) else 1
     reaches = [reach[value] for value in bounded.values()]
@@ -67,6 +68,7 @@ def slicing(graph: Graph, lowered: Graph, model: ir.Model, last: Mapping[str, Va
         after=wider * max(0, *(math.ceil(one.last) for one in reaches)),
         bytes=held,
         cut={name: described(value, reach[value], About()) for name, value in last.items()},
+        whole=first,
     )
 
 
@@ -96,7 +98,7 @@ def _along_the_clip(value: Value) -> bool:
     return len(places) == 1 and places[0] == {2: 1, 3: 2, 4: 2}.get(len(value.shape))
 
 
-def _bytes(lowered: Graph) -> float:
+def bytes_a_step(lowered: Graph) -> float:
     """Bytes of the largest value, for each step along the clip of one clip."""
     sizes = dict.fromkeys(lowered.axes(), SAMPLES) | {"batch": 1}
     shapes = [

@@ -14,7 +14,6 @@ from specgraph.export.signals import trials
 from specgraph.graph import Graph
 from specgraph.lowering import Choice
 from specgraph.op import Array, Constant, Value
-from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.lengths import Mask
@@ -170,8 +169,8 @@ def with_allowances(
             carried[value] = _carry(value, operands, spread, result)
             if op.compresses or any(v.op.compresses for v in value.inputs) or (unsigned > np.abs(result)).any():
                 carried[value] = carried[value] + _share(unsigned, tolerance)
-            if isinstance(op, Decibel):  # its level is rounded before the reference is taken off
-                carried[value] = carried[value] + _share(Decibel(amin=op.amin).numpy(*operands), tolerance)
+            if (before := op.on_the_way(*operands)) is not None:
+                carried[value] = carried[value] + _share(before, tolerance)
     outputs = graph.outputs.items()
     return (
         {name: values[value] for name, value in outputs},

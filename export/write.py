@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from specgraph.metadata import PREFIX, Slicing
 from specgraph.op import Array
 from specgraph.ragged import with_lengths
 from specgraph.serialize import FORMS, to_json
+from specgraph.streaming import streaming as streamed
 
 SHARED = 50_000  # bytes of a float32 array from which the metadata points to an equal initializer
 
@@ -34,6 +36,12 @@ def to_onnx(
     prefer: Mapping[str, str] | None = None,
     tune: bool = False,
     opset: int = 18,
+    streaming: bool = False,
+    chunk: int | None = None,
+    inputs: Sequence[Any] | None = None,
+    dynamic_shapes: Any = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
     lengths: bool = False,
 ) -> Report:
     """Export to one self-contained ``.onnx`` file, verified before it is written.
@@ -41,15 +49,32 @@ def to_onnx(
     The file holds standard operators only, takes any batch and any number of samples, and carries its own definition and
     metadata. Its input is ``waveforms``, float32, and its output ``features``, or what the graph names them.
 
+    A whole model, any ``nn.Module`` that has modules made from graphs in it, is written with its front ends lowered as they
+    are by themselves and the rest as ``torch.onnx.export`` has it, in eval mode and float32, with all parameters as they are
+    now; a model on a GPU is copied to the CPU for that. onnxruntime is then compared with torch. Batch and samples vary unless
+    a layer fixes them, which a ``ValueError`` says.
+
     Args:
-        source: a transform, a graph, or a module made from one, whose learned arrays are exported.
+        source: a transform, a graph, a module made from one, whose learned arrays are exported, or a model with such modules.
         path: the file to write; its folder must exist. It appears whole or not at all.
         target: what the lowerings are chosen for, "cpu" or "cuda". The file runs on either.
         tolerance: largest error against the float64 definition, as a fraction of the peak of the spectrum; None is 2e-6, or
-            the tolerance of the lowering chosen where that is an approximation.
+            the tolerance of the lowering chosen where that is an approximation. Of a whole model, largest difference from
+            torch, as a fraction of an output's peak; None is 1e-4, or twice the tolerance of the roughest lowering.
         prefer: lowerings by compound op, such as ``{"Stft": "conv"}``, instead of the cheapest.
         tune: time the candidates with onnxruntime on this machine instead of estimating them.
         opset: ONNX opset, 18 to 21; 18 loads in every onnxruntime from 1.15 on.
+        streaming: write a model for sound that comes in chunks instead, ``chunk, state -> features, next_state``, for whatever runs
+            onnxruntime; ``specgraph.streaming.streaming`` says how it is driven.
+        chunk: samples of a chunk, with ``streaming``; None for about a tenth of a second.
+        inputs: of a whole model, what it is traced and compared with: float32 tensors in the order of ``forward``. None is two
+            clips of a second of noise, for a model that takes waveforms alone.
+        dynamic_shapes: of a whole model, a dict of names by axis for each input, as ``({0: "batch", 1: "samples"},)``. None lets
+            the first axis vary and the last, or of complex features the one before it.
+        input_names: of a whole model; None is ``waveforms``, or ``features`` for one input of rank 3 and more, or for several
+            inputs what ``forward`` calls them.
+        output_names: of a whole model; None is the keys of the dict that it returns, or ``output``, or of several ``output_1``,
+            ``output_2``, ...
         lengths: take clips of different lengths in one batch, as ``specgraph.with_lengths`` says: a second input,
             ``waveforms_lens``, and a second output, ``features_lens``, int64 (batch,).
 
@@ -60,7 +85,20 @@ def to_onnx(
         VerificationError: the error is above the tolerance; nothing is written.
         ValueError, TypeError: a wrong argument, in one sentence.
     """
-    graph = with_lengths(as_graph(source)) if lengths else as_graph(source)
+    model = is_model(source)
+    graph = None if model else as_graph(source)
+    if chunk is not None and not streaming:
+        raise ValueError("chunk is of streaming=True; give both")
+    if lengths:
+        if graph is None:
+            raise TypeError("lengths is of front ends: export the front end with lengths=True, and the rest of the model by itself")
+        if streaming:
+            raise ValueError("a stream ends when it is told to, so it takes no lengths; give streaming=True or lengths=True, not both")
+        graph = with_lengths(graph)
+    if streaming:
+        if graph is None:
+            raise TypeError("streaming is of front ends: export the front end with streaming=True, and the rest of the model by itself")
+        graph = streamed(graph, chunk)
     path = Path(path)
     if target not in ("cpu", "cuda"):
         raise ValueError(f"target must be 'cpu' or 'cuda', not {target!r}")
@@ -71,18 +109,38 @@ def to_onnx(
     check_writable(path)
     if path.suffix != ".onnx":
         raise ValueError(f"{path} does not end in .onnx; name the file {path.with_suffix('.onnx').name}")
+    of_model = {"inputs": inputs, "dynamic_shapes": dynamic_shapes, "input_names": input_names, "output_names": output_names}
+    if graph is None:
+        from specgraph.export.whole_model import write_whole_model
+
+        return write_whole_model(source, path, target, tolerance, prefer, tune, opset, **of_model)
+    if unused := [name for name, value in of_model.items() if value is not None]:
+        raise TypeError(f"{unused[0]} is for a whole model; a {type(source).__name__} says itself what it takes and gives")
+    return write_graph(graph, path, target, tolerance, prefer, tune, opset)
+
+
+def write_graph(
+    graph: Graph, path: Path, target: str, tolerance: float | None, prefer: Mapping[str, str] | None, tune: bool, opset: int
+) -> Report:
+    """What ``to_onnx`` does for a graph, whose arguments it has checked."""
     frozen = graph.frozen()
     last = cut(frozen)
     lowered = lower(replace(frozen, outputs={**frozen.outputs, **last}), target, prefer, tune)
     model = emit(lowered, opset, inner=last.keys() - graph.outputs.keys())
     tolerance = tolerance or default_tolerance(lowered.choices)
-    checks = checked(graph, _runner(ir.to_proto(model).SerializeToString()), lowered.choices, tolerance)
+    checks = checked(graph, runner(ir.to_proto(model).SerializeToString()), lowered.choices, tolerance)
     report = Report(path, target, "cpu", 0, len(model.graph), lowered.choices, checks, tolerance)
     model.metadata_props.update(_properties(graph, model, report, slicing(frozen, lowered, model, last)))
     data = ir.to_proto(model).SerializeToString(deterministic=True)
     with whole(path) as temporary:
         temporary.write_bytes(data)
     return Report(path, target, "cpu", len(data), report.nodes, report.choices, checks, report.tolerance)
+
+
+def is_model(source: Any) -> bool:
+    """Whether this is a torch module that is not made of a graph itself."""
+    torch = sys.modules.get("torch")  # who has a module has torch
+    return torch is not None and isinstance(source, torch.nn.Module) and not isinstance(getattr(source, "graph", None), Graph)
 
 
 def as_graph(source: Any) -> Graph:
@@ -101,7 +159,7 @@ def as_graph(source: Any) -> Graph:
     )
 
 
-def _runner(data: bytes) -> Any:
+def runner(data: bytes) -> Any:
     """Runs the model on the CPU provider, whatever the target: the numbers are what is verified."""
     try:
         import onnxruntime
@@ -124,15 +182,19 @@ def _runner(data: bytes) -> Any:
 
 def _properties(graph: Graph, model: ir.Model, report: Report, pieces: Slicing) -> dict[str, str]:
     lowering = tuple(asdict(choice) for choice in report.choices)
-    verified = {
+    metadata = describe(graph, report.target, lowering, verified(report), pieces)
+    return metadata.to_properties() | {PREFIX + "graph": to_json(graph, _finder(model))}
+
+
+def verified(report: Report) -> dict[str, Any]:
+    """What a file says of its verification."""
+    return {
         "error": _rounded(report.error),
         "torch_error": _rounded(report.torch_error),
         "tolerance": report.tolerance,
         "device": report.device,
         "checks": [_check(check) for check in report.checks],
     }
-    metadata = describe(graph, report.target, lowering, verified, pieces)
-    return metadata.to_properties() | {PREFIX + "graph": to_json(graph, _finder(model))}
 
 
 def _check(check: Check) -> dict[str, Any]:

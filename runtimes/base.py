@@ -12,18 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.metadata import Metadata, OutputMetadata
-from specgraph.runtimes.checks import (
-    PCM_SCALE,
-    as_float32,
-    as_lengths,
-    dtype_sentence,
-    is_torch,
-    refuse_not_finite,
-    with_lengths,
-)
+from specgraph.metadata import Metadata
+from specgraph.runtimes.described import Described
+from specgraph.runtimes.inputs import as_lengths, check_input, checked_array, checked_tensor, is_torch, with_lengths
+from specgraph.runtimes.stream import Stream
 from specgraph.runtimes.workers import ordered, pool
-from specgraph.shapes import LENGTHS, WAVEFORMS, arranged, check_shape, is_lengths_of, lacks_batch
+from specgraph.shapes import LENGTHS, WAVEFORMS, arranged, is_lengths_of, lacks_batch
+
+Array = npt.NDArray[np.float32]
 
 AHEAD = 2  # items for each worker of map that are begun before the first of them is asked for
 
@@ -32,7 +28,7 @@ class RuntimeUnavailable(RuntimeError):
     """The device asked for cannot be used here; the message says what is missing."""
 
 
-class Runner(ABC):
+class Runner(Described, ABC):
     """A loaded front end: ``run(waveforms)`` gives its features.
 
     Attributes:
@@ -40,17 +36,16 @@ class Runner(ABC):
         device: where it runs: "cpu", "cuda:0", "torch".
         meta: what the file says of itself.
         input_names, output_names: in order.
-        input_sizes: the sizes of each input; names vary.
+        input_sizes, output_sizes: the sizes of each input and output; names vary.
         most_bytes: large inputs are run in parts, so that no value in the graph is much above this; infinity for all at once.
         workers: how many threads ``map`` uses unless told.
     """
 
-    path: str
     device: str
-    meta: Metadata
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     input_sizes: tuple[tuple[int | str, ...], ...]
+    output_sizes: tuple[tuple[int | str, ...], ...]
     most_bytes: float = math.inf
     workers: int = 1
 
@@ -94,7 +89,9 @@ class Runner(ABC):
         outputs = self._run_on_device(given) if on_device else self._run(given)
         if tensor is not None and not on_device:
             outputs = [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
-        return dict(zip(self.output_names, (output[0] for output in outputs) if single else outputs, strict=True))
+        found = dict(zip(self.output_names, outputs, strict=True))
+        return {name: self._without_batch(name, output) for name, output in found.items()} if single else found
+
 
     def map(
         self, items: Iterable[Any], workers: int | None = None, function: Callable[[Any], Any] | None = None
@@ -117,6 +114,24 @@ class Runner(ABC):
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise ValueError(f"workers must be a whole number above 0 or None, not {workers!r}")
         return self._mapped(function or self._item, items, workers)
+
+    def stream(self, batch: int | None = None) -> Stream:
+        """A clip that comes in chunks: ``push(chunk)`` gives the frames that are ready, ``finish()`` the rest.
+
+        Together they are what ``run(clip)`` gives, to about 1e-6, edges included. Each push runs the model on the chunk and on
+        what the new frames read before it, so chunks of some frames are quicker than those of one.
+
+        Args:
+            batch: None for one stream, (samples,) a chunk; a number for so many at once, (batch, samples) a chunk.
+
+        Raises:
+            ValueError: the model looks at the whole clip, or does not take waveforms; the message says what to do.
+        """
+        return Stream(self, batch)
+
+    def at_once(self, wave: Array) -> list[Any]:
+        """The outputs for checked waveforms (batch, samples), in the order of ``output_names``."""
+        return self._run([np.ascontiguousarray(wave)])
 
     def _mapped(self, function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
         with pool(workers) as threads:
@@ -144,11 +159,6 @@ class Runner(ABC):
         return [sys.modules["torch"].from_numpy(output).to(tensors[0].device) for output in outputs]
 
     @property
-    def sample_rate(self) -> int:
-        """Samples a second of the waveforms it takes."""
-        return self.meta.sample_rate
-
-    @property
     def takes_waveforms(self) -> bool:
         """Whether the input is audio, (batch, samples), and not features; its lengths may be another."""
         return self.input_sizes[0] == WAVEFORMS and (len(self.input_sizes) == 1 or self.takes_lengths)
@@ -163,30 +173,9 @@ class Runner(ABC):
         """The outputs but for those that hold the lengths of others."""
         return tuple(name for name in self.output_names if not self.takes_lengths or not is_lengths_of(name, self.output_names))
 
-    @property
-    def frequencies(self) -> npt.NDArray[np.float64] | None:
-        """The centre frequencies of the first output's bins in hertz, or None where bins are not frequencies."""
-        return self.frequencies_of(self.output_names[0])
-
-    def frequencies_of(self, output: str) -> npt.NDArray[np.float64] | None:
-        """The centre frequencies of an output's bins in hertz, or None."""
-        frequencies = self._output(output).frequencies
-        return None if frequencies is None else np.array(frequencies)
-
-    def times(self, frames: int, output: str | None = None) -> npt.NDArray[np.float64]:
-        """The centres of the first ``frames`` frames in seconds; frame 0 of a centred transform is at 0."""
-        meta = self._output(output or self.output_names[0])
-        return (np.arange(frames) * meta.hop + meta.centre) / self.sample_rate
-
-    def latency(self, output: str | None = None) -> float | None:
-        """Seconds of sound that must follow a frame's centre before it can be computed; None: the whole clip."""
-        after = self._output(output or self.output_names[0]).after
-        return None if after is None else max(after, 0) / self.sample_rate
-
-    def _output(self, name: str) -> OutputMetadata:
-        if name not in self.meta.outputs:
-            raise ValueError(f"{self.path} has no output {name!r}; it has {', '.join(self.meta.outputs)}")
-        return self.meta.outputs[name]
+    def _without_batch(self, name: str, output: Any) -> Any:
+        axes = self.meta.outputs[name].axes
+        return output[(slice(None),) * axes.index("batch") + (0,)] if "batch" in axes else output
 
     def _gathered(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         given = dict(zip(self.input_names, inputs, strict=False)) | named
@@ -206,43 +195,24 @@ class Runner(ABC):
                 f"{first} are a list whose items have different lengths; run them one by one, or export with lengths=True"
             ) from None
 
-    def _checked(self, name: str, value: Any, single: bool) -> npt.NDArray[np.float32]:
+    def _checked(self, name: str, value: Any, single: bool) -> Array:
         if is_torch(value):
             value = value.detach().cpu().numpy()
-        array = as_float32(name, value)
         if single:
-            array = array[None]
-        self._check_shape(name, array.shape)
-        if self._check_finite and not np.isfinite(array.sum()):
-            refuse_not_finite(name, array)
-        return np.ascontiguousarray(array)
+            value = value[None]
+        self._check_shape(name, value.shape)
+        return np.ascontiguousarray(self.converted(name, value))
+
+    def converted(self, name: str, value: npt.NDArray[Any]) -> Array:
+        """An array as float32, refused where it holds another dtype, NaN or infinity."""
+        return checked_array(name, value, self._check_finite)
 
     def _checked_tensor(self, tensor: Any) -> Any:
-        torch = sys.modules["torch"]
-        if tensor.dtype == torch.int16:
-            tensor = tensor.float() * float(PCM_SCALE)
-        elif tensor.dtype == torch.float64:
-            tensor = tensor.float()
-        elif tensor.dtype != torch.float32:
-            raise TypeError(dtype_sentence(self.input_names[0], str(tensor.dtype)))
-        self._check_shape(self.input_names[0], tuple(tensor.shape))
-        if self._check_finite and not bool(torch.isfinite(tensor).all()):
-            refuse_not_finite(self.input_names[0], tensor.detach().cpu().numpy())
-        return tensor.detach().contiguous()
+        name = self.input_names[0]
+        self._check_shape(name, tuple(tensor.shape))
+        return checked_tensor(name, tensor, self._check_finite)
 
     def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        alone = len(self.input_names) == 1
         sizes = self.input_sizes[self.input_names.index(name)]
-        if sizes != ("batch", "samples"):
-            check_shape(name, sizes, shape, self.meta.min_samples if len(self.input_names) == 1 else 1)
-            return
-        if len(shape) != 2:
-            raise ValueError(
-                f"{name} must be (batch, samples) or (samples,), not of shape {shape}; mix channels to one, or stack clips"
-            )
-        batch, samples = shape
-        if batch == 0 or samples == 0:
-            raise ValueError(f"{name} has shape {shape}: there are no {'clips' if batch == 0 else 'samples'} in it")
-        if samples < self.meta.min_samples:
-            raise ValueError(
-                f"{name} has {samples} samples and {self.path} needs at least {self.meta.min_samples}; pad the clip with zeros"
-            )
+        check_input(name, sizes, shape, self.path, self.meta.min_samples, alone)

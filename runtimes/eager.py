@@ -32,6 +32,7 @@ class TorchRunner(Runner):
         self.input_names = tuple(value.op.label for value in graph.inputs)
         self.input_sizes = tuple(value.op.sizes for value in graph.inputs if isinstance(value.op, Input))
         self.output_names = tuple(graph.outputs)
+        self.output_sizes = tuple(tuple(size if isinstance(size, int) else str(size) for size in value.shape) for value in graph.outputs.values())
 
     def _run(self, arrays: list[npt.NDArray[Any]]) -> list[Any]:
         import torch

@@ -44,6 +44,7 @@ class OrtRunner(Runner):
         self.input_names = tuple(node.name for node in self.session.get_inputs())
         self.input_sizes = tuple(tuple(node.shape) for node in self.session.get_inputs())
         self.output_names = tuple(node.name for node in self.session.get_outputs())
+        self.output_sizes = tuple(tuple(node.shape) for node in self.session.get_outputs())
 
     def _session(self, one_thread: bool, part: Callable[..., bytes] | None = None, *names: Sequence[str]) -> Any:
         """A session of the file, or of a part of it, made when it is first wanted."""

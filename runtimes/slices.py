@@ -37,9 +37,8 @@ class Part:
 
     def frames(self, output: OutputMetadata) -> tuple[slice, int]:
         """Which of the part's frames are kept, and where the first of them belongs."""
-        hop = Fraction(output.hop).limit_denominator(10**6)
-        begin, offset = int(self.first / hop), int(self.start / hop)
-        end = None if self.last is None else int(self.last / hop) - offset
+        begin, offset = int(self.first / hop(output)), int(self.start / hop(output))
+        end = None if self.last is None else int(self.last / hop(output)) - offset
         return slice(begin - offset, end), begin
 
 
@@ -121,6 +120,11 @@ def joined(
             piece = result[(slice(None), *before, kept)]
             into[(part.clips, *before, slice(begin, begin + piece.shape[axis]))] = piece
     return whole
+
+
+def hop(output: OutputMetadata) -> Fraction:
+    """Samples from one frame to the next, exactly."""
+    return Fraction(output.hop).limit_denominator(10**6)
 
 
 def time_axis(output: OutputMetadata) -> int:

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from specgraph import constraints as constraints
+    from specgraph import plot as plot
     from specgraph.builder import Builder as Builder
     from specgraph.export import read_graph as read_graph
     from specgraph.export import to_onnx as to_onnx
     from specgraph.export import verify as verify
     from specgraph.graph import Graph as Graph
+    from specgraph.groups import parameter_groups as parameter_groups
     from specgraph.lowering import lower as lower
+    from specgraph.presets import preset as preset
     from specgraph.ragged import with_lengths as with_lengths
     from specgraph.runtimes import load as load
     from specgraph.transforms import CFP as CFP
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
     from specgraph.transforms import InverseCQT as InverseCQT
     from specgraph.transforms import InverseMelSpectrogram as InverseMelSpectrogram
     from specgraph.transforms import InverseSpectrogram as InverseSpectrogram
+    from specgraph.transforms import KaldiFbank as KaldiFbank
+    from specgraph.transforms import KaldiMfcc as KaldiMfcc
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
     from specgraph.transforms import Resample as Resample
@@ -50,21 +56,25 @@ if TYPE_CHECKING:
     from specgraph.transforms import SpectralFlatness as SpectralFlatness
     from specgraph.transforms import SpectralRolloff as SpectralRolloff
     from specgraph.transforms import Spectrogram as Spectrogram
+    from specgraph.transforms import StandardizedWaveform as StandardizedWaveform
     from specgraph.transforms import Tonnetz as Tonnetz
     from specgraph.transforms import ZeroCrossingRate as ZeroCrossingRate
 
 _TRANSFORMS = (
     "CFP", "ChromaCQT", "ChromaSTFT", "Combined_Frequency_Periodicity", "CombinedFrequencyPeriodicity", "CQT", "CQT1992",
     "CQT1992v2", "CQT2010", "CQT2010v2", "Gammatonegram", "GriffinLim", "HarmonicCQT", "InverseCQT", "InverseMelSpectrogram", "InverseSpectrogram",
-    "LFCC", "LogMelSpectrogram", "MelSpectrogram", "MFCC", "PCEN", "Resample", "RMS", "SpectralBandwidth",
-    "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "Tonnetz", "VQT",
+    "KaldiFbank", "KaldiMfcc", "LFCC", "LogMelSpectrogram", "MelSpectrogram", "MFCC", "PCEN", "Resample", "RMS", "SpectralBandwidth",
+    "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "StandardizedWaveform", "Tonnetz", "VQT",
     "ZeroCrossingRate",
 )
 _HOME = {
     "Builder": "specgraph.builder",
+    "constraints": "specgraph.constraints",
     "Graph": "specgraph.graph",
     "load": "specgraph.runtimes",
     "lower": "specgraph.lowering",
+    "parameter_groups": "specgraph.groups",
+    "preset": "specgraph.presets",
     "read_graph": "specgraph.export",
     "to_onnx": "specgraph.export",
     "verify": "specgraph.export",
@@ -72,13 +82,18 @@ _HOME = {
     **dict.fromkeys(_TRANSFORMS, "specgraph.transforms"),
 }
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+_MODULES = ("plot",)
+
+__all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"specgraph.{name}")
     if name not in _HOME:
         raise AttributeError(f"specgraph has no {name!r}; it has {', '.join(_HOME)}")
-    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    home = import_module(_HOME[name])
+    value = globals()[name] = getattr(home, name, home)  # specgraph.constraints is a module
     return value
 
 

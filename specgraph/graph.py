@@ -76,13 +76,21 @@ class Graph:
         return list(order)
 
     def frozen(self) -> Graph:
-        """The same graph with nothing trainable, so that any lowering may be chosen."""
+        """The same graph with nothing trainable, so that any lowering may be chosen.
+
+        What is made of constants alone, such as a bank of its trained centres, is a constant too, computed in float64. It
+        is named as the first constant that it is made of.
+        """
 
         def fixed(value: Value) -> Value | None:
             op = value.op
-            if not getattr(op, "trainable", False):
+            if getattr(op, "trainable", False):
+                return dataclasses.replace(op, trainable=False)(*value.inputs)  # type: ignore[call-arg]
+            parts = [operand.op for operand in value.inputs if isinstance(operand.op, Constant)]
+            if not parts or len(parts) < len(value.inputs):
                 return None
-            return dataclasses.replace(op, trainable=False)(*value.inputs)  # type: ignore[call-arg]
+            shape = tuple(size for size in value.shape if isinstance(size, int))
+            return Constant.lazy(parts[0].name, shape, lambda: op.numpy(*(part.array for part in parts)))
 
         return self.rewrite(fixed)
 
@@ -152,11 +160,16 @@ class Graph:
                 env[value] = op.array if isinstance(op, Constant) else op.numpy(*(env[v] for v in value.inputs))
         return {name: env[value] for name, value in self.outputs.items()}
 
-    def module(self, dtype: Any = None, prefer: Mapping[str, str] | None = None) -> Any:
+    def module(
+        self,
+        dtype: Any = None,
+        prefer: Mapping[str, str] | None = None,
+        constraints: Mapping[str, Any] | None = None,
+    ) -> Any:
         """The graph as a ``torch.nn.Module``; ``specgraph.module.GraphModule`` says more."""
         from specgraph.module import GraphModule
 
-        return GraphModule(self, dtype=dtype, prefer=prefer)
+        return GraphModule(self, dtype=dtype, prefer=prefer, constraints=constraints)
 
     def __str__(self) -> str:
         from specgraph.listing import listing

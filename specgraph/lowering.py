@@ -54,6 +54,18 @@ def lower(
     return replace(rewritten(expanded, target.name), choices=(*graph.choices, *choices))
 
 
+def trained_parts_expanded(graph: Graph) -> Graph:
+    """Compound ops that are trained become the ops whose constants are trained, so that these are the graph's own."""
+
+    def expanded(value: Value) -> Value | None:
+        op = value.op
+        if not isinstance(op, Compound) or op.forced is None or not getattr(op, "trainable", False):
+            return None
+        return op.lowerings[op.forced](op, *value.inputs)
+
+    return graph.rewrite(expanded)
+
+
 def _expanded(
     graph: Graph, target: Target, prefer: Mapping[str, str], tune: bool
 ) -> tuple[Graph, list[Choice]]:

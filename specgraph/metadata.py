@@ -23,7 +23,8 @@ class OutputMetadata:
     """One output: its axes, and where its frames lie in the clip.
 
     Frame ``t`` is centred on sample ``t * hop + centre`` of the clip (the input, or what an input of features describes) and reads from ``before`` samples before that
-    to ``after`` samples after it; both are None where a frame depends on the whole clip.
+    to ``after`` samples after it; both are None where a frame depends on the whole clip. ``hop`` is 0 where there are no frames,
+    as in what a classifier gives.
     """
 
     axes: tuple[str, ...]
@@ -57,7 +58,7 @@ class Slicing:
     are not independent.
 
     Where only the last steps look at the whole clip (a maximum over it), ``cut`` names the values in the file that those read, and
-    what they are: pieces are for those values, and the rest is run on what the pieces give together.
+    what they are: pieces are for those values, and the rest is run on what the pieces give together. ``whole`` is the first op that does.
     """
 
     step: int = 1
@@ -65,13 +66,15 @@ class Slicing:
     after: int | None = None
     bytes: float = 0.0
     cut: dict[str, OutputMetadata] = field(default_factory=dict)
+    whole: str = ""
 
 
 @dataclass(frozen=True)
 class Metadata:
     """All that a runtime needs to know of a file, besides its inputs and outputs.
 
-    ``min_samples`` is the smallest size of the first input along the clip: of frames where that input is features.
+    ``min_samples`` is the smallest size of the first input along the clip: of frames where that input is features. ``front_ends``
+    are the name, sample rate and parameters of each front end in a whole model; empty where the file is a front end itself.
     """
 
     name: str
@@ -85,10 +88,13 @@ class Metadata:
     verified: dict[str, Any] = field(default_factory=dict)
     slicing: Slicing = Slicing()
     hash: str = ""
+    front_ends: tuple[dict[str, Any], ...] = ()
 
     def to_properties(self) -> dict[str, str]:
         """The model's ``metadata_props``: strings as they are, everything else as JSON."""
         fields = {"format": FORMAT} | asdict(self)
+        if not self.front_ends:
+            del fields["front_ends"]
         return {PREFIX + key: value if isinstance(value, str) else _json(value) for key, value in fields.items()}
 
     @classmethod
@@ -120,6 +126,7 @@ class Metadata:
                 verified=json.loads(text["verified"]),
                 slicing=Slicing(**slicing | {"cut": _outputs(slicing["cut"])}),
                 hash=text["hash"],
+                front_ends=tuple(json.loads(text.get("front_ends", "[]"))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MetadataError(

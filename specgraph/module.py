@@ -7,13 +7,16 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
-from specgraph.compound import Compound
+from specgraph.constraints import constrain, originals
 from specgraph.graph import Graph
-from specgraph.lowering import lower
-from specgraph.op import Constant, Input, Value
-from specgraph.ragged import has_lengths
-from specgraph.shapes import arranged, check_lengths, check_shape, lacks_batch
+from specgraph.groups import parameter_groups
+from specgraph.lowering import lower, trained_parts_expanded
+from specgraph.module_inputs import ModuleInputs
+from specgraph.op import Constant, Input
+from specgraph.shapes import arranged
+from specgraph.tracing import traced
 
 
 class GraphModule(nn.Module):
@@ -31,22 +34,28 @@ class GraphModule(nn.Module):
         graph: any graph; parts of it that are not trained run through ``torch.fft``.
         dtype: ``torch.float32`` (default) or ``torch.float64``, to which constants are exact.
         prefer: lowerings by compound op instead of the cheapest, such as ``{"ConstantQ": "grouped"}``.
+        constraints: by trained part, a name ("non-negative", "band", "unit-norm", "quadrature"), an object of
+            ``specgraph.constraints``, or a list of these; they hold after every optimizer step, and what is exported keeps them.
     """
 
     def __init__(
-        self, graph: Graph, dtype: torch.dtype | None = None, prefer: Mapping[str, str] | None = None
+        self,
+        graph: Graph,
+        dtype: torch.dtype | None = None,
+        prefer: Mapping[str, str] | None = None,
+        constraints: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self._source = _trained_parts_expanded(graph)
+        self._source = trained_parts_expanded(graph)
+        self.prefer = dict(prefer or {})
         lowered = lower(self._source, "torch", prefer)
-        self._input_names = [value.op.name for value in _inputs(graph)]
-        self._sizes = [value.op.sizes for value in _inputs(graph)]
-        self._least = graph.least_along_the_clip()
-        self._with_lengths = has_lengths(graph)
-        self._lengths_names = {value.op.name for value in _inputs(graph) if value.dtype == "int64"}
+        self._takes = ModuleInputs.of(graph)
         self._names: dict[Constant, str] = {}
         values = lowered.values()
         place = {value: i for i, value in enumerate(values)}
+        for value in values:  # before the fixed ones, so that a part has its own name
+            if isinstance(value.op, Constant) and value.op.trainable and value.op not in self._names:
+                self._hold(value.op, torch.float32 if dtype is None else dtype)
         self._constants: list[tuple[int, str]] = []
         self._steps: list[tuple[int, Any, tuple[int, ...]]] = []
         for value in values:
@@ -59,6 +68,15 @@ class GraphModule(nn.Module):
         self._size = len(values)
         self._inputs = [place[value] for value in lowered.inputs]
         self._outputs = {name: place[value] for name, value in lowered.outputs.items()}
+        last = {operand: step for step, (_, _, operands) in enumerate(self._steps) for operand in operands}
+        self._done: list[list[int]] = [[] for _ in self._steps]  # what is read for the last time by each step
+        for operand in last.keys() - self._outputs.values():
+            self._done[last[operand]].append(operand)
+        if constraints:
+            parts: dict[str, list[str]] = {}
+            for constant, name in self._trained:
+                parts.setdefault(constant.name, []).append(name)
+            constrain(self, parts, constraints)
 
     def _hold(self, constant: Constant, dtype: torch.dtype) -> str:
         name, number = constant.name, 1
@@ -71,6 +89,50 @@ class GraphModule(nn.Module):
         else:
             self.register_buffer(name, tensor, persistent=False)
         return name
+
+    @property
+    def _trained(self) -> list[tuple[Constant, str]]:
+        """The trained constants, and how they are called here."""
+        return [(constant, name) for constant, name in self._names.items() if constant.trainable]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copies and pickles of a constrained module too, which torch makes of a class that has no name to be found by."""
+        if not parametrize.is_parametrized(self):
+            return super().__reduce_ex__(protocol)
+        lists = {name: held for name, held in self.parametrizations.items()}  # type: ignore[union-attr, operator]
+        modules = {name: held for name, held in self._modules.items() if name != "parametrizations"}
+        return _constrained_again, (self.__dict__ | {"_modules": modules}, lists)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, *lists: Any) -> None:
+        """As ``nn.Module``'s; a part that was saved without constraints is loaded under them, and what cannot be says so."""
+        errors = lists[-1]
+        for _, name in self._trained:
+            held = self.parametrizations[name] if parametrize.is_parametrized(self, name) else None  # type: ignore[index]
+            inner = f"{prefix}parametrizations.{name}."
+            if held is not None and prefix + name in state_dict:
+                if (value := state_dict.pop(prefix + name)).shape != getattr(self, name).shape:
+                    errors.append(f"{name} was saved with the shape {tuple(value.shape)} and has {tuple(getattr(self, name).shape)} here")
+                    continue
+                value = value.to(getattr(self, name))
+                state_dict.update({inner + key: tensor for key, tensor in originals(held, value).items()})
+            elif held is None and any(key.startswith(inner) for key in state_dict):
+                errors.append(f"{name} was saved under constraints and has none here: make this module with the same constraints={{...}}")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *lists)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As ``nn.Module``'s; what is in a state and not trained here is named, with what to do."""
+        trained = [name for _, name in self._trained]
+        foreign = sorted({key.removeprefix("parametrizations.").split(".")[0] for key in state_dict} - {*trained})
+        if strict and foreign:
+            raise RuntimeError(
+                f"{', '.join(foreign)} is in the state and not trained here; trained are {', '.join(trained) or 'no parts'}: "
+                "make this module with the trainable=(...) that was saved"
+            )
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def parameter_groups(self, lr: float, front_end_lr: float | None = None) -> list[dict[str, Any]]:
+        """Its parameters for an optimizer, all of them in the group "front_end"; ``specgraph.parameter_groups`` says more."""
+        return parameter_groups(self, lr, front_end_lr)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> GraphModule:
         """As ``nn.Module``'s; a fixed constant that becomes float64 is set from its design, not from its float32."""
@@ -101,98 +163,56 @@ class GraphModule(nn.Module):
     def graph(self) -> Graph:
         """The graph with the arrays as they are now: what was learned, ready for ``to_onnx`` or another ``module``."""
         learned = {
-            constant: getattr(self, name).detach().cpu().double().numpy().copy()
-            for constant, name in self._names.items()
-            if constant.trainable
+            constant: getattr(self, name).detach().cpu().double().numpy().copy() for constant, name in self._trained
         }
         return self._source.with_arrays(learned)
 
+    @property
+    def definition(self) -> Graph:
+        """The graph with the arrays that it was made with; its trainable constants are what ``trained`` takes."""
+        return self._source
+
+    def trained(self, constant: Constant) -> torch.Tensor:
+        """The parameter that a trainable constant of ``definition`` has become."""
+        return getattr(self, self._names[constant])
+
     def forward(self, *inputs: torch.Tensor) -> Any:
         """The features of ``inputs``, in the order that the graph names them; usually one tensor of waveforms."""
-        return arranged(self.outputs(*inputs), self._with_lengths)
+        return arranged(self.outputs(*inputs), self._takes.lengths)
 
     def outputs(self, *inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """All outputs by name."""
-        if self._with_lengths and len(inputs) == 1:
-            clips = inputs[0].shape[0] if inputs[0].ndim > 1 else 1
-            inputs = (*inputs, torch.full((clips,), inputs[0].shape[-1], device=inputs[0].device))
-        if len(inputs) != len(self._inputs):
-            raise TypeError(f"takes {len(self._inputs)} tensors, not {len(inputs)}")
-        single = (len(inputs) == 1 or self._with_lengths) and lacks_batch(self._sizes[0], inputs[0].ndim)
-        if single:
-            inputs = (inputs[0][None], *(lengths.reshape(-1) for lengths in inputs[1:]))
-        self._check(inputs)
-        if self._with_lengths:
-            inputs = (inputs[0], inputs[1].to(inputs[0].device, torch.int64))
+        held = next(iter((*self.parameters(), *self.buffers())), None)
+        inputs, single = self._takes.checked(inputs, None if held is None else held.dtype)
+        found = traced(self, inputs) if torch.compiler.is_exporting() else self._run(inputs)
+        return {name: tensor[0] if single else tensor for name, tensor in zip(self._outputs, found, strict=True)}
+
+    def _run(self, inputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
         env: list[Any] = [None] * self._size
         for place, tensor in zip(self._inputs, inputs, strict=True):
             env[place] = tensor
-        for place, name in self._constants:
-            env[place] = getattr(self, name)
         # Under autocast too a front end computes in its own dtype: half of it would be 40 dB of noise.
         with torch.autocast(inputs[0].device.type, enabled=False):
-            for place, op, operands in self._steps:
+            for place, name in self._constants:
+                env[place] = getattr(self, name)
+            for (place, op, operands), done in zip(self._steps, self._done, strict=True):
                 env[place] = op.torch(*[env[operand] for operand in operands])
-        return {name: env[place][0] if single else env[place] for name, place in self._outputs.items()}
-
-    def _check(self, inputs: tuple[torch.Tensor, ...]) -> None:
-        for name, sizes, tensor in zip(self._input_names, self._sizes, inputs, strict=True):
-            if name in self._lengths_names:
-                if self._with_lengths:
-                    self._check_lengths(name, tensor, inputs[0])
-                continue
-            waveforms = sizes == ("batch", "samples")
-            if waveforms and tensor.ndim != 2:
-                raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {tuple(tensor.shape)}")
-            self._check_dtype(name, tensor)
-            if waveforms and tensor.shape[0] == 0:
-                raise ValueError(f"{name} have shape {tuple(tensor.shape)}: there are no clips in them")
-            if waveforms and tensor.shape[1] < self._least:
-                raise ValueError(
-                    f"a clip needs at least {self._least} samples here and this one has {tensor.shape[1]}; "
-                    "pad it, or use center=True"
-                )
-            if not waveforms:
-                check_shape(name, sizes, tensor.shape, self._least if len(inputs) == 1 else 1)
-
-    def _check_lengths(self, name: str, lengths: torch.Tensor, waveforms: torch.Tensor) -> None:
-        if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool or lengths.ndim != 1:
-            raise TypeError(f"{name} must be whole numbers (batch,), such as int64, not {lengths.dtype} {tuple(lengths.shape)}")
-        clips, samples = waveforms.shape
-        known = lengths.device.type == "cpu" and not torch.compiler.is_compiling()  # elsewhere, reading them would wait
-        held = lengths.tolist() if known else [samples] * len(lengths)
-        check_lengths(name, self._input_names[0], held, clips, samples, self._least)
-
-    def _check_dtype(self, name: str, tensor: torch.Tensor) -> None:
-        if not tensor.is_floating_point():
-            raise TypeError(
-                f"{name} must be floating-point, not {tensor.dtype}; "
-                + ("divide 16-bit samples by 32768 first" if name == "waveforms" else "convert them by .float()")
-            )
-        held = next(iter((*self.parameters(recurse=False), *self.buffers(recurse=False))), None)
-        if held is not None and held.dtype != tensor.dtype:
-            raise TypeError(
-                f"{name} are {tensor.dtype} and the module works in {held.dtype}; "
-                f"convert one, by {name}.to(dtype) or module.to(dtype)"
-            )
+                for operand in done:  # what nobody reads any more is not held until the end
+                    env[operand] = None
+        return [env[place] for place in self._outputs.values()]
 
     def extra_repr(self) -> str:
         """The graph, in a line."""
-        parts = ", ".join(name for constant, name in self._names.items() if constant.trainable)
+        parts = ", ".join(name for _, name in self._trained)
         return f"{self._source.name}, {self.sample_rate} Hz, trainable: {parts or 'nothing'}"
 
 
-def _inputs(graph: Graph) -> list[Any]:
-    return [value for value in graph.inputs if isinstance(value.op, Input)]
-
-
-def _trained_parts_expanded(graph: Graph) -> Graph:
-    """Compound ops that are trained become the ops whose constants are trained, so that these are the graph's own."""
-
-    def expanded(value: Value) -> Value | None:
-        op = value.op
-        if not isinstance(op, Compound) or op.forced is None or not getattr(op, "trainable", False):
-            return None
-        return op.lowerings[op.forced](op, *value.inputs)
-
-    return graph.rewrite(expanded)
+def _constrained_again(state: dict[str, Any], lists: Mapping[str, Any]) -> GraphModule:
+    """A constrained module, from its attributes without the constraints, and these."""
+    module = GraphModule.__new__(GraphModule)
+    module.__dict__.update(state)
+    for name, held in lists.items():
+        module.register_parameter(name, nn.Parameter(torch.empty(())))
+        parametrize.register_parametrization(module, name, nn.Identity())
+        module.parametrizations[name] = held  # type: ignore[index, operator]
+    return module

@@ -142,6 +142,10 @@ class Op:
         """
         return None
 
+    def on_the_way(self, *operands: Array) -> Array | None:
+        """What is rounded before it becomes the result, where that is larger than the result: its rounding stays."""
+        return None
+
     @classmethod
     def examples(cls) -> Iterator[tuple[Any, ...]]:
         """Instances with operand shapes for the tests; a size may be named, and an array is a constant."""

@@ -1,4 +1,4 @@
-"""Pictures of features, with time in seconds and frequency in hertz."""
+"""Pictures: of features, with time in seconds and frequency in hertz, and of kernels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from specgraph.metadata import OutputMetadata
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 RANGE = 80.0  # dB shown below the maximum of features that are not logarithmic themselves
 LOGARITHMIC = ("dB", "ln", "log10")
@@ -62,6 +63,38 @@ def save(panels: Sequence[Panel], path: str | Path, dpi: int = 150) -> None:
             figure.savefig(temporary, dpi=dpi)
 
 
+def kernels(before: Any, after: Any = None, path: str | Path | None = None, dpi: int = 150) -> Figure:
+    """Draw what a front end holds, or two of them over one another: as it was designed, and as it was learned.
+
+    Drawn are the trainable parts, or where none is marked all constants: kernels that are slid over the waveform as real parts over
+    time and as responses over frequency, and all of a part's responses as an image; banks as a curve for each filter over
+    frequency; other arrays over their last index.
+
+    Args:
+        before: a file that specgraph wrote, or a module, graph or transform.
+        after: another of these with the same parts, such as the same module after training; None draws ``before`` alone.
+        path: the picture to write, by its suffix png, pdf or svg; None writes none.
+        dpi: dots an inch of what is written.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ValueError: there is nothing to draw, parts or their shapes differ, or ``path`` has another suffix.
+        OSError: a file cannot be read or written.
+    """
+    from specgraph.plot_kernels import figure, pairs, parts
+
+    if path is not None:
+        check_picture(Path(path))
+    first, second = (str(source) if isinstance(source, str | Path) else word for source, word in ((before, "before"), (after, "after")))
+    made = figure([(part, None) for part in parts(before, first).values()] if after is None else [*pairs(before, after, (first, second))])
+    if path is not None:
+        with whole(path) as temporary:
+            made.savefig(temporary, dpi=dpi)
+    return made
+
+
 def check_picture(path: Path) -> None:
     """Raise ``ValueError`` or ``OSError``, in a sentence, where a picture cannot be drawn to ``path``: before any work for it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -74,6 +107,10 @@ def check_picture(path: Path) -> None:
 def _draw(axes: Axes, bar: Axes, panel: Panel) -> None:
     axes.set_title(panel.title)
     features, about = np.asarray(panel.features, np.float64), panel.about
+    if not about.hop:
+        raise ValueError(f"{panel.title} ({', '.join(about.axes)}) has no frames whose times are known, and cannot be drawn")
+    if about.axes[1:] == ("frames", "bins"):  # a model's own layout
+        features = features.T
     if "harmonics" in about.axes:
         features = features.reshape(-1, features.shape[-1])  # one below another, the first at the bottom
     if features.ndim == 3 and features.shape[-1] == 2:

@@ -42,6 +42,9 @@ def plain(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
+WHOLE_FIRST = {"StandardizedWaveform"}  # whose first step looks at the whole clip: only batches can be cut
+
+
 @pytest.mark.parametrize("target", ["cpu", "cuda"])
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda t: f"{type(t).__name__}-{t.n_fft}-{t.hop}")
 def test_one_export_runs_at_every_batch_and_length(transform: Transform, target: str, tmp_path: Path) -> None:
@@ -98,7 +101,8 @@ def parts_give_what_the_whole_gives(path: Path) -> None:
     whole = sg.load(path, most_bytes=math.inf)
     pieces = whole.meta.slicing
     if whole.takes_waveforms:
-        assert pieces.before is not None, "this could be cut: the last step that reads a bounded stretch of the clip names the cut"
+        cuttable = whole.meta.name not in WHOLE_FIRST
+        assert (pieces.before is not None) == cuttable, "the last step that reads a bounded stretch of the clip names the cut"
         t = np.arange(150_007)
         given = np.stack([np.random.default_rng(0).standard_normal(len(t)), np.sin(1e-6 * t**2), (t % 9001 == 0) * 1.0])
     else:
@@ -108,7 +112,8 @@ def parts_give_what_the_whole_gives(path: Path) -> None:
     for threads in (1, 2):
         cut = sg.load(path, threads=threads, most_bytes=1.0)
         if whole.takes_waveforms:
-            assert len(slices.parts(cut.meta, 3, given.shape[1], 1.0, apart=True)) > 3
+            found = slices.parts(cut.meta, 3, given.shape[1], 1.0, apart=True)
+            assert len(found) > 3 if cuttable else len(found) == 3
         for name, got in named(cut, given).items():
             assert peak_error(got, wanted[name]) < 3e-6, name
 
@@ -247,7 +252,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         ({"opset": 17}, ValueError, "opset must be one of 18, 19, 20, 21, not 17"),
         ({"tolerance": 0}, ValueError, "tolerance must be above 0"),
         ({"prefer": {"Stft": "fast"}}, ValueError, "Stft has no lowering 'fast'"),
-        ({"source": torch.nn.Linear(1, 1)}, TypeError, "not torch.nn.modules.linear.Linear"),
+        ({"source": torch.nn.Linear(1, 1)}, TypeError, "Linear holds no specgraph module"),
         ({"path": "nowhere/m.onnx"}, FileNotFoundError, "the folder nowhere does not exist"),
         ({"path": "."}, IsADirectoryError, "is a folder"),
     ],

@@ -47,7 +47,7 @@ def built() -> Graph:
         (lambda b, x: b.filterbank(b.frame_conv(x, np.ones((5, 8)), 4), np.ones((3, 4))), "4 columns and the features have 5 bins"),
         (lambda b, x: b.frame_conv(x, np.ones((5, 8)), 0), "hop_length must be a whole number of at least 1, not 0"),
         (lambda b, x: b.magnitude(x), "must hold the real and imaginary parts"),
-        (lambda b, x: b.pad(x, 3, mode="wrap"), "mode must be one of reflect, constant, edge, not 'wrap'"),
+        (lambda b, x: b.pad(x, 3, mode="wrap"), "mode must be one of reflect, constant, edge, symmetric, not 'wrap'"),
         (lambda b, x: b.add(x, np.ones((2, 3))), "do not broadcast"),
         (lambda b, x: b.reshape(x, (0, 7, -1)), "does not reshape"),
         (lambda b, x: b.decibel(x, ref=-1.0), "ref must be a power above 0"),

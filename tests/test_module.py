@@ -17,6 +17,7 @@ SMALL = {"sample_rate": 8000, "n_fft": 32, "hop_length": 12, "n_iter": 3}
 BANKS = {"n_mels": 6, "n_filter": 6, "n_bins": 6, "fmax": 4000.0, "allow_empty_filters": True}
 OTHERS = {"n_mfcc": 4, "n_lfcc": 4, "frame_length": 32, "n_bands": 1}
 BY_NAME = {"SpectralContrast": {"fmin": 1000.0}, "HarmonicCQT": {"harmonics": (0.5, 1.0, 1.3)}, "ChromaCQT": {"n_chroma": 3}}
+BY_NAME |= {name: {"frame_length": 4.0, "frame_shift": 1.5} for name in ("KaldiFbank", "KaldiMfcc")}  # milliseconds
 CONSTANT_Q = {"sample_rate": 8000, "hop_length": 12, "fmin": 1300.0, "n_bins": 4, "bins_per_octave": 3}
 PERIODICITY = {"win_length": 21, "fr": 250.0, "fc": 600.0, "tc": 1 / 2000, "bins_per_octave": 4}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -13,6 +14,8 @@ import specgraph as sg
 from specgraph.export.describe import describe
 from specgraph.metadata import OutputMetadata
 from specgraph.plot import Panel, _draw, check_picture, save
+from specgraph.plot_kernels import parts
+from tests.conftest import one_sentence
 
 RATE = 16000
 TRANSFORMS = [
@@ -100,3 +103,91 @@ def test_harmonics_are_drawn_above_one_another(tmp_path: Path) -> None:
     about = OutputMetadata(("batch", "harmonics", "bins", "frames"), hop=512.0, quantity="magnitude of harmonics")
     save([Panel(np.ones((3, 12, 20)), about, 22050, "harmonics")], tmp_path / "h.png")
     assert (tmp_path / "h.png").stat().st_size > 0
+
+
+MEL = sg.MelSpectrogram(sample_rate=RATE, n_fft=64, hop_length=32, n_mels=6, allow_empty_filters=True)
+
+
+def test_the_parts_of_a_front_end(tmp_path: Path) -> None:
+    net = MEL.module(trainable=("fourier", "mel"))
+    sg.to_onnx(net, tmp_path / "net.onnx")
+    for source in (net, tmp_path / "net.onnx", MEL.graph(trainable=("fourier", "mel"))):
+        found = parts(source)
+        assert {name: part.kind for name, part in found.items()} == {"fourier": "kernels", "mel": "bank"}
+        np.testing.assert_allclose(found["mel"].frequencies, np.arange(33) * RATE / 64)
+        np.testing.assert_allclose(found["mel"].array, MEL.bank(), atol=1e-7)
+    assert set(parts(MEL.module(trainable=("mel",)))) == {"mel"}, "the trainable ones"
+    assert set(parts(sg.MFCC(sample_rate=RATE))) == {"mel", "dct"}, "or all where none is"
+
+
+def test_a_response_is_what_a_tone_gives() -> None:
+    part = parts(MEL.graph(trainable=("fourier",)))["fourier"]
+    frequencies, responses = part.responses()
+    place = 700
+    wave = np.cos(2 * np.pi * frequencies[place] * np.arange(4096) / RATE)
+    spectrum = sg.Spectrogram(sample_rate=RATE, n_fft=64, hop_length=1, center=False).graph().numpy(wave[None])["features"][0]
+    middle = np.sqrt((spectrum**2).mean(1))  # over the beat of the tone with its image at minus its frequency
+    kernel = int(middle.argmax())
+    assert kernel == responses[:, place].argmax()
+    assert middle[kernel] == pytest.approx(responses[kernel, place], rel=1e-3)
+
+
+def test_kernels_before_and_after(tmp_path: Path) -> None:
+    first, second = (MEL.module(trainable=("fourier", "mel")) for _ in range(2))
+    with torch.no_grad():
+        second.mel[2, 5] += 1
+        second.fourier[0, 16] *= 3
+    sg.to_onnx(first, tmp_path / "before.onnx")
+    sg.to_onnx(second, tmp_path / "after.onnx")
+    figure = sg.plot.kernels(tmp_path / "before.onnx", tmp_path / "after.onnx", tmp_path / "k.png", dpi=40)
+    assert (tmp_path / "k.png").read_bytes().startswith(b"\x89PNG")
+    titled = {axes.get_title(loc) or "": axes for axes in figure.axes for loc in ("left", "center") if axes.get_title(loc)}
+    assert {"mel before", "mel after", "fourier: responses before", "fourier: responses after"} <= set(titled)
+    before, after = (np.array([line.get_ydata() for line in titled[f"mel {when}"].lines]) for when in ("before", "after"))
+    np.testing.assert_allclose(before, MEL.bank(), atol=1e-7)
+    changed = np.argwhere(np.abs(after - before) > 1e-6)
+    assert changed.tolist() == [[2, 5]]
+    assert titled["mel after"].lines[2].get_xdata()[5] == 5 * RATE / 64
+    assert titled["mel before"].get_ylim() == titled["mel after"].get_ylim()
+    (curves,) = (axes for title, axes in titled.items() if title == "fourier: kernels, real part")
+    assert [text.get_text() for text in curves.get_legend().get_texts()] == ["before", "after"]
+
+
+def test_constant_q_kernels_have_a_logarithmic_axis() -> None:
+    figure = sg.plot.kernels(sg.CQT(sample_rate=RATE, fmin=110, n_bins=60).graph(trainable=("cqt",)))
+    assert {axes.get_xscale() for axes in figure.axes if axes.get_xlabel() == "frequency (Hz)" and axes.has_data()} == {"log"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        (MEL.module(trainable=("mel",)), MEL.module(trainable=("fourier", "mel")), "before has mel and after has fourier, mel"),
+        (MEL, sg.MelSpectrogram(sample_rate=RATE, n_fft=64, n_mels=5), r"mel is \(6, 33\) in before and \(5, 33\) in after"),
+        (MEL, sg.MelSpectrogram(sample_rate=8000, n_fft=64, n_mels=6, allow_empty_filters=True), "for 16000 Hz and after for 8000 Hz"),
+        (sg.Spectrogram(sample_rate=RATE), None, "before holds no arrays to draw"),
+    ],
+)
+def test_kernels_that_cannot_be_compared(before: object, after: object, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        sg.plot.kernels(before, after)
+
+
+def test_kernels_on_the_command_line(cli) -> None:
+    for name, trainable in (("a.onnx", ("fourier", "mel")), ("b.onnx", ("fourier", "mel")), ("c.onnx", ("mel",))):
+        sg.to_onnx(MEL.module(trainable=trainable), name)
+    code, out, err = cli("plot", "--kernels", "a.onnx", "b.onnx", "-o", "k.png")
+    assert (code, err) == (0, "")
+    assert "drew k.png" in out
+    assert cli("plot", "--kernels", "a.onnx", "-o", "k.svg")[0] == 0
+    assert Path("k.png").stat().st_size > 0
+    for arguments, sentence in [
+        (["--kernels", "a.onnx", "c.onnx"], "a.onnx has fourier, mel and c.onnx has mel"),
+        (["--kernels", "a.onnx", "b.onnx", "c.onnx"], "3 were named"),
+        (["--kernels", "a.onnx", "--device", "cuda"], "runs nothing on 'cuda'"),
+        (["a.onnx"], "name the audio files"),
+        (["--kernels", "d.onnx"], "d.onnx"),
+    ]:
+        code, _, err = cli("plot", *arguments, "-o", "n.png")
+        assert code == 1
+        assert sentence in one_sentence(err)
+    assert not Path("n.png").exists()

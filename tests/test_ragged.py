@@ -22,6 +22,7 @@ from specgraph.op import Constant, GraphError, Op, Value
 from specgraph.ops.constant_q import ConstantQ
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.layout import axis_along_the_clip
+from specgraph.ops.pad import Pad
 from specgraph.ops.resample import Resample
 from specgraph.ops.stft import Stft
 from specgraph.ragged import with_lengths
@@ -32,7 +33,7 @@ from tests.test_module import SMALL, small
 ON_WAVES = [name for name in sorted(registry()) if small(name).input().sizes == ("batch", "samples")]
 ON_FEATURES = [name for name in sorted(registry()) if name not in ON_WAVES]
 VARIANTS = [
-    *((name, {}) for name in ON_WAVES),
+    *((name, {}) for name in ON_WAVES if name != "StandardizedWaveform"),  # refused, as Standardize is below
     ("Spectrogram", {"output": "complex", "pad_mode": "constant"}),
     ("Spectrogram", {"pad_mode": "edge", "win_length": 20}),
     ("Spectrogram", {"center": False}),
@@ -46,6 +47,7 @@ VARIANTS = [
     ("CQT", {"pad_mode": "constant"}),
     ("Resample", {"new_freq": 12000}),
     ("RMS", {"pad_mode": "constant"}),
+    ("KaldiFbank", {"snip_edges": False}),
 ]
 LONGEST = 150
 GARBAGE = 1e3
@@ -150,7 +152,7 @@ def from_waves(wave: Value, shape: tuple) -> Value | None:
 
 # What goes back from frames to samples, cuts by another length than the clip's, or lays clips and time out otherwise.
 BACK = {"OverlapAdd", "OverlapNormalize", "Istft", "GriffinLim", "ConstantQSynthesis", "InverseConstantQ"}
-REFUSED = BACK | {"FitLength", "Trim", "Reshape", "Transpose"}
+REFUSED = BACK | {"FitLength", "FixedLength", "Standardize", "Trim", "Reshape", "Transpose"}
 
 
 @pytest.mark.parametrize(("op", "operands"), EXAMPLES, ids=lambda x: str(x) if isinstance(x, Op) else "")
@@ -161,7 +163,7 @@ def test_every_op_is_ragged_or_refused(op: Op, operands: list) -> None:
     if any(value is None for value in values):
         pytest.skip("its operands are not made of waveforms")
     graph = b.build(y=op(*values))
-    if type(op).__name__ in REFUSED:
+    if type(op).__name__ in REFUSED or (isinstance(op, Pad) and op.axis != 1):
         try:
             with_lengths(graph)
         except GraphError as refused:
@@ -202,6 +204,8 @@ def test_what_cannot_be_ragged_is_refused_in_a_sentence() -> None:
     for make, sentence in (
         (lambda b, x: b.reduce(x, "max", axis=0), r"reduce\(kind='max', axis=0\) cannot be .* does not keep clips apart; run clips one by one"),
         (lambda b, x: b.overlap_normalize(x, np.ones(8), hop_length=4), "overlap_normalize.* cannot be .* run clips one by one"),
+        (lambda b, x: b.standardize(x), r"standardize\(\) cannot be in a ragged batch: it reads beyond a clip's end .*; run clips one by one"),
+        (lambda b, x: b.pad(b.magnitude(b.stft(x, 32, 8)), 1, axis=2), "pad.* cannot be .* at the end of the longest clip; run clips one by one"),
         (lambda b, x: b.fit_length(x, 100), r"fit_length\(length=100\) cannot be in a ragged batch: .*; run clips one by one, without lengths"),
     ):
         with pytest.raises(GraphError, match=sentence) as error:
@@ -397,6 +401,72 @@ def test_a_list_needs_a_file_with_lengths(tmp_path: Path) -> None:
     sg.to_onnx(small("MelSpectrogram"), tmp_path / "ragged.onnx", lengths=True)
     with pytest.raises(ValueError, match=r"a list of clips holds waveforms \(samples,\), and clip 1 has shape \(2, 50\)"):
         sg.load(tmp_path / "ragged.onnx")([np.zeros(100), np.zeros((2, 50))])
+
+
+def test_lengths_go_with_neither_streams_nor_whole_models(tmp_path: Path) -> None:
+    mel, path = small("MelSpectrogram"), tmp_path / "m.onnx"
+    with pytest.raises(ValueError, match="give streaming=True or lengths=True, not both"):
+        sg.to_onnx(mel, path, lengths=True, streaming=True)
+    with pytest.raises(TypeError, match="lengths is of front ends: export the front end with lengths=True"):
+        sg.to_onnx(torch.nn.Sequential(mel.module()), path, lengths=True)
+    with pytest.raises(GraphError, match="a stream is of waveforms"):
+        sg.to_onnx(mel.graph(lengths=True), path, streaming=True)
+    assert not path.exists()
+    sg.to_onnx(mel, path, lengths=True)
+    with pytest.raises(ValueError, match="different lengths, so it has no stream; export it without lengths"):
+        sg.load(path).stream()
+
+
+def test_constraints_hold_in_a_module_with_lengths() -> None:
+    net = small("MelSpectrogram").module(trainable=("mel",), constraints={"mel": "non-negative"}, lengths=True)
+    waves, lengths = (torch.from_numpy(array) for array in batch([150, 40]))
+    net(waves, lengths)[0].sum().backward()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter -= 10 * parameter.grad
+    assert net.mel.min() >= 0
+    assert net(waves, lengths)[1].tolist() == [13, 4]
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    ("LogMelSpectrogram", {"ref": "max", "top_db": 30.0}),
+    ("MFCC", {"cmvn": "sliding", "cmvn_window": 4, "min_cmvn_window": 2, "deltas": 1}),
+    ("KaldiFbank", {"snip_edges": False}),
+])
+def test_what_torch_exports_takes_lengths_of_any_batch(name: str, options: dict) -> None:
+    net = small(name, **options).module(lengths=True)
+    waves, lengths = (torch.from_numpy(array) for array in batch([150, 40]))
+    vary = torch.export.Dim.DYNAMIC
+    program = torch.export.export(net, (waves, lengths), dynamic_shapes=(({0: vary, 1: vary}, {0: vary}),), strict=False)
+    waves, lengths = (torch.from_numpy(array) for array in batch([177, 7, 60], longest=177))
+    got, counts = program.module()(waves, lengths)
+    wanted, wanted_counts = net(waves, lengths)
+    assert counts.tolist() == wanted_counts.tolist()
+    assert (got - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+class Loudness(torch.nn.Module):
+    """A model that finds out itself where its clips end: at the zeros behind them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front = small("LogMelSpectrogram").module(lengths=True)
+
+    def forward(self, waveforms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features, counts = self.front(waveforms, (waveforms != 0).sum(1).clamp_min(1))
+        return features.sum((1, 2)) / counts, counts
+
+
+def test_a_whole_model_may_have_a_front_end_with_lengths(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="torch exports with it")
+    model = Loudness()
+    sg.to_onnx(model, tmp_path / "m.onnx")
+    waves, lengths = batch([150, 40, 77])
+    waves[np.arange(150) >= lengths[:, None]] = 0
+    got, counts = sg.load(tmp_path / "m.onnx")(waves).values()
+    wanted, wanted_counts = model(torch.from_numpy(waves))
+    assert counts.tolist() == wanted_counts.tolist() == [13, 4, 7]
+    np.testing.assert_allclose(got, wanted.numpy(), rtol=1e-5)
 
 
 def test_command_line(cli, tmp_path: Path) -> None:

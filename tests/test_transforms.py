@@ -180,7 +180,7 @@ def test_dct_is_scipys() -> None:
         (sg.MelSpectrogram, {"win_length": 4096}, "win_length 4096 is longer than n_fft 2048"),
         (sg.MelSpectrogram, {"window": "hnn"}, "window 'hnn' is not one"),
         (sg.MelSpectrogram, {"window": np.ones(7)}, "give 2048 samples or set win_length"),
-        (sg.MelSpectrogram, {"pad_mode": "wrap"}, "pad_mode must be reflect | constant | edge, not 'wrap'"),
+        (sg.MelSpectrogram, {"pad_mode": "wrap"}, "pad_mode must be reflect | constant | edge | symmetric, not 'wrap'"),
         (sg.MelSpectrogram, {"power": 0}, "power must be above 0"),
         (sg.MelSpectrogram, {"sample_rate": 0}, "sample_rate must be at least 1, not 0"),
         (sg.MelSpectrogram, {"fmin": float("nan")}, "fmin must be float, not nan"),

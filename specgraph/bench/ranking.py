@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from specgraph.bench import timing
 from specgraph.bench.tables import Table
-from specgraph.bench.work import subject_named
+from specgraph.bench.work import Array, subject_named
 from specgraph.cost import Cost, target_named
 from specgraph.lowering import SECONDS, lower, work
+from specgraph.metadata import Metadata
+from specgraph.runtimes import slices
+from specgraph.runtimes.ort import MOST_BYTES
 
+Run = Callable[[Array], None]
 CLOSE = 1.15  # a choice is right that takes at most so many times as long as the best
 SLOW = 4.0  # what takes so many times as long as the best in its first runs is not timed further
 SUBJECTS = ("mel", "spectrogram", "stft")
@@ -45,36 +50,43 @@ def candidates(names: Sequence[str], sizes: Sequence[str], batches: Sequence[int
                 yield list(_timed(subject.name, size, subject.at(size), made, batch, budget))
 
 
-def _made(transform: Any) -> dict[str, tuple[bool, float, Cost, Any]]:
-    """By name: whether it is chosen, its price, its cost and a session."""
+def _made(transform: Any) -> dict[str, tuple[bool, float, Cost, Run]]:
+    """By name: whether it is chosen, its price, its cost, and a function of waveforms that runs it as ``load`` does."""
     import onnx_ir as ir
 
+    from specgraph.export.describe import describe
     from specgraph.export.emit import emit
+    from specgraph.export.slicing import slicing
     from specgraph.runtimes.session import session
 
     target, graph = target_named("cpu"), transform.graph()
     choice = lower(graph, target).choices[0]
-    made = {}
+    made: dict[str, tuple[bool, float, Cost, Run]] = {}
     for name, price in choice.prices.items():
         if price is not None:
             lowered = lower(graph, target, {"Stft": name})
             cost = work(lowered, target)
             assert cost is not None
-            data = ir.to_proto(emit(lowered)).SerializeToString()
-            made[name] = (name == choice.chosen, price, cost, session(data, "cpu", 1))
+            model = emit(lowered)
+            meta = describe(graph, slicing=slicing(graph, lowered, model, {}))
+            once = session(ir.to_proto(model).SerializeToString(), "cpu", 1)
+            made[name] = (name == choice.chosen, price, cost, partial(_in_parts, meta, once))
     return made
 
 
+def _in_parts(meta: Metadata, session: Any, wave: Array) -> None:
+    clips, samples = wave.shape
+    plan = slices.parts(meta, clips, samples, MOST_BYTES, apart=True)
+    slices.joined(plan, [wave], lambda arrays: session.run(None, {"waveforms": arrays[0]}), list(meta.outputs.values()))
+
+
 def _timed(
-    subject: str, size: str, transform: Any, made: dict[str, tuple[bool, float, Cost, Any]], batch: int, budget: float
+    subject: str, size: str, transform: Any, made: dict[str, tuple[bool, float, Cost, Run]], batch: int, budget: float
 ) -> Iterator[Candidate]:
     from specgraph.bench.trial import frames_of
 
     wave = (0.1 * np.random.default_rng(0).standard_normal((batch, int(SECONDS * transform.sample_rate)))).astype(np.float32)
-    runs: dict[str, Callable[[], object]] = {
-        name: lambda session=session: session.run(None, {"waveforms": wave})  # type: ignore[misc]
-        for name, (*_, session) in made.items()
-    }
+    runs = {name: partial(run, wave) for name, (*_, run) in made.items()}
     least = {name: min(timing.cpu_lap(run).busy for _ in range(2)) for name, run in runs.items()}
     quick = {name: run for name, run in runs.items() if least[name] <= SLOW * min(least.values())}
     for name, laps in timing.alternate(quick, budget).items():

@@ -10,7 +10,8 @@ import typer
 from specgraph.cli.bench import bench
 from specgraph.cli.demo import demo
 from specgraph.cli.files import export, inspect, list_transforms, verify
-from specgraph.cli.run import plot, run
+from specgraph.cli.plot import plot
+from specgraph.cli.run import run
 from specgraph.cli.show import error_console
 
 app = typer.Typer(

@@ -41,6 +41,7 @@ def bench(
     start: Annotated[bool, typer.Option("--start", help="Also measure new processes, from importing to the first features.")] = False,
     full: Annotated[bool, typer.Option("--full", help="With --paper: as many clips as there, 1,770 and not 100.")] = False,
     memory: Annotated[float, typer.Option(help="Gigabytes that runners may use; what needs more is left out, and said to be.")] = 4.0,
+    parity: Annotated[bool, typer.Option("--parity", help="Compare presets with independent implementations; -o takes a .md file.")] = False,
     ranking: Annotated[bool, typer.Option("--ranking", help="Time every lowering and see whether the fastest is chosen.")] = False,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Fit the prices that lowerings are chosen by to this machine, and keep them for this user.")
@@ -57,6 +58,12 @@ def bench(
     from specgraph.bench import load
     from specgraph.plot import check_picture
 
+    if parity:
+        if device != "cpu" or threads or batch or sizes or plot or accuracy or ranking or calibrate or paper or start:
+            raise ValueError("--parity takes names of presets, --seconds and -o only; leave out the other options")
+        from specgraph.bench.parity import command
+
+        return command(names or [], seconds, output)
     load()
     if lowerings not in ("chosen", "all"):
         raise ValueError(f"--lowerings must be chosen or all, not {lowerings!r}")

@@ -14,22 +14,28 @@ from specgraph.cli.show import checks_table, choices_table, console
 from specgraph.shapes import LENGTHS, is_lengths_of
 
 if TYPE_CHECKING:
+    from specgraph.metadata import Metadata
+    from specgraph.presets import Preset
     from specgraph.transforms import Transform
 
 Model = Annotated[Path, typer.Argument(help="A file that specgraph wrote.", show_default=False)]
 Target = Annotated[str, typer.Option(help="What the lowerings are chosen for: cpu or cuda. The file runs on either.")]
 
 
-def transform_named(name: str) -> type[Transform]:
-    """A transform by its name on the command line, "mel", or in Python, "MelSpectrogram"."""
+def transform_named(name: str) -> type[Transform] | Preset:
+    """A transform by its name on the command line, "mel", or in Python, "MelSpectrogram"; or a preset, "whisper-80"."""
     from specgraph.transforms import registry
     from specgraph.transforms.parse import nearest
 
     found = {cls.command: cls for cls in registry().values()} | registry()
-    if name not in found:
-        commands = [cls.command for cls in registry().values()]
-        raise ValueError(f"there is no transform {name!r}{nearest(name, found)}; there are {', '.join(sorted(commands))}")
-    return found[name]
+    if name in found:
+        return found[name]
+    from specgraph.presets import presets
+
+    if name in presets():
+        return presets()[name]
+    commands = ", ".join(sorted(cls.command for cls in registry().values()))
+    raise ValueError(f"there is no transform {name!r}{nearest(name, [*found, *presets()])}; there are {commands}, and the presets of specgraph list --presets")
 
 
 def settings(pairs: list[str], option: str = "--set", example: str = "n_mels=80") -> dict[str, str]:
@@ -46,33 +52,59 @@ def settings(pairs: list[str], option: str = "--set", example: str = "n_mels=80"
 
 
 def list_transforms(
-    name: Annotated[str | None, typer.Argument(help="Show the parameters of one transform.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="Show the parameters of one transform or preset.", show_default=False)] = None,
+    presets: Annotated[bool, typer.Option("--presets", help="List the front ends of known models.")] = False,
 ) -> None:
-    """List the transforms, or the parameters of one.
+    """List the transforms or the presets, or the parameters of one.
 
     Example: specgraph list mel
     """
     from specgraph.transforms import registry
 
+    if presets:
+        if name is not None:
+            raise ValueError(f"--presets lists all of them; leave it out to see {name}")
+        _list_presets()
+        return
     if name is None:
         table = Table(Column("name", no_wrap=True), "what it computes, its class in Python, and what of it can be trained")
         for cls in sorted(registry().values(), key=lambda cls: cls.command):
-            trained = f", trains {', '.join(cls.trainable_parts)}" if cls.trainable_parts else ""
+            parts = (*cls.trainable_parts, *cls.smooth_parts)
+            trained = f", trains {', '.join(parts)}" if parts else ""
             table.add_row(cls.command, f"{escape(cls.help().replace('``', ''))}\n[dim]sg.{cls.__name__}{trained}[/]")
         console().print(table)
-        console().print("specgraph list NAME shows a transform's parameters.")
+        console().print("specgraph list NAME shows a transform's parameters, specgraph list --presets the front ends of known models.")
         return
-    cls = transform_named(name)
+    _list_parameters(transform_named(name))
+
+
+def _list_parameters(cls: type[Transform] | Preset) -> None:
     table = Table(Column("parameter", no_wrap=True), "type", "default", "what it is", title=f"{cls.command}: {cls.help()}", title_justify="left")
     for parameter in cls.parameters():
         default = "none" if parameter.default is None else str(parameter.default)
-        table.add_row(parameter.name, parameter.type, default, parameter.help)
+        table.add_row(parameter.name, parameter.type, escape(default), parameter.help)
     console().print(table)
-    console().print(f"specgraph export {cls.command} -o {cls.command}.onnx --set {cls.parameters()[0].name}=16000")
+    if isinstance(cls, type):
+        console().print(f"specgraph export {cls.command} -o {cls.command}.onnx --set {cls.parameters()[0].name}=16000")
+        return
+    console().print(f"source: {escape(cls.source)}\ncompared with: {escape(cls.reference)}")
+    console().print(f"specgraph export {cls.command} -o {cls.command}.onnx")
+
+
+def _list_presets() -> None:
+    from specgraph.dims import text
+    from specgraph.presets import presets
+
+    table = Table(Column("name", no_wrap=True), "the front end of", "output", "Hz")
+    for name, preset in presets().items():
+        output = preset.graph().outputs[preset.output_name]
+        table.add_row(name, escape(preset.models), escape(text(output.shape)), str(preset.sample_rate))
+    console().print(table)
+    console().print("specgraph list NAME shows where a preset's formula is from, and its parameters.")
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="A transform: see specgraph list.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="A transform or a preset: see specgraph list, specgraph list --presets.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)],
     set_: Annotated[
         list[str] | None, typer.Option("--set", "-s", help="A parameter, name=value; repeat for more.", show_default=False)
@@ -85,19 +117,23 @@ def export(
         list[str] | None, typer.Option(help="A lowering instead of the cheapest, such as Stft=conv.", show_default=False)
     ] = None,
     tune: Annotated[bool, typer.Option("--tune", help="Time the lowerings on this machine instead of estimating them.")] = False,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="For sound in chunks: chunk, state -> features, next_state, in any onnxruntime.")
+    ] = False,
+    chunk: Annotated[int | None, typer.Option(help="Samples of a chunk, with --streaming.", show_default=False)] = None,
     lengths: Annotated[
         bool, typer.Option("--lengths", help="Take clips of different lengths in one batch: waveforms_lens -> features_lens.")
     ] = False,
 ) -> None:
-    """Export a transform as one verified .onnx file.
+    """Export a transform or a preset as one verified .onnx file.
 
     Example: specgraph export mel -o mel.onnx --set sample_rate=16000 --set n_mels=80
     """
     from specgraph.export import to_onnx
 
     transform = transform_named(name).from_strings(settings(set_ or []))
-    preferred = settings(prefer or [], "--prefer", "Stft=conv")
-    report = to_onnx(transform, output, target, tolerance, preferred, tune, lengths=lengths)
+    lowerings = settings(prefer or [], "--prefer", "Stft=conv")
+    report = to_onnx(transform, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk, lengths=lengths)
     out = console()
     out.print(choices_table(report.choices, report.target))
     out.print(checks_table(report.checks, report.tolerance))
@@ -107,6 +143,8 @@ def export(
     for choice in report.choices:
         if choice.bound:
             out.print(f"{choice.chosen} is by its kernels within {choice.bound:.1e} of the peak; {choice.tolerance:.0e} is allowed")
+    if streaming:
+        return
     takes_audio = transform.input().name == "waveforms"
     files = "speech.wav -o features.npy --plot features.png" if takes_audio else f"features.npy -o {transform.output_name}.npy"
     out.print(f"next: specgraph run {escape(str(output))} {files}")
@@ -123,7 +161,12 @@ def inspect(
     from specgraph.export.read import read_model
     from specgraph.listing import bytes_text
     from specgraph.lowering import Choice
+    from specgraph.runtimes.loading import checked_header
 
+    meta, _ = checked_header(model)
+    if meta.front_ends:
+        _inspect_whole_model(model, meta)
+        return
     held = read_model(model)
     meta, out = held.metadata, console()
     table = Table(show_header=False, title=escape(str(model)), title_justify="left")
@@ -159,6 +202,31 @@ def inspect(
         out.print(choices_table(tuple(Choice(**choice) for choice in meta.lowering), meta.target))
     if graph:
         out.print(str(held.graph), markup=False)
+
+
+def _inspect_whole_model(path: Path, meta: Metadata) -> None:
+    from specgraph.export.read import read_operators
+    from specgraph.listing import bytes_text
+    from specgraph.lowering import Choice
+
+    nodes, operators = read_operators(path)
+    table = Table(show_header=False, title=escape(str(path)), title_justify="left")
+    table.add_row("whole model", f"{meta.name}, {meta.sample_rate} Hz; a clip needs {meta.min_samples} samples or more")
+    for front_end in meta.front_ends:
+        parameters = ", ".join(f"{name}={value!r}" for name, value in front_end["parameters"].items())
+        table.add_row("front end", escape(f"{front_end['name']}({parameters})"))
+    for name, output in meta.outputs.items():
+        times = f"; frames every {output.hop / meta.sample_rate * 1e3:g} ms" if output.hop else ""
+        table.add_row(f"output {name}", f"({', '.join(output.axes)}){times}")
+    table.add_row("written for", f"{meta.target}, by specgraph {meta.version}")
+    error, tolerance = meta.verified["error"], meta.verified["tolerance"]
+    table.add_row("verified", f"against torch: largest error {error:.1e} of an output's peak, {tolerance:.0e} allowed")
+    table.add_row("operators", f"{nodes} nodes: {', '.join(f'{count} {op}' for op, count in sorted(operators.items()))}")
+    table.add_row("size", bytes_text(path.stat().st_size))
+    table.add_row("hash", meta.hash)
+    console().print(table)
+    if meta.lowering:
+        console().print(choices_table(tuple(Choice(**choice) for choice in meta.lowering), meta.target))
 
 
 def verify(

@@ -1,4 +1,4 @@
-"""Commands that run a model on audio: run, plot."""
+"""The command that runs a model on audio: run; and what plot shares with it."""
 
 from __future__ import annotations
 
@@ -42,34 +42,17 @@ def run(
     """
     from specgraph.runtimes import load
 
-    files = _inputs(audio)
+    files = inputs(audio)
     runner = load(model, device=device, threads=threads)
     sink = Sink(output, files, runner)
-    failed = _run_all(runner, sink.files, plot, sink.add)
+    failed = run_all(runner, sink.files, plot, sink.add)
     sink.close()
     if sink.written:
         console().print(f"wrote features of {sink.written} of {len(files)} files to [bold]{escape(str(output))}[/]")
-    _end(failed, len(files))
+    end(failed, len(files))
 
 
-def plot(
-    model: Model,
-    audio: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture: png, pdf or svg.", show_default=False)],
-    device: Device = "cpu",
-) -> None:
-    """Draw the features of audio files, with axes in seconds and hertz.
-
-    Example: specgraph plot mel.onnx speech.wav -o features.png
-    """
-    from specgraph.runtimes import load
-
-    files = [(file, str(name)) for file, name in _inputs(audio)]
-    failed = _run_all(load(model, device=device), files, output, lambda name, features: None)
-    _end(failed, len(files))
-
-
-def _inputs(audio: list[Path]) -> list[tuple[Path, Path]]:
+def inputs(audio: list[Path]) -> list[tuple[Path, Path]]:
     """Every file once, with its name relative to the folder that it was found in."""
     from specgraph.audio import audio_files
 
@@ -79,7 +62,7 @@ def _inputs(audio: list[Path]) -> list[tuple[Path, Path]]:
     return files
 
 
-def _run_all(
+def run_all(
     runner: Runner, files: list[Named], picture: Path | None, keep: Callable[[str, Features], None]
 ) -> list[str]:
     """Run every file, going on after a bad one unless it is the only one; returns what was wrong with the bad ones."""
@@ -123,7 +106,7 @@ def _run_all(
     return failed
 
 
-def _end(failed: list[str], files: int) -> None:
+def end(failed: list[str], files: int) -> None:
     """List what failed and leave with exit code 1, or do nothing."""
     if failed:
         complaints = error_console()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 EAR_Q = 9.26449
 LEAST_BANDWIDTH = 24.7  # Hz
+GAMMATONE_SLOPES = tuple(sign * float(np.sqrt(3 + other * 2**1.5)) for other in (1, -1) for sign in (1, -1))  # of the zeros
 
 
 def erb_centres(n_bins: int, fmin: float, fmax: float) -> npt.NDArray[np.float64]:
@@ -22,15 +23,19 @@ def erb_centres(n_bins: int, fmin: float, fmax: float) -> npt.NDArray[np.float64
     return (fmax + constant) * ((fmin + constant) / (fmax + constant)) ** steps - constant
 
 
+def gammatone_decay(centres: npt.ArrayLike, sample_rate: float) -> npt.NDArray[np.float64]:
+    """(centres,): what the logarithm of a filter's response falls by in each sample."""
+    return 2 * np.pi * 1.019 * (np.asarray(centres, np.float64) / EAR_Q + LEAST_BANDWIDTH) / sample_rate
+
+
 def gammatone_response(
     centres: npt.ArrayLike, frequencies: npt.ArrayLike, sample_rate: float
 ) -> npt.NDArray[np.float64]:
     """(centres, frequencies): the magnitude of each filter's response, 1 at its own centre."""
     cf = np.asarray(centres, np.float64)[:, None]
-    decay = np.exp(-2 * np.pi * 1.019 * (cf / EAR_Q + LEAST_BANDWIDTH) / sample_rate)
+    decay = np.exp(-gammatone_decay(cf, sample_rate))
     angle = 2 * np.pi * cf / sample_rate
-    slopes = np.array([np.sqrt(3 + 2**1.5), -np.sqrt(3 + 2**1.5), np.sqrt(3 - 2**1.5), -np.sqrt(3 - 2**1.5)])
-    zeros = decay * (np.cos(angle) + slopes * np.sin(angle))  # (centres, 4), real
+    zeros = decay * (np.cos(angle) + np.array(GAMMATONE_SLOPES) * np.sin(angle))  # (centres, 4), real
     pole = decay * np.exp(1j * angle)
 
     def magnitude(z: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:

@@ -15,6 +15,7 @@ from specgraph.design.fourier import bin_frequencies
 from specgraph.design.triangles import triangles
 
 MelNorm = Literal["slaney"]
+Straight = Literal["hz", "mel", "symmetric"]
 
 _HZ_PER_MEL = 200.0 / 3
 _KNEE = 1000.0  # Hz, where Slaney's scale turns logarithmic
@@ -51,12 +52,21 @@ def mel_filterbank(
     fmax: float | None = None,
     htk: bool = False,
     norm: MelNorm | None = "slaney",
+    straight: Straight = "hz",
 ) -> npt.NDArray[np.float64]:
     """(n_mels, n_fft // 2 + 1): triangles over the DFT's bins, as ``librosa.filters.mel``.
 
-    ``norm="slaney"`` gives every triangle an area of one hertz (2 / its width); None leaves its peak at 1.
+    ``norm="slaney"`` gives every triangle an area of one hertz (2 / its width); None leaves its peak at 1. Their sides are
+    straight over hertz, or with ``straight="mel"`` over mels, as Kaldi's and VGGish's are (on HTK's scale, of which
+    ``1127 ln(1 + f / 700)`` is a multiple but for rounding; the multiple cancels). ``straight="symmetric"`` is over hertz with
+    the width of the rising side on both, as SpeechBrain's are.
     """
     edges = mel_edges(n_mels, fmin, sample_rate / 2 if fmax is None else fmax, htk)
     bins = bin_frequencies(sample_rate, n_fft)
-    bank = triangles(edges, bins)
+    if straight == "mel":
+        bank = triangles(hz_to_mel(edges, htk), hz_to_mel(bins, htk))
+    elif straight == "symmetric":
+        bank = np.maximum(0.0, 1 - np.abs(bins - edges[1:-1, None]) / np.diff(edges)[:-1, None])
+    else:
+        bank = triangles(edges, bins)
     return bank * (2.0 / (edges[2:] - edges[:-2]))[:, None] if norm == "slaney" else bank

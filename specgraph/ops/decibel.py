@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.op import GraphError, Op, Value
+from specgraph.op import Array, GraphError, Op, Value
 from specgraph.ops.layout import axis_along_the_clip
 from specgraph.ops.lengths import Mask
 from specgraph.ops.log import SMALLEST
@@ -85,6 +85,10 @@ class Decibel(Op):
         if self.top_db is None:
             return level
         return onnx.Max(level, onnx.Sub(onnx.ReduceMax(level, rest), onnx.const(np.float32(self.top_db))))
+
+    def on_the_way(self, *operands: Array) -> Array:
+        """The level, before the reference is taken off."""
+        return replace(self, ref=1.0, top_db=None).numpy(*operands)
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
         return Cost.elementwise(out, *shapes, operations=10) + Cost(launches=3)

@@ -16,7 +16,7 @@ from specgraph.dims import Shape
 from specgraph.op import GraphError, Op, Value
 from specgraph.ops.cmvn import check_features
 from specgraph.ops.frame_conv import check_positive
-from specgraph.ops.frame_numbers import frame_numbers, frames_at, numpy_frames_at, on_device, torch_frames_at
+from specgraph.ops.frame_numbers import at_most, frame_numbers, frames_at, numpy_frames_at, on_device, torch_frames_at
 from specgraph.ops.layout import check_lengths
 from specgraph.reach import Reach
 
@@ -80,12 +80,13 @@ class Delta(Op):
     def torch(self, features, lengths=None):
         import torch
 
-        width, ends = len(self.taps), features.shape[2] if lengths is None else lengths[:, None, None]
-        ends = torch.as_tensor(ends, device=features.device)
-        start = torch.arange(features.shape[2], device=features.device)[:, None] - width // 2
+        frames, width = features.shape[2], len(self.taps)
+        start = torch.arange(frames, device=features.device)[:, None] - width // 2
+        ends = frames if lengths is None else lengths[:, None, None]
         if self.mode == "interp":
-            start = torch.minimum(start.clamp_min(0), (ends - width).clamp_min(0))
-        places = torch.minimum((start + torch.arange(width, device=features.device)).clamp_min(0), ends - 1)
+            last = torch.sym_max(frames - width, 0) if lengths is None else (ends - width).clamp_min(0)
+            start = at_most(start.clamp_min(0), last)
+        places = at_most((start + torch.arange(width, device=features.device)).clamp_min(0), ends - 1)
         windows = torch_frames_at(features, places, lengths is not None) - features[..., None]
         return windows @ torch.tensor(self.taps, dtype=features.dtype, device=features.device)
 

@@ -42,6 +42,20 @@ class Exponential(_Function):
 
 
 @dataclass(frozen=True, eq=False)
+class Sine(_Function):
+    """(...) -> (...): ``sin(x)``, x in radians."""
+
+    def numpy(self, features):
+        return np.sin(features)
+
+    def torch(self, features):
+        return features.sin()
+
+    def onnx(self, onnx, features):
+        return onnx.Sin(features)
+
+
+@dataclass(frozen=True, eq=False)
 class Absolute(_Function):
     """(...) -> (...): ``abs(x)``; the gradient at 0 is 0."""
 

@@ -75,12 +75,19 @@ class FrameConv(Op):
         from torch.nn import functional
 
         width, bins = kernels.shape[-1], kernels.shape[-2]
-        weights = torch.cat([kernels[0], -kernels[1]]) if kernels.ndim == 3 else kernels
-        if width <= MOST_OVERLAP * self.hop_length:
-            # Copies every sample width / hop times, is as fast as conv1d, and sums six times more accurately.
-            result = (signal.unfold(-1, width, self.hop_length) @ weights.T).transpose(1, 2)
+        few = width <= MOST_OVERLAP * self.hop_length
+        if few and kernels.requires_grad and torch.is_grad_enabled():
+            from specgraph.frame_product import FrameProduct
+
+            product = FrameProduct.apply(signal, kernels, self.hop_length)
+            result = product.transpose(1, 2)
         else:
-            result = functional.conv1d(signal[:, None], weights[:, None], stride=self.hop_length)
+            weights = torch.cat([kernels[0], -kernels[1]]) if kernels.ndim == 3 else kernels
+            # Copies every sample width / hop times, is as fast as conv1d, and sums six times more accurately.
+            if few:
+                result = (signal.unfold(-1, width, self.hop_length) @ weights.T).transpose(1, 2)
+            else:
+                result = functional.conv1d(signal[:, None], weights[:, None], stride=self.hop_length)
         return result.unflatten(1, (2, bins)).permute(0, 2, 3, 1) if kernels.ndim == 3 else result
 
     def onnx(self, onnx, signal, kernels):

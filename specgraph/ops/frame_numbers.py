@@ -1,4 +1,4 @@
-"""Numbers of frames, and frames by their numbers: inside an ONNX graph, where they can index on the device that runs it."""
+"""Numbers of frames, and frames by their numbers, inside a graph that runs: in ONNX on its device, in torch at any length."""
 
 from __future__ import annotations
 
@@ -44,3 +44,10 @@ def numpy_frames_at(features: Any, places: Any, by_clip: bool) -> Any:
     if not by_clip:
         return features[:, :, places]
     return np.stack([clip[:, frames] for clip, frames in zip(features, places, strict=True)])
+
+
+def at_most(places: Any, most: Any) -> Any:
+    """A torch tensor of whole numbers lowered to ``most``: another, or a length that varies while torch exports."""
+    import torch
+
+    return torch.minimum(places, torch.ones_like(places) * most)

@@ -30,6 +30,12 @@ def parts(onnx: Any, value: Any, axis: int) -> tuple[Any, Any]:
     return onnx.Gather(value, onnx.const(np.int64(0)), axis=axis), onnx.Gather(value, onnx.const(np.int64(1)), axis=axis)
 
 
+def _pairs(value: Any, axis: int) -> bool:
+    """Whether a torch tensor's parts lie beside one another, as complex numbers do."""
+    *others, last = value.stride()
+    return axis in (-1, value.ndim - 1) and last == 1 and not any(s % 2 for s in (*others, value.storage_offset()))
+
+
 @dataclass(frozen=True, eq=False)
 class Magnitude(Op):
     """(..., 2) -> (...): ``(re**2 + im**2) ** (power / 2)``, the parts being on ``axis``.
@@ -57,6 +63,8 @@ class Magnitude(Op):
     def torch(self, value):
         import torch
 
+        if self.power == 1 and value.requires_grad and not torch.compiler.is_compiling() and _pairs(value, self.axis):
+            return torch.view_as_complex(value).abs()  # has a gradient of 0 at 0, and keeps less for it
         real, imaginary = value.unbind(self.axis)
         energy = real * real + imaginary * imaginary
         if self.power == 2:

@@ -49,11 +49,26 @@ class OverlapAdd(Op):
         return blocks.reshape(batch, -1)[:, : width + hop * (count - 1)]
 
     def torch(self, frames):
+        import torch
         from torch.nn import functional
 
+        if torch.compiler.is_exporting():
+            return self._rows_added(frames)
         _, width, count = frames.shape
         length = width + self.hop_length * (count - 1)
         return functional.fold(frames, (1, length), (1, width), stride=(1, self.hop_length))[:, 0, 0]
+
+    def _rows_added(self, frames: Any) -> Any:
+        """The same in ops that are exported as more than ``Col2Im``, which onnxruntime has no CUDA kernel for."""
+        from torch.nn import functional
+
+        width, hop = frames.shape[1], self.hop_length
+        rows = self._rows(width)
+        grid = functional.pad(frames, (0, 0, 0, rows * hop - width)).unflatten(1, (rows, hop))
+        total = functional.pad(grid[:, 0], (0, rows - 1))
+        for row in range(1, rows):
+            total = total + functional.pad(grid[:, row], (row, rows - 1 - row))
+        return total.transpose(1, 2).flatten(1)[:, : total.shape[2] * hop - (rows * hop - width)]
 
     def onnx(self, onnx, frames):
         # Measured (onnxruntime 1.31, one thread): additions of padded rows are the fastest, then the skewed copy; a

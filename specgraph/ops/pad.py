@@ -1,4 +1,4 @@
-"""Samples added before and after a clip."""
+"""Samples added before and after a clip, or frames before and after features."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from specgraph.cost import Cost
 from specgraph.dims import Shape
 from specgraph.op import GraphError, Op, Value
 from specgraph.ops.frame_conv import check_signal
-from specgraph.ops.layout import check_lengths
-from specgraph.reach import Reach
+from specgraph.ops.layout import check_axis, check_lengths, is_time
+from specgraph.reach import HERE, Reach
 
-PadMode = Literal["reflect", "constant", "edge"]
+PadMode = Literal["reflect", "constant", "edge", "symmetric"]
 
 
 @dataclass(frozen=True, eq=False)
 class Pad(Op):
     """(batch, samples) -> (batch, before + samples + after), as ``numpy.pad``; ``after`` is ``before`` if not given.
 
-    A clip of one sample or more may be shorter than the padding: reflection then repeats, as numpy's does.
-    ``constant`` pads with ``value``. With ``lengths``, (batch,), each clip is padded at its own end; what follows
-    that is arbitrary.
+    A clip of one sample or more may be shorter than the padding: reflection then repeats, as numpy's does. ``reflect`` leaves the
+    outermost sample out of the mirror image, and ``symmetric`` repeats it. ``constant`` pads with ``value``. An ``axis`` other
+    than 1 pads something else than samples: 2 the frames of features (batch, bins, frames). With ``lengths``,
+    (batch,), each clip's samples are padded at its own end; what follows that is arbitrary.
     """
 
     lengths_at = 1
@@ -33,6 +34,7 @@ class Pad(Op):
     after: int | None = None
     mode: PadMode = "reflect"
     value: float = 0.0
+    axis: int = 1
 
     def __post_init__(self) -> None:
         for name in ("before", "after"):
@@ -41,6 +43,8 @@ class Pad(Op):
                 raise GraphError(f"{name} must be a whole number of at least 0, not {count!r}")
         if self.mode not in get_args(PadMode):
             raise GraphError(f"mode must be one of {', '.join(get_args(PadMode))}, not {self.mode!r}")
+        if not isinstance(self.axis, int) or self.axis < 1:
+            raise GraphError(f"axis must be a whole number of at least 1, not {self.axis!r}")
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -48,21 +52,29 @@ class Pad(Op):
         return self.before, self.before if self.after is None else self.after
 
     def infer(self, signal: Shape, lengths: Shape | None = None) -> Shape:
-        check_signal(signal)
+        if self.axis == 1:
+            check_signal(signal)
+        check_axis(self.axis, signal)
         if lengths is not None:
+            check_signal(signal)
             check_lengths(signal, lengths)
-        return signal[0], signal[1] + sum(self.widths)
+        return *signal[: self.axis], signal[self.axis] + sum(self.widths), *signal[self.axis + 1 :]
 
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
         (signal,) = operands
+        if not is_time(signal.shape[self.axis]):
+            return None
+        if self.axis != 1:
+            raise GraphError("it pads features at the end of the longest clip")
         return self(signal, lengths(signal))
 
     def numpy(self, signal, lengths=None):
         if lengths is not None:
             return np.concatenate([self._clip(row[None], int(length)) for row, length in zip(signal, lengths, strict=True)])
+        widths = [self.widths if axis == self.axis else (0, 0) for axis in range(signal.ndim)]
         if self.mode == "constant":
-            return np.pad(signal, ((0, 0), self.widths), constant_values=self.value)
-        return np.pad(signal, ((0, 0), self.widths), mode=self.mode)
+            return np.pad(signal, widths, constant_values=self.value)
+        return np.pad(signal, widths, mode=self.mode)
 
     def _clip(self, row: np.ndarray, length: int) -> np.ndarray:
         """(1, samples) -> (1, before + samples + after): one clip of a ragged batch."""
@@ -80,17 +92,23 @@ class Pad(Op):
             return self._torch_clips(signal, lengths[:, None])
         before, after = self.widths
         if self.mode == "constant":
-            return functional.pad(signal, (before, after), value=self.value)
-        samples = signal.shape[1]
-        if self.mode == "edge":
-            return torch.cat(
-                [signal[:, :1].expand(-1, before), signal, signal[:, -1:].expand(-1, after)], 1
-            )
-        if max(before, after) < samples:
+            return functional.pad(signal, (0, 0) * (signal.ndim - 1 - self.axis) + (before, after), value=self.value)
+        samples = signal.shape[self.axis]
+        if self.mode == "reflect" and signal.ndim == 2 and not torch.compiler.is_exporting() and max(before, after) < samples:
             return functional.pad(signal[:, None], (before, after), mode="reflect")[:, 0]
-        period = max(2 * (samples - 1), 1)
-        place = torch.arange(-before, samples + after, device=signal.device).remainder(period)
-        return signal[:, torch.minimum(place, period - place)]
+        # What is exported must work at every length, and ONNX has no reflection that is wider than the signal.
+        place = torch.arange(before + after, device=signal.device) - before
+        place = torch.where(place < 0, place, place + samples)
+        if self.mode == "edge":
+            place = place.clamp(0, samples - 1)
+        else:
+            symmetric = int(self.mode == "symmetric")
+            period = ((samples - 1 + symmetric) * torch.full_like(place, 2)).clamp_min(1)
+            place = place.remainder(period)
+            place = torch.minimum(place, period - place - symmetric)
+        ends = signal.index_select(self.axis, place)
+        parts = [ends.narrow(self.axis, 0, before), signal, ends.narrow(self.axis, before, after)]
+        return torch.cat(parts, self.axis)
 
     def _torch_clips(self, signal, lengths):
         """Each clip of a ragged batch padded at its own end; ``lengths`` (batch, 1)."""
@@ -101,12 +119,14 @@ class Pad(Op):
         behind = before + lengths + torch.arange(after, device=signal.device)
         if self.mode == "constant":
             return functional.pad(signal, (before, after), value=self.value).scatter(1, behind, self.value)
-        period = (2 * (lengths - 1)).clamp_min(1)
+        symmetric = int(self.mode == "symmetric")
+        period = (2 * (lengths - 1 + symmetric)).clamp_min(1)
 
         def place(distance):
             if self.mode == "edge":
                 return torch.zeros_like(lengths * distance)
-            return torch.minimum(distance % period, period - distance % period)
+            within = (distance - symmetric) % period
+            return torch.minimum(within, period - within - symmetric)
 
         head = signal.gather(1, place(torch.arange(before, 0, -1, device=signal.device)))
         tail = signal.gather(1, lengths - 1 - place(torch.arange(1, after + 1, device=signal.device)))
@@ -117,10 +137,13 @@ class Pad(Op):
         if lengths is not None:
             return self._onnx_clips(onnx, signal, onnx.Unsqueeze(lengths, onnx.const([1])))
         if self.mode == "constant":
-            return onnx.Pad(signal, onnx.const([0, before, 0, after]), onnx.const(np.float32(self.value)))
-        head, tail = (self._edge if self.mode == "edge" else self._reflected)(onnx, signal, before, after)
+            rank = onnx.rank(signal)
+            pads = np.zeros(2 * rank, np.int64)
+            pads[[self.axis, rank + self.axis]] = before, after
+            return onnx.Pad(signal, onnx.const(pads), onnx.const(np.float32(self.value)))
+        head, tail = (self._edge if self.mode == "edge" else self._mirrored)(onnx, signal, before, after)
         parts = [part for part, count in ((head, before), (signal, 1), (tail, after)) if count]
-        return onnx.Concat(*parts, axis=1) if len(parts) > 1 else signal
+        return onnx.Concat(*parts, axis=self.axis) if len(parts) > 1 else signal
 
     def _onnx_clips(self, onnx: Any, signal: Any, lengths: Any) -> Any:
         """Each clip of a ragged batch padded at its own end; ``lengths`` (batch, 1).
@@ -139,44 +162,54 @@ class Pad(Op):
             head_place = onnx.Add(onnx.Sub(last, last), onnx.const(np.zeros(before, np.int64)))
             tail_place = onnx.Add(last, onnx.const(np.zeros(after, np.int64)))
         else:
-            period = onnx.Max(onnx.Add(last, last), onnx.const(np.int64(1)))
-            head_place = _triangle(onnx, np.arange(before, 0, -1), period)
-            tail_place = onnx.Sub(last, _triangle(onnx, np.arange(1, after + 1), period))
+            half = lengths if self.mode == "symmetric" else last
+            period = onnx.Max(onnx.Add(half, half), onnx.const(np.int64(1)))
+            head_place = self._triangle(onnx, np.arange(before, 0, -1), period)
+            tail_place = onnx.Sub(last, self._triangle(onnx, np.arange(1, after + 1), period))
         head = onnx.GatherElements(signal, head_place, axis=1)
         tail = onnx.GatherElements(signal, tail_place, axis=1)
         parts = [part for part, count in ((head, before), (signal, 1), (tail, after)) if count]
         padded = onnx.Concat(*parts, axis=1) if len(parts) > 1 else signal
         return onnx.ScatterElements(padded, behind, tail, axis=1) if after else padded
 
-    @staticmethod
-    def _edge(onnx: Any, signal: Any, before: int, after: int) -> tuple[Any, Any]:
-        head = onnx.Gather(signal, onnx.const(np.zeros(before, np.int64)), axis=1)
-        tail = onnx.Gather(signal, onnx.const(np.full(after, -1, np.int64)), axis=1)
+    def _edge(self, onnx: Any, signal: Any, before: int, after: int) -> tuple[Any, Any]:
+        head = onnx.Gather(signal, onnx.const(np.zeros(before, np.int64)), axis=self.axis)
+        tail = onnx.Gather(signal, onnx.const(np.full(after, -1, np.int64)), axis=self.axis)
         return head, tail
 
-    @staticmethod
-    def _reflected(onnx: Any, signal: Any, before: int, after: int) -> tuple[Any, Any]:
+    def _mirrored(self, onnx: Any, signal: Any, before: int, after: int) -> tuple[Any, Any]:
         """ONNX ``Pad`` refuses to reflect more than there is, so both ends are gathered by index arithmetic.
 
         Reflection repeats with period 2 (samples - 1), is symmetric about sample 0 and about sample samples - 1, and index
-        -1 - p of Gather counts from the end: both ends are the triangle wave of their distance, with no index below 0.
+        -1 - p of Gather counts from the end: both ends are the triangle wave of their distance, with no index below 0. Where the
+        outermost sample is repeated, the period is 2 samples, and distances count from half a sample beyond the ends.
         """
         one = onnx.const(np.int64(1))
-        samples = onnx.Squeeze(onnx.Shape(signal, start=1, end=2), onnx.const([0]))
-        count = onnx.Mul(onnx.Sub(samples, one), onnx.const(np.int64(2)))
+        symmetric = int(self.mode == "symmetric")
+        samples = onnx.Squeeze(onnx.Shape(signal, start=self.axis, end=self.axis + 1), onnx.const([0]))
+        count = onnx.Mul(samples if symmetric else onnx.Sub(samples, one), onnx.const(np.int64(2)))
         count = onnx.Max(count, one)  # one sample: every place is that sample
         # Range brings the number, shape arithmetic that the CUDA provider leaves on the CPU, to the device without a copy.
         period = onnx.Range(count, onnx.Add(count, one), one)
 
-        head = onnx.Gather(signal, _triangle(onnx, np.arange(before, 0, -1), period), axis=1)
-        tail = onnx.Gather(signal, onnx.Sub(onnx.const([-1]), _triangle(onnx, np.arange(1, after + 1), period)), axis=1)
-        return head, tail
+        head = onnx.Gather(signal, self._triangle(onnx, np.arange(before, 0, -1), period), axis=self.axis)
+        tail = onnx.Sub(onnx.const([-1]), self._triangle(onnx, np.arange(1, after + 1), period))
+        return head, onnx.Gather(signal, tail, axis=self.axis)
+
+    def _triangle(self, onnx: Any, distances: np.ndarray, period: Any) -> Any:
+        """How far within a clip, mirrored with this period, a sample stands that is so far outside of it."""
+        symmetric = int(self.mode == "symmetric")
+        # Of 2 p / 2 n, since onnxruntime takes (1 / n) * n for a real quotient, and makes 1 of it.
+        whole = onnx.Div(onnx.const(2 * (distances - symmetric)), onnx.Add(period, period))
+        place = onnx.Sub(onnx.const(distances - symmetric), onnx.Mul(whole, period))
+        opposite = onnx.Sub(period, place)
+        return onnx.Min(place, onnx.Sub(opposite, onnx.const(np.int64(1))) if symmetric else opposite)
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
         return Cost(moved=8.0 * float(np.prod(out)), launches=1 if self.mode == "constant" else 4)
 
     def reach(self, *shapes: Shape) -> Reach:
-        return Reach(1, -self.before, -self.before, -float(self.before))
+        return Reach(1, -self.before, -self.before, -float(self.before)) if is_time(shapes[0][self.axis]) else HERE
 
     @classmethod
     def examples(cls) -> Iterator[tuple]:
@@ -186,14 +219,7 @@ class Pad(Op):
             yield cls(0, 200, mode=mode), ("batch", "samples")
             for before, after in ((5, 9), (300, 7), (0, 200), (4, 0)):
                 yield cls(before, after, mode), ("batch", "samples"), ("batch",)
+            yield cls(3, 14, mode=mode, axis=2), ("batch", 3, "frames")
         yield cls(4, mode="constant", value=-2.5), ("batch", "samples")
         for before, after in ((1, 1), (0, 1), (1, 2)):
             yield cls(before, after), ("batch", "samples")
-
-
-def _triangle(onnx: Any, distances: np.ndarray, period: Any) -> Any:
-    """How far within a clip, reflected with this period, a sample stands that is so far outside of it."""
-    # Of 2 p / 2 n, since onnxruntime takes (1 / n) * n for a real quotient, and makes 1 of it.
-    whole = onnx.Div(onnx.const(2 * distances), onnx.Add(period, period))
-    place = onnx.Sub(onnx.const(distances), onnx.Mul(whole, period))
-    return onnx.Min(place, onnx.Sub(period, place))

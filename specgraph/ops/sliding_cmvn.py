@@ -14,7 +14,7 @@ from specgraph.dims import Shape
 from specgraph.op import GraphError, Op, Value
 from specgraph.ops.cmvn import FLOOR, carried, check_features
 from specgraph.ops.frame_conv import check_positive
-from specgraph.ops.frame_numbers import frame_numbers, frames_at, on_device, torch_frames_at
+from specgraph.ops.frame_numbers import at_most, frame_numbers, frames_at, on_device, torch_frames_at
 from specgraph.ops.layout import check_lengths
 from specgraph.reach import Reach
 
@@ -87,9 +87,16 @@ class SlidingCmvn(Op):
         import torch
         from torch.nn import functional
 
-        held = None if lengths is None else lengths.cpu().numpy()
-        start, end = (torch.tensor(bound, device=features.device) for bound in self.bounds(features.shape[2], held))
-        by_clip = lengths is not None
+        frames, by_clip = features.shape[2], lengths is not None
+        clip = lengths[:, None] if by_clip else frames
+        t = torch.arange(frames, device=features.device)
+        t = at_most(t, clip - 1) if by_clip else t
+        if self.center:
+            last = (clip - self.window).clamp_min(0) if by_clip else torch.sym_max(frames - self.window, 0)
+            start = at_most((t - self.window // 2).clamp_min(0), last)
+            end = at_most(start + self.window, clip)
+        else:
+            start, end = (t - self.window).clamp_min(0), at_most((t + 1).clamp_min(self.min_window), clip)
         count = (end - start)[:, None] if by_clip else end - start
 
         def mean(values):

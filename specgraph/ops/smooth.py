@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, text
-from specgraph.op import GraphError, Op, Value
+from specgraph.op import Array, GraphError, Op, Value
 from specgraph.ops.lengths import Mask
 from specgraph.reach import Reach
 
@@ -79,39 +80,14 @@ class Smooth(Op):
 
     def torch(self, features):
         import torch
-        from torch.nn import functional
 
         def constant(array):
             return torch.tensor(array, dtype=features.dtype, device=features.device)
 
-        frames = features.shape[-1]
-        blocks = functional.pad(features, (0, -frames % BLOCK)).unflatten(-1, (-1, BLOCK))
-        local = blocks @ constant(self.within)
-        carry = functional.pad(local[..., -1], (1, -1), value=self.initial)
-        for step, left in self.doublings:
-            if step >= carry.shape[-1]:
-                break
-            carry = carry + left * functional.pad(carry, (step, -step))
-        return (local + carry[..., None] * constant(self.fading)).flatten(-2)[..., :frames]
+        return torch_smoothed(features, constant(self.within), constant(self.fading), self.doublings, self.initial)
 
     def onnx(self, onnx, features):
-        axis, zero = onnx.const([2]), onnx.const([0])
-        frames = onnx.Shape(features, start=2, end=3)
-        padded = onnx.Pad(features, onnx.const([0, 0, 0, 0, 0, BLOCK - 1]))
-        whole = onnx.Mul(onnx.Div(onnx.Add(frames, onnx.const([BLOCK - 1])), onnx.const([BLOCK])), onnx.const([BLOCK]))
-        blocks = onnx.Reshape(onnx.Slice(padded, zero, whole, axis), onnx.const([0, 0, -1, BLOCK]))
-        local = onnx.MatMul(blocks, onnx.const(self.within))
-
-        def delayed(value, step, first):
-            longer = onnx.Pad(value, onnx.const([0, 0, step, 0, 0, 0]), onnx.const(np.float32(first)))
-            return onnx.Slice(longer, zero, onnx.const([-step]), axis)
-
-        carry = delayed(onnx.Gather(local, onnx.const(np.int64(BLOCK - 1)), axis=3), 1, self.initial)
-        for step, left in self.doublings:
-            carry = onnx.Add(carry, onnx.Mul(delayed(carry, step, 0.0), onnx.const(np.float32(left))))
-        carried = onnx.Mul(onnx.Unsqueeze(carry, onnx.const([3])), onnx.const(self.fading))
-        smoothed = onnx.Reshape(onnx.Add(local, carried), onnx.const([0, 0, -1]))
-        return onnx.Slice(smoothed, zero, frames, axis)
+        return onnx_smoothed(onnx, features, self.within, self.fading, self.doublings, self.initial)
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
         steps = len(self.doublings)
@@ -127,3 +103,44 @@ class Smooth(Op):
             yield cls(coefficient), ("batch", 5, "frames")
         yield cls(0.02, initial=0.0), ("batch", 5, "samples")
         yield cls(0.5, initial=-3.0), ("batch", 1, "samples")
+
+
+def torch_smoothed(features: Any, within: Any, fading: Any, lefts: Iterable[tuple[int, Any]], initial: float) -> Any:
+    """Blocks of (batch, bins, frames) smoothed by ``within`` and carried on; ``lefts``: (blocks, what is left after as many)."""
+    import torch
+    from torch.nn import functional
+
+    frames, block = features.shape[-1], within.shape[-1]
+    # torch.export takes a size that is 1 while it traces for one that is always 1: there is a block more then.
+    spare = block if torch.compiler.is_exporting() else 0
+    local = functional.pad(features, (0, -frames % block + spare)).unflatten(-1, (-1, block)) @ within
+    carry = functional.pad(local[..., -1], (1, -1), value=initial)
+    for step, left in lefts:
+        if not torch.compiler.is_exporting() and step >= carry.shape[-1]:
+            break  # what is exported must work at every length, and has all of the steps
+        carry = carry + left * functional.pad(carry, (step, 0))[..., : carry.shape[-1]]
+    return (local + carry[..., None] * fading).flatten(-2)[..., :frames]
+
+
+def onnx_smoothed(
+    onnx: Any, features: Any, within: Array, fading: Array, lefts: Iterable[tuple[int, Any]], initial: float
+) -> Any:
+    """The same, emitted."""
+    block = within.shape[-1]
+    axis, zero = onnx.const([2]), onnx.const([0])
+    frames = onnx.Shape(features, start=2, end=3)
+    padded = onnx.Pad(features, onnx.const([0, 0, 0, 0, 0, block - 1]))
+    whole = onnx.Mul(onnx.Div(onnx.Add(frames, onnx.const([block - 1])), onnx.const([block])), onnx.const([block]))
+    blocks = onnx.Reshape(onnx.Slice(padded, zero, whole, axis), onnx.const([0, 0, -1, block]))
+    local = onnx.MatMul(blocks, onnx.const(within))
+
+    def delayed(value: Any, step: int, first: float) -> Any:
+        longer = onnx.Pad(value, onnx.const([0, 0, step, 0, 0, 0]), onnx.const(np.float32(first)))
+        return onnx.Slice(longer, zero, onnx.const([-step]), axis)
+
+    carry = delayed(onnx.Gather(local, onnx.const(np.int64(block - 1)), axis=3), 1, initial)
+    for step, left in lefts:
+        carry = onnx.Add(carry, onnx.Mul(delayed(carry, step, 0.0), onnx.const(np.asarray(left, np.float32))))
+    carried = onnx.Mul(onnx.Unsqueeze(carry, onnx.const([3])), onnx.const(fading))
+    smoothed = onnx.Reshape(onnx.Add(local, carried), onnx.const([0, 0, -1]))
+    return onnx.Slice(smoothed, zero, frames, axis)

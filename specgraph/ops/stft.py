@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.compound import Compound
-from specgraph.design.windows import WindowSpec, analysis_window
+from specgraph.design.windows import Align, WindowSpec, analysis_window
 from specgraph.dims import Shape
 from specgraph.op import GraphError
 from specgraph.ops.frame import Frame
@@ -41,21 +41,32 @@ class _Windowed(Compound):
         """Bins of a real DFT."""
         return self.n_fft // 2 + 1
 
+    @property
+    def width(self) -> int:
+        """Samples of the window."""
+        return self.n_fft if self.win_length is None else self.win_length
+
     @cached_property
     def samples(self) -> npt.NDArray[np.float64]:
         """(n_fft,): the window."""
-        return analysis_window(self.window, self.n_fft if self.win_length is None else self.win_length, self.n_fft)
+        return analysis_window(self.window, self.width, self.n_fft)
 
 
 @dataclass(frozen=True, eq=False)
 class Stft(_Windowed):
     """(batch, samples) -> (batch, n_fft // 2 + 1, frames, 2): ``rfft(window * x[t*hop : t*hop + n_fft])``.
 
-    ``win_length`` samples of ``window`` stand in the middle of the frame, zeros around them. ``trainable`` makes the
-    windowed basis a parameter named "fourier", which only the lowering ``conv`` keeps as it is.
+    ``win_length`` samples of ``window`` stand in the middle of the frame, zeros around them, or with ``align="start"`` at its
+    beginning. ``trainable`` makes the windowed basis a parameter named "fourier", which only the lowering ``conv`` keeps as it is.
     """
 
     trainable: bool = False
+    align: Align = "center"
+
+    @cached_property
+    def samples(self) -> npt.NDArray[np.float64]:
+        """(n_fft,): the window."""
+        return analysis_window(self.window, self.width, self.n_fft, self.align)
 
     @property
     def forced(self) -> str | None:
@@ -77,9 +88,8 @@ class Stft(_Windowed):
     @property
     def support(self) -> range:
         """The samples of the frame that the window stands on."""
-        width = self.n_fft if self.win_length is None else self.win_length
-        first = (self.n_fft - width) // 2
-        return range(first, first + width)
+        first = 0 if self.align == "start" else (self.n_fft - self.width) // 2
+        return range(first, first + self.width)
 
     @classmethod
     def examples(cls) -> Iterator[tuple]:
@@ -90,3 +100,4 @@ class Stft(_Windowed):
         yield cls(30, 10, win_length=19, window=("kaiser", 6.0)), ("batch", "samples")
         yield cls(64, 16, win_length=21), ("batch", "samples")
         yield cls(64, 25, win_length=30), ("batch", "samples")
+        yield cls(64, 16, win_length=50, window=("symmetric", "hann"), align="start"), ("batch", "samples")

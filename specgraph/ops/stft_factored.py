@@ -9,7 +9,7 @@ or a Take puts them in order. ``docs/design.md`` has the derivation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from specgraph.ops.polyphase import Polyphase
 from specgraph.ops.select_bins import SelectBins
 from specgraph.ops.stft import Stft
 
+Response = Callable[[np.ndarray], np.ndarray]  # what the channels of the first stage give for a frame (n_fft,)
+Amend = Callable[[Value, Response], Value]  # the first stage's planes (batch, channels, frames), changed
 MOST_PHASES = 512  # channels to transpose a signal into before that costs more than it saves
 
 def work(op: Stft, first: int, second: int, third: int = 1) -> Cost:
@@ -53,12 +55,17 @@ def cheapest(op: Stft, choices: Iterable[tuple[int, ...]]) -> tuple[int, ...] | 
 @Stft.lowering
 def factored(op: Stft, signal: Value) -> Value | None:
     """Two stages: a grouped convolution and a matrix product."""
+    return two_stages(op, signal)
+
+
+def two_stages(op: Stft, signal: Value, amend: Amend | None = None) -> Value | None:
+    """``factored``, with the planes of the first stage changed by ``amend``."""
     factors = cheapest(op, factor_pairs(op.n_fft))
     if factors is None:
         return None
     first, rest = factors
     half = first // 2 + 1
-    planes = _first_stage(op, signal, first, rest, 1)  # (batch, (r, part, k1), frames)
+    planes = _first_stage(op, signal, first, rest, 1, amend)  # (batch, (r, part, k1), frames)
     rows = Reshape((0, 2 * rest, -1))(planes)
     matrix = Constant.lazy("fourier_second", (2 * rest, 2 * rest), lambda: _last_stage(rest))
     return _in_order(op, Matmul()(matrix, rows), np.arange(half) + first * np.arange(rest)[:, None])
@@ -67,12 +74,17 @@ def factored(op: Stft, signal: Value) -> Value | None:
 @Stft.lowering
 def factored3(op: Stft, signal: Value) -> Value | None:
     """Three stages: a grouped convolution and two matrix products, with nothing moved in between."""
+    return three_stages(op, signal)
+
+
+def three_stages(op: Stft, signal: Value, amend: Amend | None = None) -> Value | None:
+    """``factored3``, with the planes of the first stage changed by ``amend``."""
     factors = cheapest(op, ((first, *two) for first, rest in factor_pairs(op.n_fft) for two in factor_pairs(rest) if first > 2))
     if factors is None:
         return None
     first, second, third = factors
     half, rest = first // 2 + 1, second * third
-    planes = _first_stage(op, signal, first, rest, third)  # r = third * a + b: (batch, (b, a, part, k1), frames)
+    planes = _first_stage(op, signal, first, rest, third, amend)  # r = third * a + b: (batch, (b, a, part, k1), frames)
     rows = Reshape((0, third, 2 * second, -1))(planes)
     middle = Constant.lazy("fourier_second", (third, 2 * second, 2 * second), lambda: _middle_stage(second, third))
     rows = Reshape((0, 2 * third, -1))(Matmul()(middle, rows))  # ((b, part), (k2, k1, frames))
@@ -81,10 +93,11 @@ def factored3(op: Stft, signal: Value) -> Value | None:
     return _in_order(op, Matmul()(last, rows), slots.reshape(third, -1))
 
 
-def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int) -> Value:
+def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int, amend: Amend | None) -> Value:
     """Framing, window, DFTs of length ``first`` and twiddles, as one grouped convolution over the phases.
 
-    The phases, a matrix of ``columns`` columns, are in the order of its transpose.
+    The phases, a matrix of ``columns`` columns, are in the order of its transpose. What has to be added to all frames alike but
+    for a factor, as ``amend`` does, is cheapest here, where a frame is ``rest`` times ``first + 2`` numbers in one place.
     """
     half, hop = first // 2 + 1, op.hop_length
     order = np.arange(rest).reshape(-1, columns).T.ravel()
@@ -101,13 +114,17 @@ def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int) -
     if (channels != np.arange(len(channels))).any():
         phases = Take(tuple(channels.tolist()))(phases)
 
-    def kernels() -> np.ndarray:
+    def rows(frame: np.ndarray) -> np.ndarray:
         n1, k1, r = np.array(taps), np.arange(half)[:, None], order.reshape(-1, 1, 1)
-        bank = op.samples[rest * n1 + r] * twiddle(rest * k1 * n1 + r * k1, op.n_fft)
-        return np.stack([bank.real, bank.imag], 1).reshape(-1, len(taps) // deep, deep).swapaxes(1, 2)
+        bank = frame[rest * n1 + r] * twiddle(rest * k1 * n1 + r * k1, op.n_fft)
+        return np.stack([bank.real, bank.imag], 1).reshape(-1, len(taps))
+
+    def kernels() -> np.ndarray:
+        return rows(op.samples).reshape(-1, len(taps) // deep, deep).swapaxes(1, 2)
 
     bank = Constant.lazy("fourier_first", (2 * half * rest, deep, len(taps) // deep), kernels)
-    return Conv(stride, groups=rest)(phases, bank)
+    planes = Conv(stride, groups=rest)(phases, bank)
+    return planes if amend is None else amend(planes, lambda frame: rows(op.samples * frame).sum(1))
 
 
 def _columns(signal: Value, width: int, hop: int) -> Value:

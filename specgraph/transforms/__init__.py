@@ -30,6 +30,8 @@ from specgraph.transforms.harmonic_cqt import HarmonicCQT as HarmonicCQT
 from specgraph.transforms.inverse_cqt import InverseCQT as InverseCQT
 from specgraph.transforms.inverse_mel import InverseMelSpectrogram as InverseMelSpectrogram
 from specgraph.transforms.inverse_spectrogram import InverseSpectrogram as InverseSpectrogram
+from specgraph.transforms.kaldi import KaldiFbank as KaldiFbank
+from specgraph.transforms.kaldi import KaldiMfcc as KaldiMfcc
 from specgraph.transforms.lfcc import LFCC as LFCC
 from specgraph.transforms.mel import LogMelSpectrogram as LogMelSpectrogram
 from specgraph.transforms.mel import MelSpectrogram as MelSpectrogram
@@ -41,6 +43,7 @@ from specgraph.transforms.spectral import SpectralCentroid as SpectralCentroid
 from specgraph.transforms.spectral import SpectralFlatness as SpectralFlatness
 from specgraph.transforms.spectral import SpectralRolloff as SpectralRolloff
 from specgraph.transforms.spectrogram import Spectrogram as Spectrogram
+from specgraph.transforms.waveform import StandardizedWaveform as StandardizedWaveform
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

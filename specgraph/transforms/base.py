@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
 
@@ -41,6 +41,7 @@ class Transform(ABC):
     classes: ClassVar[dict[str, type[Transform]]] = {}
     command: ClassVar[str] = ""  # its name on the command line
     trainable_parts: ClassVar[tuple[str, ...]] = ()
+    smooth_parts: ClassVar[Mapping[str, str]] = {}  # parts of a few numbers, and the trainable part that each makes
     output_name: ClassVar[str] = "features"  # of the only output; an inverse gives "waveforms"
 
     sample_rate: int = parameter(22050, "samples a second of the waveforms, in hertz")
@@ -76,14 +77,12 @@ class Transform(ABC):
 
         With ``lengths`` it is ``specgraph.with_lengths`` of that, for clips of different lengths in one batch.
         """
-        parts = (trainable,) if isinstance(trainable, str) else tuple(trainable)
+        parts = parts_to_train(type(self).__name__, trainable, (*self.trainable_parts, *self.smooth_parts))
         for part in parts:
-            if part not in self.trainable_parts:
-                raise ValueError(
-                    f"{type(self).__name__} has no part {part!r} to train; it has {', '.join(self.trainable_parts) or 'none'}"
-                )
+            if (whole := self.smooth_parts.get(part)) in parts:
+                raise ValueError(f"part {part} makes {whole}, so that {whole} cannot be trained beside it; choose one of the two")
         wave, about = self.input()(), self.about()
-        made = self.compose(wave, frozenset(parts))
+        made = self.compose(wave, parts)
         graph = Graph(
             (wave,),
             {self.output_name: made} if isinstance(made, Value) else made,
@@ -99,19 +98,22 @@ class Transform(ABC):
         trainable: Sequence[str] = (),
         dtype: torch.dtype | None = None,
         prefer: Mapping[str, str] | None = None,
+        constraints: Mapping[str, Any] | None = None,
         lengths: bool = False,
     ) -> GraphModule:
         """A ``torch.nn.Module``, (batch, samples) -> (batch, bins, frames), with these parts as its parameters.
 
         Args:
-            trainable: any of ``trainable_parts``.
+            trainable: any of ``trainable_parts``, and of ``smooth_parts`` in place of what they make.
             dtype: ``torch.float32`` (default) or ``torch.float64``.
             prefer: lowerings by compound op instead of the cheapest, such as ``{"ConstantQ": "grouped"}``.
+            constraints: by trained part, what holds for it after every step: ``{"mel": "non-negative"}``, or a list of names and
+                objects of ``specgraph.constraints``.
             lengths: take clips of different lengths in one batch: ``features, features_lens = net(waveforms, waveforms_lens)``.
         """
         from specgraph.module import GraphModule
 
-        return GraphModule(self.graph(trainable, lengths), dtype=dtype, prefer=prefer)
+        return GraphModule(self.graph(trainable, lengths), dtype=dtype, prefer=prefer, constraints=constraints)
 
     @classmethod
     def help(cls) -> str:
@@ -131,11 +133,24 @@ class Transform(ABC):
     def from_strings(cls, values: Mapping[str, str]) -> Self:
         """The transform whose parameters are written as on a command line: ``{"n_mels": "80", "fmax": "none"}``."""
         hints = get_type_hints(cls)
-        names = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in names:
-                raise ValueError(f"{cls.__name__} has no parameter {name!r}{parse.nearest(name, names)}; it has {', '.join(names)}")
+        check_names(cls.__name__, values, [field.name for field in dataclasses.fields(cls)])
         return cls(**{name: parse.from_text(name, text, hints[name]) for name, text in values.items()})
+
+
+def check_names(owner: str, given: Iterable[str], names: Sequence[str]) -> None:
+    """Raise ``ValueError`` at the first name that is not a parameter of ``owner``, with the one that was meant."""
+    for name in given:
+        if name not in names:
+            raise ValueError(f"{owner} has no parameter {name!r}{parse.nearest(name, names)}; it has {', '.join(names)}")
+
+
+def parts_to_train(owner: str, wanted: Sequence[str], parts: Sequence[str]) -> frozenset[str]:
+    """The parts wanted, a name or several; a ``ValueError`` names the first that ``owner`` does not have among ``parts``."""
+    chosen = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    for part in chosen:
+        if part not in parts:
+            raise ValueError(f"{owner} has no part {part!r} to train; it has {', '.join(parts) or 'none'}")
+    return frozenset(chosen)
 
 
 def registry() -> dict[str, type[Transform]]:

@@ -21,6 +21,7 @@ from specgraph.ops.log import Log
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.pad import Pad
 from specgraph.ops.stft import Stft
+from specgraph.ops.windowed_stft import WindowedStft
 from specgraph.transforms.base import Transform, at_least, at_most, parameter
 from specgraph.transforms.spectrogram import LONGEST_FRAME
 
@@ -31,7 +32,7 @@ OFFSET = 1e-8  # nnAudio's, in the logarithm that stands for an exponent of 0
 class PeriodicityTransform(Transform):
     """A transform that combines spectrum and cepstrum."""
 
-    trainable_parts: ClassVar[tuple[str, ...]] = ("frequency", "quefrency")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("frequency", "quefrency", "window")
 
     sample_rate: int = parameter(16000, "samples a second of the waveforms, in hertz")
     hop_length: int = parameter(320, "samples from one frame to the next")
@@ -95,13 +96,16 @@ class PeriodicityTransform(Transform):
         """The filters' centres in hertz, and one more."""
         return log_centres(self.fc, 1 / self.tc, self.bins_per_octave)
 
-    def spectrum(self, wave: Value) -> Value:
+    def spectrum(self, wave: Value, trainable: frozenset[str]) -> Value:
         """(batch, samples) -> (batch, n_fft // 2 + 1, frames, 2), the window having unit energy."""
         from scipy.signal.windows import blackmanharris
 
         window = blackmanharris(self.win_length)
-        op = Stft(self.n_fft, self.hop_length, self.win_length, window / np.linalg.norm(window))
-        return op(Pad(self.n_fft // 2, mode="constant")(wave))
+        window = window / np.linalg.norm(window)
+        padded = Pad(self.n_fft // 2, mode="constant")(wave)
+        if "window" in trainable:
+            return WindowedStft(self.n_fft, self.hop_length)(padded, Constant.of("window", window, trainable=True))
+        return Stft(self.n_fft, self.hop_length, self.win_length, window)(padded)
 
     def layers(self, spectrum: Value) -> tuple[Value, Value]:
         """The last spectrum and the last cepstrum, from their low to their high bins, of ``abs(X) ** g[0]``."""
@@ -170,13 +174,13 @@ class CFP(PeriodicityTransform):
     are rows at high frequencies that no quefrency falls into. Not as there: a ``g`` of 0 is ``log(max(x, 0) + 1e-8)`` with
     finite gradients, and where ``tc`` or ``fc`` rounds to no bins, none are cut off instead of all.
 
-    Trainable parts: ``frequency`` and ``quefrency``, the filters over spectrum and cepstrum.
+    Trainable parts: ``frequency`` and ``quefrency``, the filters over spectrum and cepstrum; ``window``, its win_length samples.
     """
 
     command: ClassVar[str] = "cfp"
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
-        return self.combined(Magnitude(self.g[0])(self.spectrum(wave)), trainable)[0]
+        return self.combined(Magnitude(self.g[0])(self.spectrum(wave, trainable)), trainable)[0]
 
     def about(self) -> About:
         return About("frequency and periodicity", "", self.frequencies())
@@ -191,13 +195,13 @@ class CombinedFrequencyPeriodicity(PeriodicityTransform):
     axis. ``CFP`` says how they are made, and what of nnAudio 0.3.4's ``Combined_Frequency_Periodicity``, which it is tested
     against, is kept. A clip needs at least ``2 * hop_length`` samples.
 
-    Trainable parts: ``frequency`` and ``quefrency``, the filters over spectrum and cepstrum.
+    Trainable parts: ``frequency`` and ``quefrency``, the filters over spectrum and cepstrum; ``window``, its win_length samples.
     """
 
     command: ClassVar[str] = "combined-frequency-periodicity"
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Mapping[str, Value]:
-        inner, spectrum = Slice(1, -1, axis=2), self.spectrum(wave)
+        inner, spectrum = Slice(1, -1, axis=2), self.spectrum(wave, trainable)
         plain = Slice(0, self.high_bin)(inner(Magnitude(1.0)(spectrum)))
         product, by_frequency, by_quefrency = self.combined(inner(Magnitude(self.g[0])(spectrum)), trainable)
         level = self.filters(plain, "frequency", 0, trainable)

@@ -37,7 +37,7 @@ def tonnetz(chroma: Value, trainable: bool = False) -> Value:
 class ChromaTransform(FourierTransform):
     """A transform that begins with pitch classes over the power spectrum."""
 
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "chroma")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "chroma", "window")
 
     n_chroma: int = parameter(12, "pitch classes: equal steps of an octave")
     norm: float | Literal["inf"] | None = parameter("inf", "norm that each frame is divided by, at least 1; none: not divided")
@@ -82,7 +82,8 @@ class ChromaSTFT(ChromaTransform):
     ``librosa.feature.chroma_stft`` with the same ``pad_mode`` and ``tuning``, which librosa estimates unless it is given.
     Silent frames are zeros.
 
-    Trainable parts: ``fourier``, the windowed basis; ``chroma``, the filterbank, (n_chroma, n_fft // 2 + 1).
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them; ``chroma``, the filterbank,
+    (n_chroma, n_fft // 2 + 1).
     """
 
     command: ClassVar[str] = "chroma-stft"
@@ -102,11 +103,12 @@ class Tonnetz(ChromaTransform):
     half. Equal to ``librosa.feature.tonnetz`` of the same chromagram, by default that of ``ChromaSTFT`` (librosa's own default is
     a constant-Q chromagram). Silent frames are zeros.
 
-    Trainable parts: ``fourier``, the windowed basis; ``chroma``, the filterbank; ``tonnetz``, the matrix (6, n_chroma).
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them; ``chroma``, the filterbank;
+    ``tonnetz``, the matrix (6, n_chroma).
     """
 
     command: ClassVar[str] = "tonnetz"
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "chroma", "tonnetz")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "chroma", "tonnetz", "window")
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
         return tonnetz(self.chroma(wave, trainable), "tonnetz" in trainable)

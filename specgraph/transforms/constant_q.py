@@ -178,8 +178,8 @@ class CQT2010(CQT):
 class CQT2010v2(CQT2010):
     """Constant-Q transform at many sample rates, low bins at low ones: lowering ``multirate``.
 
-    As ``CQT``; nnAudio's CQT2010 and CQT2010v2 differ in where their kernels are applied, which is one lowering here. Trainable
-    part: ``cqt``.
+    As ``CQT``; nnAudio's CQT2010 and CQT2010v2 differ in where their kernels are applied, which is one lowering here.
+    Trainable part: ``cqt``.
     """
 
     command: ClassVar[str] = "cqt2010v2"

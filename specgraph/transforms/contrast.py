@@ -30,7 +30,7 @@ class SpectralContrast(SpectralTransform):
     the same ``pad_mode``, each clip of a batch by itself: decibels of magnitudes as if they were powers, as librosa takes
     them, within 80 dB of the clip's largest peak and valley. A silent clip gives 0 dB, as librosa's.
 
-    Trainable part: ``fourier``, the windowed basis.
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them.
     """
 
     command: ClassVar[str] = "spectral-contrast"

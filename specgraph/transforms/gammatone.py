@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.magnitude import Magnitude
 from specgraph.transforms.base import at_least, at_most, parameter
 from specgraph.transforms.filters import MOST_FILTERS, Band
+from specgraph.transforms.smooth_parts import gammatone_bank
 from specgraph.transforms.spectrogram import FourierTransform
 
 
@@ -28,11 +30,17 @@ class Gammatonegram(Band, FourierTransform):
     bank is float32, its ``htk`` and ``norm`` do nothing, a trained STFT adds 1e-8 under the root, and its gradient at
     silence is NaN. nnAudio's documentation says 128 bins, and the default is 64.
 
-    Trainable parts: ``fourier``, the windowed basis; ``gammatone``, the filterbank, (n_bins, n_fft // 2 + 1).
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them; ``gammatone``, the filterbank,
+    (n_bins, n_fft // 2 + 1); or what makes it, (n_bins,) each, 0 to begin with: ``centres``, how far filters have moved, in their
+    own bandwidths of 1.019 ERB; ``bandwidths``, the logarithms of what these have grown by.
     """
 
     command: ClassVar[str] = "gammatonegram"
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "gammatone")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "gammatone", "window")
+    smooth_parts: ClassVar[Mapping[str, str]] = {
+        **FourierTransform.smooth_parts,
+        **dict.fromkeys(("centres", "bandwidths"), "gammatone"),
+    }
 
     n_bins: int = parameter(64, "gammatone filters")
     fmin: float = parameter(0.0, "centre of the lowest filter, in hertz")
@@ -53,9 +61,19 @@ class Gammatonegram(Band, FourierTransform):
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
         magnitude = Magnitude(self.power)(self.spectrum(wave, trainable))
+        return Filterbank()(magnitude, self.filters(trainable))
+
+    def filters(self, trainable: frozenset[str]) -> Value:
+        """(n_bins, n_fft // 2 + 1): the filterbank, or what makes it of its trained centres and bandwidths."""
+        if trainable & {"centres", "bandwidths"}:
+            return gammatone_bank(self.centres(), self.sample_rate, self.n_fft, trainable)
         shape = (self.n_bins, self.n_fft // 2 + 1)
-        return Filterbank()(magnitude, Constant.lazy("gammatone", shape, self.bank, "gammatone" in trainable))
+        return Constant.lazy("gammatone", shape, self.bank, "gammatone" in trainable)
+
+    def centres(self) -> np.ndarray:
+        """(n_bins,): the filters' centres in hertz."""
+        return erb_centres(self.n_bins, self.fmin, self.highest)
 
     def about(self) -> About:
         quantity = {1.0: "gammatone magnitude", 2.0: "gammatone power"}.get(self.power, f"gammatone ** {self.power:g}")
-        return About(quantity, "", tuple(erb_centres(self.n_bins, self.fmin, self.highest).tolist()))
+        return About(quantity, "", tuple(self.centres().tolist()))

@@ -33,10 +33,11 @@ class HarmonicCQT(ConstantQTransform):
     (batch, samples) -> (batch, harmonics, n_bins, frames): for each number h of ``harmonics`` the magnitudes of a CQT from
     ``h * fmin`` on (Bittner and others, "Deep salience representations for F0 estimation in polyphonic music", 2017). Each
     harmonic is equal to ``CQT`` with that ``fmin``. Decimated signals are computed once for all of them.
+
+    Trainable part: ``cqt``, the kernels of each harmonic, (2, n_bins, width); the module's parameters are ``cqt``, ``cqt_1``, ...
     """
 
     command: ClassVar[str] = "harmonic-cqt"
-    trainable_parts: ClassVar[tuple[str, ...]] = ()
 
     n_bins: int = parameter(60, "bins of each harmonic")
     harmonics: tuple[float, ...] = parameter((0.5, 1.0, 2.0, 3.0, 4.0, 5.0), "multiples of the frequency")
@@ -59,7 +60,7 @@ class HarmonicCQT(ConstantQTransform):
         return ConstantQBins(**(parts | {"fmin": self.fmin * harmonic}))
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
-        rows = [Magnitude(1.0)(self._at(harmonic).op(frozenset())(wave)) for harmonic in self.harmonics]
+        rows = [Magnitude(1.0)(self._at(harmonic).op(trainable)(wave)) for harmonic in self.harmonics]
         joined = Concat(1)(*rows) if len(rows) > 1 else rows[0]
         return Reshape((0, len(rows), self.n_bins, -1))(joined)
 

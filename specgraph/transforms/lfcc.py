@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from specgraph.design.dct import dct_matrix
-from specgraph.design.triangles import linear_filterbank
+from specgraph.design.triangles import linear_edges, linear_filterbank
 from specgraph.graph import About
 from specgraph.op import Constant, Value
 from specgraph.ops.decibel import Decibel
@@ -18,6 +19,7 @@ from specgraph.ops.magnitude import Magnitude
 from specgraph.transforms.base import at_least, at_most, parameter
 from specgraph.transforms.cepstra import CepstralTransform
 from specgraph.transforms.filters import MOST_FILTERS, FilteredTransform
+from specgraph.transforms.smooth_parts import triangular_bank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +32,16 @@ class LFCC(FilteredTransform, CepstralTransform):
     are librosa's by default; torchaudio's own are ``sample_rate=16000, n_fft=400, hop_length=200``, and it writes ``f_min``
     and ``f_max`` for ``fmin`` and ``fmax``. ``cmvn`` comes before ``deltas``; see ``MFCC``.
 
-    Trainable parts: ``fourier``, the windowed basis; ``linear``, the filterbank, (n_filter, n_fft // 2 + 1); ``dct``, the matrix
-    (n_lfcc, n_filter).
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them; ``linear``, the filterbank, (n_filter,
+    n_fft // 2 + 1), or what makes it, ``centres`` and ``bandwidths``, as ``MelSpectrogram`` has them; ``dct``, the matrix (n_lfcc, n_filter).
     """
 
     command: ClassVar[str] = "lfcc"
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "linear", "dct")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "linear", "dct", "window")
+    smooth_parts: ClassVar[Mapping[str, str]] = {
+        **FilteredTransform.smooth_parts,
+        **dict.fromkeys(("centres", "bandwidths"), "linear"),
+    }
 
     n_filter: int = parameter(128, "linear filters")
     n_lfcc: int = parameter(40, "coefficients to keep")
@@ -56,10 +62,17 @@ class LFCC(FilteredTransform, CepstralTransform):
         """(n_filter, n_fft // 2 + 1): the filterbank."""
         return linear_filterbank(self.sample_rate, self.n_fft, self.n_filter, self.fmin, self.highest)
 
+    def filters(self, trainable: frozenset[str]) -> Value:
+        """(n_filter, n_fft // 2 + 1): the filterbank, or what makes it of its trained centres and bandwidths."""
+        bins = self.n_fft // 2 + 1
+        if not trainable & {"centres", "bandwidths"}:
+            return Constant.lazy("linear", (self.n_filter, bins), self.bank, "linear" in trainable)
+        corners = linear_edges(self.n_filter, self.fmin, self.highest) * self.n_fft / self.sample_rate
+        return triangular_bank("linear", corners, np.ones(self.n_filter), bins, trainable)
+
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
         power = Magnitude(2.0)(self.spectrum(wave, trainable))
-        bank = Constant.lazy("linear", (self.n_filter, self.n_fft // 2 + 1), self.bank, "linear" in trainable)
-        bands = Filterbank()(power, bank)
+        bands = Filterbank()(power, self.filters(trainable))
         level = Log(amin=0.0, offset=1e-6)(bands) if self.log_lf else Decibel(top_db=self.top_db)(bands)
         shape = (self.n_lfcc, self.n_filter)
         matrix = Constant.lazy("dct", shape, lambda: dct_matrix(*shape), "dct" in trainable)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from specgraph.design.mel import MelNorm, mel_edges, mel_filterbank
+from specgraph.design.bfloat16 import bfloat16
+from specgraph.design.mel import MelNorm, Straight, mel_edges, mel_filterbank
+from specgraph.design.windows import Align
 from specgraph.graph import About
 from specgraph.op import Constant, Value
+from specgraph.ops.affine import Affine
 from specgraph.ops.decibel import Decibel
+from specgraph.ops.elementwise import Power
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.log import Log, Log10
 from specgraph.ops.magnitude import Magnitude
 from specgraph.transforms.base import at_least, at_most, parameter
 from specgraph.transforms.filters import MOST_FILTERS, Filters
+from specgraph.transforms.smooth_parts import triangular_bank
 from specgraph.transforms.spectrogram import LONGEST_FRAME, FourierTransform
 
 
@@ -26,6 +32,8 @@ class MelBank(Filters):
     n_mels: int = parameter(128, "mel filters")
     htk: bool = parameter(False, "HTK's mel scale instead of Slaney's")
     norm: MelNorm | None = parameter("slaney", "slaney: filters of equal area; none: filters with a peak of 1")
+    straight: Straight = parameter("hz", "the filters' sides are straight over hertz; over mels, as Kaldi's; or symmetric over hertz, as SpeechBrain's")
+    filter_dtype: Literal["float64", "bfloat16"] = parameter("float64", "bfloat16: filters rounded to it, as models trained with those have them")
     power: float = parameter(2.0, "exponent of the magnitude before the filters")
 
     def check(self) -> None:
@@ -45,26 +53,59 @@ class MelBank(Filters):
 
     def bank(self) -> np.ndarray:
         """(n_mels, n_fft // 2 + 1): the filterbank."""
-        return mel_filterbank(
-            self.sample_rate, self.n_fft, self.n_mels, self.fmin, self.highest, htk=self.htk, norm=self.norm
-        )
+        bank = mel_filterbank(self.sample_rate, self.n_fft, self.n_mels, self.fmin, self.highest, self.htk, self.norm, self.straight)
+        return bfloat16(bank) if self.filter_dtype == "bfloat16" else bank
+
+    def corners(self) -> np.ndarray:
+        """(n_mels + 2,): the corners of the triangles, in hertz."""
+        return mel_edges(self.n_mels, self.fmin, self.highest, self.htk)
 
     def centres(self) -> tuple[float, ...]:
         """The frequencies at which the filters peak, in hertz."""
-        return tuple(mel_edges(self.n_mels, self.fmin, self.highest, self.htk)[1:-1].tolist())
+        return tuple(self.corners()[1:-1].tolist())
 
 
 @dataclass(frozen=True, kw_only=True)
 class MelTransform(MelBank, FourierTransform):
     """A transform that begins with a mel spectrogram."""
 
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel", "window")
+    smooth_parts: ClassVar[Mapping[str, str]] = {**FourierTransform.smooth_parts, "centres": "mel", "bandwidths": "mel"}
+
+    align: Align = parameter("center", "where a window shorter than n_fft stands in the frame; start: frames are counted by the window")
+    power_offset: float = parameter(0.0, "added to the squared magnitude before it is raised to power / 2")
+
+    def check(self) -> None:
+        super().check()
+        at_least(self, 0, "power_offset")
+        if self.align == "start" and self.center:
+            raise ValueError("align start goes with center false: a centred frame has its window in the middle")
+
+    @property
+    def alignment(self) -> Align:
+        return self.align
 
     def mel(self, wave: Value, trainable: frozenset[str]) -> Value:
         """(batch, samples) -> (batch, n_mels, frames)."""
-        magnitude = Magnitude(self.exponent)(self.spectrum(wave, trainable))
-        bank = Constant.lazy("mel", (self.n_mels, self.n_fft // 2 + 1), self.bank, "mel" in trainable)
-        return Filterbank()(magnitude, bank)
+        spectrum = self.spectrum(wave, trainable)
+        if self.power_offset:
+            magnitude = Power(self.exponent / 2)(Affine(offset=self.power_offset)(Magnitude(2.0)(spectrum)))
+        else:
+            magnitude = Magnitude(self.exponent)(spectrum)
+        return Filterbank()(magnitude, self.filters(trainable))
+
+    def filters(self, trainable: frozenset[str]) -> Value:
+        """(n_mels, n_fft // 2 + 1): the filterbank, or what makes it of its trained centres and bandwidths."""
+        shape = self.n_mels, self.n_fft // 2 + 1
+        if not trainable & {"centres", "bandwidths"}:
+            return Constant.lazy("mel", shape, self.bank, "mel" in trainable)
+        if self.straight != "hz":
+            raise ValueError(f"centres and bandwidths make triangles that are straight over hertz, not over {self.straight}; train mel instead")
+        corners = self.corners()
+        heights = 2.0 / (corners[2:] - corners[:-2]) if self.norm == "slaney" else np.ones(self.n_mels)
+        return triangular_bank(
+            "mel", corners * self.n_fft / self.sample_rate, heights, shape[1], trainable, self.norm == "slaney"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +115,10 @@ class MelSpectrogram(MelTransform):
     (batch, samples) -> (batch, n_mels, frames). Equal to ``librosa.feature.melspectrogram`` with the same ``pad_mode``;
     torchaudio's default filters are ``htk=True, norm=None``.
 
-    Trainable parts: ``fourier``, the windowed basis; ``mel``, the filterbank, (n_mels, n_fft // 2 + 1).
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them; ``mel``, the filterbank, (n_mels,
+    n_fft // 2 + 1); or what makes it, (n_mels,) each, 0 to begin with: ``centres``, how far filters have moved, in units of
+    half their width (1: to where the filter above it peaked, or nearly); ``bandwidths``, the logarithms of what their widths
+    have grown by.
     """
 
     command: ClassVar[str] = "mel"
@@ -96,7 +140,8 @@ class LogMelSpectrogram(MelTransform):
     by itself. ``log="ln"`` and ``"log10"`` are the logarithm of ``max(S + offset, amin)``, without ``ref`` and ``top_db``.
     With ``top_db=None`` a frame depends on its own samples only.
 
-    Trainable parts: ``fourier``, the windowed basis; ``mel``, the filterbank, (n_mels, n_fft // 2 + 1).
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them; ``mel``, ``centres`` and
+    ``bandwidths``, as ``MelSpectrogram`` has them.
     """
 
     command: ClassVar[str] = "log-mel"

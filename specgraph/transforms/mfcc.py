@@ -25,11 +25,12 @@ class MFCC(MelTransform, CepstralTransform):
     ``deltas`` puts that many orders of ``librosa.feature.delta``, or of Kaldi's ``add-deltas``, after the coefficients.
     The ops ``cmvn``, ``sliding_cmvn`` and ``delta`` say more.
 
-    Trainable parts: ``fourier``, the windowed basis; ``mel``, the filterbank; ``dct``, the matrix (n_mfcc, n_mels).
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them; ``mel``, ``centres`` and
+    ``bandwidths``, as ``MelSpectrogram`` has them; ``dct``, the matrix (n_mfcc, n_mels).
     """
 
     command: ClassVar[str] = "mfcc"
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel", "dct")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel", "dct", "window")
 
     n_mfcc: int = parameter(20, "coefficients to keep")
     lifter: float = parameter(0.0, "strength of the sinusoidal lifter; 0: none")

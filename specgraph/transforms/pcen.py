@@ -10,12 +10,13 @@ import numpy as np
 
 from specgraph.graph import About
 from specgraph.op import Constant, Value
-from specgraph.ops.arithmetic import Divide, Multiply
+from specgraph.ops.arithmetic import Add, Divide, Multiply
 from specgraph.ops.elementwise import Exponential, Power
 from specgraph.ops.layout import Reshape, Take
 from specgraph.ops.log import Log
 from specgraph.ops.near_zero import ExpMinusOne, LogOnePlus
 from specgraph.ops.smooth import Smooth
+from specgraph.ops.smooth_bands import SmoothBands
 from specgraph.transforms.base import at_least, parameter
 from specgraph.transforms.mel import MelTransform
 
@@ -31,12 +32,14 @@ class PCEN(MelTransform):
     1 for the magnitude that librosa's example takes. The formula is Wang et al.'s (Trainable Frontend for Robust and
     Far-Field Keyword Spotting, 2017). Silence gives zeros.
 
-    Trainable parts: ``fourier``, the windowed basis; ``mel``, the filterbank; ``pcen``, (3, n_mels), the logarithms of gain, bias
-    and power in each band, so that these stay positive. The smoothing is fixed.
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them; ``mel``, ``centres`` and
+    ``bandwidths``, as ``MelSpectrogram`` has them; ``pcen``, (3, n_mels), the logarithms of gain, bias and power (the paper's
+    alpha, delta and r) in each band, so that these stay positive; ``smoothing``, (n_mels,), the logits ``log(b / (1 - b))`` of
+    the smoothing b (its s) in each band, so that it stays between 0 and 1.
     """
 
     command: ClassVar[str] = "pcen"
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel", "pcen")
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel", "pcen", "window", "smoothing")
 
     power: float = parameter(0.5, "exponent of the compression; 0: a logarithm")
     mel_power: float = parameter(2.0, "exponent of the magnitude before the filters")
@@ -86,12 +89,23 @@ class PCEN(MelTransform):
         falling = Multiply()(Exponential()(log_gain), Constant.of("falling", np.array(-1.0)))
         return falling, Exponential()(log_bias), exponent, Exponential()(Multiply()(exponent, log_bias))
 
+    def smoothed(self, mel: Value, trainable: bool) -> Value:
+        """(batch, n_mels, frames) -> M, by one coefficient or by a trained one in each band."""
+        b = self.coefficient
+        if not trainable:
+            return Smooth(b)(mel)
+        if b == 1:
+            raise ValueError("b must be below 1 for the smoothing to be trained, not 1")
+        logits = Constant.of("smoothing", np.full(self.n_mels, math.log(b / (1 - b))), trainable=True)
+        one, minus = Constant.of("one", np.array(1.0)), Constant.of("minus", np.array(-1.0))
+        return SmoothBands()(mel, Divide()(one, Add()(one, Exponential()(Multiply()(logits, minus)))))
+
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
         mel = self.mel(wave, trainable)
         if self.scale != 1:
             mel = Multiply()(mel, Constant.of("scale", np.array(self.scale)))
         falling, bias, power, offset = self._parameters("pcen" in trainable)
-        level = Log(amin=0.0, offset=self.eps)(Smooth(self.coefficient)(mel))
+        level = Log(amin=0.0, offset=self.eps)(self.smoothed(mel, "smoothing" in trainable))
         even = Multiply()(mel, Exponential()(Multiply()(level, falling)))
         if self.power == 0:
             return LogOnePlus()(even)

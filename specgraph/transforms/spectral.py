@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,7 +47,7 @@ class SpectralCentroid(SpectralTransform):
     (batch, samples) -> (batch, 1, frames), in hertz. Equal to ``librosa.feature.spectral_centroid`` with the same
     ``pad_mode``. A silent frame gives 0 Hz, as librosa's.
 
-    Trainable part: ``fourier``, the windowed basis.
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them.
     """
 
     command: ClassVar[str] = "spectral-centroid"
@@ -66,7 +67,7 @@ class SpectralBandwidth(SpectralTransform):
     being divided by their sum unless ``norm=False``. Equal to ``librosa.feature.spectral_bandwidth`` with the same
     ``pad_mode``. A silent frame gives 0 Hz, as librosa's.
 
-    Trainable part: ``fourier``, the windowed basis.
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them.
     """
 
     command: ClassVar[str] = "spectral-bandwidth"
@@ -103,6 +104,7 @@ class SpectralRolloff(SpectralTransform):
 
     command: ClassVar[str] = "spectral-rolloff"
     trainable_parts: ClassVar[tuple[str, ...]] = ()
+    smooth_parts: ClassVar[Mapping[str, str]] = {}
 
     roll_percent: float = parameter(0.85, "share of the magnitude, above 0 and below 1")
 
@@ -129,7 +131,7 @@ class SpectralFlatness(SpectralTransform):
     (batch, samples) -> (batch, 1, frames), from 0 for a tone to 1 for a flat spectrum, of ``max(magnitude ** power, amin)``. Equal
     to ``librosa.feature.spectral_flatness`` with the same ``pad_mode``. A silent frame gives 1, as librosa's.
 
-    Trainable part: ``fourier``, the windowed basis.
+    Trainable parts: ``fourier``, ``window`` and ``window_shape``, as ``Spectrogram`` has them.
     """
 
     command: ClassVar[str] = "spectral-flatness"

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from specgraph.design.fourier import bin_frequencies, scaled_frequencies, tuned_basis
-from specgraph.design.windows import WindowSpec, analysis_window
+from specgraph.design.fourier import bin_frequencies, scaled_frequencies, tuned_basis, windowed_basis
+from specgraph.design.windows import Align, WindowSpec, analysis_window
 from specgraph.graph import About
 from specgraph.op import Constant, Value
+from specgraph.ops.arithmetic import Multiply
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.layout import Take
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.pad import Pad, PadMode
 from specgraph.ops.phase import Phase
 from specgraph.ops.stft import Stft
+from specgraph.ops.windowed_stft import WindowedStft, in_frame
 from specgraph.transforms.base import Transform, at_least, at_most, parameter
+from specgraph.transforms.smooth_parts import shaped_window
 
 LONGEST_FRAME = 2**20  # samples; far above any use, and where designing a basis would exhaust the memory
 
@@ -29,7 +33,7 @@ class FramedTransform(Transform):
     n_fft: int = parameter(2048, "samples of a frame")
     win_length: int | None = parameter(None, "samples of the window, centred in the frame; none: n_fft")
     hop_length: int | None = parameter(512, "samples from one frame to the next; none: a quarter of the window")
-    window: WindowSpec = parameter("hann", "a window of scipy.signal.get_window (periodic), or win_length samples")
+    window: WindowSpec = parameter("hann", "a window of scipy.signal.get_window (periodic), ('symmetric', one of those), povey, or win_length samples")
     center: bool = parameter(True, "frame t is centred on sample t * hop_length: n_fft // 2 samples are padded at both ends")
 
     def check(self) -> None:
@@ -61,17 +65,47 @@ class FramedTransform(Transform):
 class FourierTransform(FramedTransform):
     """A transform that begins with a short-time Fourier transform."""
 
-    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier",)
+    trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "window")
+    smooth_parts: ClassVar[Mapping[str, str]] = {"window_shape": "window"}
 
     pad_mode: PadMode = parameter("reflect", "how the clip is padded (librosa's own default is constant)")
 
+    @property
+    def alignment(self) -> Align:
+        """Where a window that is shorter than the frame stands in it."""
+        return "center"
+
     def padded(self, wave: Value) -> Value:
-        """The clip with what centring adds to it."""
+        """The clip with what centring adds to it, or with what a frame reads after a window at its start."""
+        if self.alignment == "start" and self.n_fft > self.window_samples:
+            return Pad(0, self.n_fft - self.window_samples, "constant")(wave)
         return Pad(self.n_fft // 2, mode=self.pad_mode)(wave) if self.center else wave
 
     def spectrum(self, wave: Value, trainable: frozenset[str]) -> Value:
         """(batch, samples) -> (batch, n_fft // 2 + 1, frames, 2)."""
-        return Stft(self.n_fft, self.hop, self.win_length, self.window, "fourier" in trainable)(self.padded(wave))
+        window = self.trained_window(trainable)
+        if window is None:
+            stft = Stft(self.n_fft, self.hop, self.win_length, self.window, "fourier" in trainable, self.alignment)
+            return stft(self.padded(wave))
+        if "fourier" not in trainable:
+            return WindowedStft(self.n_fft, self.hop, self.alignment)(self.padded(wave), window)
+        shape = (2, self.n_fft // 2 + 1, self.n_fft)
+        bare = Constant.lazy("fourier", shape, lambda: windowed_basis(np.ones(self.n_fft)), trainable=True)
+        return self.tuned(wave, bare, window)
+
+    def trained_window(self, trainable: frozenset[str]) -> Value | None:
+        """(win_length,): the window, where it or its shape is trained."""
+        if "window_shape" in trainable:
+            return shaped_window(self.window, self.window_samples)
+        if "window" not in trainable:
+            return None
+        return Constant.of("window", analysis_window(self.window, self.window_samples, self.window_samples), trainable=True)
+
+    def tuned(self, wave: Value, kernels: Value, window: Value | None) -> Value:
+        """(batch, samples) -> (batch, bins, frames, 2) by ``kernels`` (2, bins, n_fft), times a window if one is given."""
+        if window is not None:
+            kernels = Multiply()(kernels, in_frame(WindowedStft(self.n_fft, self.hop, self.alignment), window))
+        return FrameConv(self.hop)(self.padded(wave), kernels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +122,10 @@ class Spectrogram(FourierTransform):
     ``fmin (fmax / fmin) ** (k / freq_bins)``; ``"log2"`` is another name for the same bins. Every bin has the same window,
     and so the same bandwidth. With ``"no"``, ``freq_bins`` keeps that many of the lowest bins.
 
-    Trainable part: ``fourier``, the windowed basis, (2, n_fft // 2 + 1 or freq_bins, n_fft).
+    Trainable parts: ``fourier``, the windowed basis, (2, n_fft // 2 + 1 or freq_bins, n_fft), which beside a trained window is the
+    basis without it; ``window``, its win_length samples, before a fixed basis; ``window_shape``, the few numbers that the window
+    is made of: amplitudes of cosines, four at least, for hann, hamming, blackman, nuttall, blackmanharris, flattop and boxcar,
+    and the logarithm of the width of ``("gaussian", width)``. A trained window is exported as a window, with an FFT's lowerings.
     """
 
     command: ClassVar[str] = "spectrogram"
@@ -142,13 +179,16 @@ class Spectrogram(FourierTransform):
             spectrum = super().spectrum(wave, trainable)
             return spectrum if self.freq_bins is None else Take(tuple(range(self.freq_bins)))(spectrum)
         turns = np.array(self.bins()) / self.sample_rate
+        window = self.trained_window(trainable)
+        width = self.window_samples
+        spec = self.window if window is None else np.ones(width)
         kernels = Constant.lazy(
             "fourier",
             (2, len(turns), self.n_fft),
-            lambda: tuned_basis(turns, analysis_window(self.window, self.window_samples, self.n_fft)),
+            lambda: tuned_basis(turns, analysis_window(spec, width, self.n_fft)),
             "fourier" in trainable,
         )
-        return FrameConv(self.hop)(self.padded(wave), kernels)
+        return self.tuned(wave, kernels, window)
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
         spectrum = self.spectrum(wave, trainable)

@@ -1,4 +1,4 @@
-"""Checks of what a runtime is given, and clips of different lengths as one batch."""
+"""Arrays and tensors as a model takes them: float32, finite, of the right shape; and clips of different lengths as one batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.shapes import check_lengths
+from specgraph.shapes import WAVEFORMS, check_lengths, check_shape
 
 PCM_SCALE = np.float32(1 / 32768)  # 16-bit samples to -1 ... 1
 
@@ -21,7 +21,7 @@ def is_torch(value: Any) -> bool:
 
 
 def as_float32(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Samples or features as float32; a ``TypeError`` for what they cannot be in."""
+    """float32, float64 rounded to it, or 16-bit PCM divided by its full scale; ``TypeError`` for another dtype."""
     if array.dtype == np.float32:
         return array
     if array.dtype == np.float64:
@@ -32,7 +32,7 @@ def as_float32(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def dtype_sentence(name: str, dtype: str) -> str:
-    """What is said of samples or features of a wrong dtype."""
+    """What is said of a wrong dtype."""
     return f"{name} must be float32, float64 or int16 (16-bit PCM), not {dtype}; convert it to float32 in -1 ... 1"
 
 
@@ -45,6 +45,45 @@ def refuse_not_finite(name: str, array: npt.NDArray[Any]) -> None:
     kind = "NaN" if np.isnan(array[where]) else "infinity"
     at = f"sample {where[-1]} of clip {where[0]}" if array.ndim == 2 else f"index {where}"
     raise ValueError(f"{name} has {len(places)} values that are not finite, the first {kind} at {at}; clean the input")
+
+
+def checked_array(name: str, value: npt.NDArray[Any], finite: bool) -> npt.NDArray[np.float32]:
+    """An array as float32, refused where it holds another dtype, or with ``finite`` NaN or infinity."""
+    array = as_float32(name, value)
+    if finite:
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = array.sum()  # in float32, which is ten times quicker: where it overflows, every element is looked at
+        if not np.isfinite(total):
+            refuse_not_finite(name, array)
+    return array
+
+
+def checked_tensor(name: str, tensor: Any, finite: bool) -> Any:
+    """The same for a torch tensor, which stays where it is."""
+    torch = sys.modules["torch"]
+    if tensor.dtype == torch.int16:
+        tensor = tensor.float() * float(PCM_SCALE)
+    elif tensor.dtype == torch.float64:
+        tensor = tensor.float()
+    elif tensor.dtype != torch.float32:
+        raise TypeError(dtype_sentence(name, str(tensor.dtype)))
+    if finite and not bool(torch.isfinite(tensor).all()):
+        refuse_not_finite(name, tensor.detach().cpu().numpy())
+    return tensor.detach().contiguous()
+
+
+def check_input(name: str, sizes: Sequence[int | str], shape: tuple[int, ...], path: str, least: int, alone: bool) -> None:
+    """Raise ``ValueError`` unless ``shape`` goes with an input's ``sizes``; clips, where they come ``alone``, have ``least`` samples or frames."""
+    if tuple(sizes) != WAVEFORMS:
+        check_shape(name, sizes, shape, least if alone else 1)
+        return
+    if len(shape) != 2:
+        raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {shape}; mix channels to one, or stack clips")
+    batch, samples = shape
+    if batch == 0 or samples == 0:
+        raise ValueError(f"{name} has shape {shape}: there are no {'clips' if batch == 0 else 'samples'} in it")
+    if samples < least:
+        raise ValueError(f"{name} has {samples} samples and {path} needs at least {least}; pad the clip with zeros")
 
 
 def with_lengths(name: str, waveforms: Any) -> tuple[Any, npt.NDArray[np.int64]]:

@@ -1,0 +1,184 @@
+"""Is a model what torch computes: onnxruntime against the torch model that it was made from, at several sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from specgraph.export import signals
+from specgraph.export.report import Check
+from specgraph.export.torch_export import Axes
+from specgraph.export.verification import VerificationError
+from specgraph.op import Array
+from specgraph.runtimes.session import first_line
+
+Sizes = dict[str, int]
+Run = Callable[[tuple[Array, ...]], dict[str, Array]]
+
+# A bin that holds rounding only differs by all of it behind a logarithm: every signal but silence has something in every bin.
+SIGNALS: dict[str, Callable[[int], Array]] = {
+    "noise": signals.noise,
+    "quiet noise": lambda samples: 1e-3 * signals.noise(samples),
+    "sweep in noise": lambda samples: signals.sweep(samples) + 0.1 * signals.noise(samples),
+    "impulse": signals.impulse,
+    "silence": signals.silence,
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared: the checks, the smallest size along the clip that works, and the outputs' shapes at each size.
+
+    ``fixed`` names the axes that were to vary and along which torch works at the size of the examples only, or nearly so.
+    """
+
+    checks: tuple[Check, ...]
+    least: int
+    shapes: tuple[tuple[Sizes, dict[str, tuple[int, ...]]], ...]
+    fixed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparer:
+    """Compares a model with torch.
+
+    ``examples`` are the inputs that it was traced with, ``axes`` say which of their sizes vary; ``torch`` and ``onnx`` compute
+    the outputs by name.
+    """
+
+    examples: tuple[Array, ...]
+    axes: Axes
+    torch: Run
+    onnx: Run
+    tolerance: float
+
+    def compared(self, least: int) -> Comparison:
+        """Every signal at the size of the examples, and noise at others; ``least`` is the first guess of the smallest.
+
+        Raises:
+            VerificationError: the model differs from torch by more than the tolerance.
+        """
+        traced = self._traced_sizes()
+        along = self.along
+        least = self._least(least) if along else traced.get("", 1)
+        checks, shapes = [], []
+        for name, sizes in self._trials(traced, least):
+            inputs = self._inputs(name, sizes)
+            try:
+                wanted = self.torch(inputs)
+            except Exception:  # whatever a model's layers raise at a size that is not for them
+                if sizes == traced:
+                    raise
+                continue
+            shapes.append((sizes, {output: array.shape for output, array in wanted.items()}))
+            checks.append(self._check(name, sizes, inputs, wanted))
+        return Comparison(tuple(checks), least, tuple(shapes), self._fixed_axes([sizes for sizes, _ in shapes]))
+
+    def _fixed_axes(self, worked: list[Sizes]) -> tuple[str, ...]:
+        found = []
+        for name, size in self._traced_sizes().items():
+            others = {sizes[name] for sizes in worked} - {size}
+            near = range(size // 2 + 2, size + 1) if name == self.along else ()  # as many frames, in an interval of lengths
+            tried = {sizes[name] for _, sizes in self._trials(self._traced_sizes(), 1)} - {size}
+            if tried and not others - set(near):
+                found.append(name)
+        return tuple(found)
+
+    @property
+    def along(self) -> str:
+        """The name of the first input's axis along the clip, if it varies; else nothing."""
+        return next((name for axis, name in self.axes[0].items() if axis), "")
+
+    def _traced_sizes(self) -> Sizes:
+        return {name: example.shape[axis] for example, one in zip(self.examples, self.axes, strict=True) for axis, name in one.items()}
+
+    def _trials(self, traced: Sizes, least: int) -> Iterator[tuple[str, Sizes]]:
+        for name in SIGNALS:
+            yield name, traced
+        along, batch = self.along, self.axes[0].get(0, "")
+        lengths = sorted({least, max(least, traced[along] // 2 + 1), traced[along] * 4 // 3 + 7}) if along else []
+        for number, length in enumerate(lengths):
+            yield "noise", traced | {along: length} | ({batch: 1 + number} if batch else {})
+        if batch:
+            yield "noise", traced | {batch: traced[batch] + 1}
+            yield "noise", traced | {batch: 1}
+
+    def _inputs(self, name: str, sizes: Mapping[str, int]) -> tuple[Array, ...]:
+        """The examples at other sizes, and the signal for waveforms: a first input that ends in the axis along the clip."""
+        made = []
+        for number, (example, one) in enumerate(zip(self.examples, self.axes, strict=True)):
+            shape = tuple(sizes[one[axis]] if axis in one else size for axis, size in enumerate(example.shape))
+            if number == 0 and example.ndim in (2, 3) and (example < 0).any():
+                rows = [SIGNALS[name](shape[-1]) * 0.5 ** (row % 4) for row in range(int(np.prod(shape[:-1])))]
+                made.append(np.reshape(rows, shape).astype(np.float32))
+                continue
+            for axis, size in enumerate(shape):
+                example = np.take(example, np.arange(size) % example.shape[axis], axis)
+            made.append(example)
+        return tuple(made)
+
+    def _least(self, guess: int) -> int:
+        """The smallest size along the clip at which torch computes something and the model the same."""
+        low, high = guess, self._traced_sizes()[self.along]
+        while low < high:
+            tried = low if low == guess else (low + high) // 2
+            if self._works(tried):
+                high = tried
+            else:
+                low = tried + 1
+        return high
+
+    def _works(self, length: int) -> bool:
+        sizes = self._traced_sizes() | {self.along: length}
+        inputs = self._inputs("noise", sizes)
+        try:
+            self._check("noise", sizes, inputs, self.torch(inputs))
+        except Exception:  # noqa: BLE001  (layers and onnxruntime have many words for a clip that is too short)
+            return False
+        return True
+
+    def _check(self, name: str, sizes: Sizes, inputs: tuple[Array, ...], wanted: dict[str, Array]) -> Check:
+        batch, length = inputs[0].shape[0], sizes[self.along] if self.along else inputs[0].shape[-1]
+        where = f"on {name} of {length} {self.along or 'samples'}, batch {batch},"
+        try:
+            got = self.onnx(inputs)
+        except Exception as failure:  # noqa: BLE001  (onnxruntime's own types)
+            raise VerificationError(f"{where} onnxruntime cannot run the model, and torch can: {first_line(failure)}") from None
+        worst = difference = 0.0
+        for output, array in wanted.items():
+            if got[output].shape != array.shape:
+                raise VerificationError(f"{where} {output} has shape {got[output].shape} and {array.shape} in torch{self._hint(sizes)}")
+            off = _difference(got[output], array)
+            share = _relative(off, array)
+            if not share <= self.tolerance:
+                place = tuple(int(i) for i in np.unravel_index(np.argmax(off), off.shape))
+                raise VerificationError(
+                    f"{where} {output} differs from the torch model by {share:.1e} of its peak, most at {place} where it is "
+                    f"{got[output][place]:.6g} and not {array[place]:.6g}, and {self.tolerance:.1e} is allowed{self._hint(sizes)}; "
+                    "a larger tolerance=... writes it all the same"
+                )
+            worst, difference = max(worst, share), max(difference, float(off.max(initial=0.0)))
+        return Check(name, batch, length, worst, worst, difference)
+
+    def _hint(self, sizes: Sizes) -> str:
+        return "" if sizes == self._traced_sizes() else " (a layer may have been traced for the size of the example inputs alone)"
+
+
+def _difference(got: Array, wanted: Array) -> Array:
+    """Element by element; infinite where one of the two is not finite and not the same, 1 where whole numbers differ."""
+    if wanted.dtype.kind != "f":
+        return (got != wanted).astype(np.float64)
+    same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+    with np.errstate(invalid="ignore"):
+        off = np.where(same, 0.0, np.abs(got.astype(np.float64) - wanted))
+    return np.where(np.isnan(off), np.inf, off)
+
+
+def _relative(off: Array, wanted: Array) -> float:
+    largest = float(off.max(initial=0.0))
+    if wanted.dtype.kind != "f" or not largest:
+        return largest
+    finite = np.abs(wanted[np.isfinite(wanted)])
+    return largest / max(float(finite.max(initial=0.0)), float(np.finfo(np.float32).tiny))

@@ -1,0 +1,191 @@
+"""A torch model made ready for export: checked, in eval mode, with example inputs and names."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from specgraph.export.torch_export import Axes
+from specgraph.op import Array, Input
+
+if TYPE_CHECKING:
+    import torch
+
+TIME_AXIS = {2: 1, 3: 2, 4: 3}  # by rank, where nothing else is said: the last, as waveforms and features have it
+PARTS = 2  # an axis of this size at the end holds the parts of complex numbers
+
+
+@contextmanager
+def ready(model: Any) -> Iterator[Any]:
+    """The model in eval mode and on the CPU; its modes are put back, and a model on another device is copied, not moved.
+
+    Raises:
+        TypeError: it holds no front end, or parameters that are not float32.
+    """
+    import torch
+
+    name = type(model).__name__
+    if not front_ends(model):
+        raise TypeError(
+            f"{name} holds no specgraph module, so there is no front end to export: make one with transform.module(), keep it as an "
+            "attribute of the model, and call it in forward; without one, torch.onnx.export is the tool"
+        )
+    for called, tensor in (*model.named_parameters(), *_held(model)):
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise TypeError(f"{name} is exported in float32, and {called} is {tensor.dtype}; convert it first, by model.float()")
+    if any(tensor.device.type != "cpu" for tensor in (*model.parameters(), *model.buffers())):
+        model = copy.deepcopy(model).cpu()
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def front_ends(model: Any) -> list[Any]:
+    """The modules made of a graph in a model, in the order that it holds them."""
+    from specgraph.module import GraphModule
+
+    return [module for module in model.modules() if isinstance(module, GraphModule)]
+
+
+def _held(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """The fixed constants of front ends."""
+    held = set(front_ends(model))
+    for called, module in model.named_modules():
+        if module in held:
+            for name, tensor in module.named_buffers(recurse=False):
+                yield f"{called}.{name}", tensor
+
+
+def example_inputs(model: Any, inputs: Any) -> tuple[torch.Tensor, ...]:
+    """Tensors to trace with: those given, on the CPU, or where the model takes one tensor two clips of noise of a second.
+
+    Raises:
+        TypeError, ValueError: they are needed and not given, or are not float32 tensors.
+    """
+    import torch
+
+    name = type(model).__name__
+    if inputs is not None:
+        given = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
+        for number, value in enumerate(given):
+            array = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+            if not isinstance(array, torch.Tensor) or array.dtype != torch.float32:
+                kind = str(array.dtype) if isinstance(array, torch.Tensor) else type(value).__name__
+                raise TypeError(f"inputs must be float32 tensors or arrays, one for each that forward takes, and number {number} is {kind}")
+        return tuple((torch.from_numpy(v) if isinstance(v, np.ndarray) else v).detach().cpu().contiguous() for v in given)
+    taken = _parameters(model)
+    if len(taken) != 1:
+        raise ValueError(f"forward of {name} takes {', '.join(taken) or 'nothing'}; give an example of each, inputs=(...)")
+    graphs = [module.definition for module in front_ends(model)]
+    firsts = [graph for graph in graphs if isinstance(graph.inputs[0].op, Input) and graph.inputs[0].op.sizes == ("batch", "samples")]
+    if not firsts:
+        raise ValueError(f"no front end of {name} takes waveforms, so what it takes is not known; give an example, inputs=(...,)")
+    samples = max(firsts[0].sample_rate, *(2 * graph.least_along_the_clip() for graph in firsts), 2)
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, samples))
+    return (torch.from_numpy(noise.astype(np.float32)),)
+
+
+def _parameters(model: Any) -> list[str]:
+    """What forward must be given."""
+    return [
+        name
+        for name, parameter in inspect.signature(model.forward).parameters.items()
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    ]
+
+
+def names_of_inputs(model: Any, given: Sequence[Any], names: Sequence[str] | None) -> tuple[str, ...]:
+    """The names given, or ``waveforms`` for one input of rank 2 and ``features`` of another, or those that forward has."""
+    if names is not None:
+        return _checked_names("input_names", names, len(given))
+    if len(given) == 1:
+        return ("waveforms" if given[0].ndim < 3 else "features",)
+    taken = list(inspect.signature(model.forward).parameters)
+    return tuple(taken[: len(given)]) if len(taken) >= len(given) else tuple(f"input_{i}" for i in range(len(given)))
+
+
+def varying_axes(names: Sequence[str], given: Sequence[Any], dynamic_shapes: Any) -> Axes:
+    """The axes that vary and their names: those given, or the first of each input, and the last, along the clip.
+
+    Raises:
+        ValueError: ``dynamic_shapes`` is not a dict of names by axis for each input.
+    """
+    if dynamic_shapes is None:
+        return tuple(_usual(number, tensor) for number, tensor in enumerate(given))
+    if isinstance(dynamic_shapes, Mapping):
+        dynamic_shapes = [dynamic_shapes.get(name) for name in names]
+    made = []
+    for tensor, one in zip(given, dynamic_shapes, strict=False):
+        named = {} if one is None else dict(one)
+        if any(not isinstance(axis, int) or not 0 <= axis < tensor.ndim or not isinstance(n, str) or not n.isidentifier() for axis, n in named.items()):
+            raise ValueError(f"dynamic_shapes holds a dict of names by axis for each input, such as ({{0: 'batch', 1: 'samples'}},), not {one!r}")
+        made.append(named)
+    if len(made) != len(given) or len(dynamic_shapes) != len(given):
+        raise ValueError(f"dynamic_shapes must hold {len(given)}, one for each input, and holds {len(dynamic_shapes)}")
+    return tuple(made)
+
+
+def _usual(number: int, tensor: Any) -> dict[int, str]:
+    axis = TIME_AXIS.get(tensor.ndim)
+    if axis == 3 and tensor.shape[3] == PARTS:
+        axis = 2
+    return {0: "batch"} | ({axis: "samples" if tensor.ndim == 2 or number else "frames"} if axis else {})
+
+
+def names_of_outputs(model: Any, given: tuple[Any, ...], names: Sequence[str] | None) -> tuple[str, ...]:
+    """The names given; or the keys of the dict that forward returns; or ``output``, of several ``output_1``, ``output_2``, ..."""
+    import torch
+
+    with torch.no_grad():
+        result = model(*given)
+    found = _flat(result)
+    if found is None:
+        raise ValueError(f"forward of {type(model).__name__} must return a tensor, or a tuple or dict of tensors, not {_kind(result)}")
+    if names is not None:
+        return _checked_names("output_names", names, len(found))
+    if isinstance(result, Mapping) and all(str(key).isidentifier() for key in result):
+        return tuple(map(str, result))
+    return ("output",) if len(found) == 1 else tuple(f"output_{number}" for number in range(1, len(found) + 1))
+
+
+def runner(model: Any, names: Sequence[str]) -> Callable[[tuple[Array, ...]], dict[str, Array]]:
+    """The model as a function of arrays, in torch."""
+    import torch
+
+    def run(arrays: tuple[Array, ...]) -> dict[str, Array]:
+        with torch.no_grad():
+            result = _flat(model(*(torch.from_numpy(array) for array in arrays)))
+        assert result is not None
+        return {name: tensor.numpy() for name, tensor in zip(names, result, strict=True)}
+
+    return run
+
+
+def _flat(result: Any) -> list[Any] | None:
+    """The tensors of a tensor, or of a tuple, list or dict of them; None for anything else."""
+    import torch
+
+    values = list(result.values()) if isinstance(result, Mapping) else list(result) if isinstance(result, list | tuple) else [result]
+    return values if values and all(isinstance(value, torch.Tensor) for value in values) else None
+
+
+def _kind(result: Any) -> str:
+    if isinstance(result, list | tuple):
+        return f"a {type(result).__name__} of {', '.join(type(value).__name__ for value in result) or 'nothing'}"
+    return f"a {type(result).__name__}"
+
+
+def _checked_names(argument: str, names: Sequence[str], count: int) -> tuple[str, ...]:
+    names = (names,) if isinstance(names, str) else tuple(names)
+    if len(names) != count or len(set(names)) != count or not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise ValueError(f"{argument} must be {count} different identifiers, not {names!r}")
+    return names

@@ -1,0 +1,122 @@
+"""A clip that comes in chunks: frames as soon as all that they read is there, the same as those of the whole clip."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specgraph.metadata import OutputMetadata
+from specgraph.runtimes import slices
+
+if TYPE_CHECKING:
+    from specgraph.runtimes.base import Runner
+
+Array = npt.NDArray[np.float32]
+
+
+class Stream:
+    """Made by ``Runner.stream``: ``push`` chunks, then ``finish``; what they return, put together, is what the whole clip gives.
+
+    Attributes:
+        latency: seconds of sound after a frame's position, ``t * hop``, before it is returned.
+        latency_samples: the same in samples.
+        received: samples pushed so far.
+    """
+
+    def __init__(self, run: Runner, batch: int | None) -> None:
+        pieces = run.meta.slicing
+        if not run.takes_waveforms:
+            raise ValueError(f"{run.path} takes {', '.join(run.input_names)}, not waveforms, so it has no stream; give it whole arrays")
+        if run.takes_lengths:
+            raise ValueError(f"{run.path} takes whole clips of different lengths, so it has no stream; export it without lengths for one")
+        if pieces.before is None or pieces.after is None or pieces.cut:
+            raise ValueError(
+                f"{run.path} cannot stream: {pieces.whole or 'an op'} looks at the whole clip; leave that out "
+                "(top_db=None, no normalisation over the utterance), or run whole clips"
+            )
+        if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+            raise ValueError(f"batch must be a whole number above 0 or None, not {batch!r}")
+        self._run, self._batch, self._finished = run, batch, False
+        self._before, self._after, self._step = pieces.before, pieces.after, pieces.step
+        self.latency_samples = pieces.after
+        self.latency = pieces.after / run.sample_rate
+        self.received = 0
+        self._start = 0  # of what is kept, in samples of the clip
+        self._kept: Array = np.empty((batch or 1, 0), np.float32)
+        self._done = dict.fromkeys(run.output_names, 0)  # frames returned, by output
+
+    def push(self, chunk: Any) -> Any:
+        """The frames that can be told now, often none: (bins, frames), or (batch, bins, frames) for several streams.
+
+        Args:
+            chunk: (samples,), or (batch, samples) for several streams, of any length; float32, float64 or int16, as ``run`` takes it.
+
+        Raises:
+            ValueError: a wrong shape, NaN or infinity, or the stream is finished.
+            TypeError: a wrong dtype.
+        """
+        self._check_open()
+        name = self._run.input_names[0]
+        array = self._run.converted(name, np.asarray(chunk))
+        if array.ndim != (1 if self._batch is None else 2) or (self._batch is not None and len(array) != self._batch):
+            wanted = "(samples,)" if self._batch is None else f"({self._batch}, samples)"
+            raise ValueError(f"a chunk of this stream is {wanted}, not of shape {array.shape}")
+        self._kept = np.concatenate([self._kept, array[None] if self._batch is None else array], axis=1)
+        self.received += array.shape[-1]
+        enough = self.received >= max(self._before + 1, self._run.meta.min_samples)
+        ready = self.received - self._after if enough else 0  # positions from which all that is read is here
+        return self._frames({name: max(math.ceil(ready / slices.hop(output)), 0) for name, output in self._outputs.items()})
+
+    def finish(self) -> Any:
+        """The rest of the frames: the clip ends here, and is padded as the whole clip is.
+
+        Raises:
+            ValueError: there were fewer samples than the model needs, or the stream is finished.
+        """
+        self._check_open()
+        if self.received < max(self._run.meta.min_samples, 1):
+            raise ValueError(f"the stream had {self.received} samples and {self._run.path} needs at least {max(self._run.meta.min_samples, 1)}")
+        self._finished = True
+        return self._frames({name: output.count(self.received) for name, output in self._outputs.items()})
+
+    @property
+    def _outputs(self) -> dict[str, OutputMetadata]:
+        return {name: self._run.meta.outputs[name] for name in self._run.output_names}
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise ValueError("this stream is finished; begin another with run.stream()")
+
+    def _frames(self, wanted: dict[str, int]) -> Any:
+        """The frames up to those wanted that were not returned yet; then what no later frame reads is dropped."""
+        found = {}
+        if any(wanted[name] > self._done[name] for name in wanted):
+            results = dict(zip(self._run.output_names, self._run.at_once(self._kept), strict=True))
+            for name, output in self._outputs.items():
+                axis, offset = slices.time_axis(output), int(self._start / slices.hop(output))
+                frames = slice(self._done[name] - offset, max(wanted[name], self._done[name]) - offset)
+                found[name] = results[name][(*(slice(None),) * axis, frames)]
+        else:
+            found = {name: np.empty(self._empty(name), np.float32) for name in wanted}
+        self._done = {name: max(wanted[name], self._done[name]) for name in wanted}
+        self._drop()
+        if self._batch is None:
+            found = {name: value[0] for name, value in found.items()}
+        return found if len(found) > 1 else next(iter(found.values()))
+
+    def _empty(self, name: str) -> list[int]:
+        sizes = self._run.output_sizes[self._run.output_names.index(name)]
+        shape = [size if isinstance(size, int) else 0 for size in sizes]
+        return [self._batch or 1, *shape[1:]]
+
+    def _drop(self) -> None:
+        """Keep what the next frames read, also where the clip's end is mirrored before them."""
+        next_frame = min(int(self._done[name] * slices.hop(output)) for name, output in self._outputs.items())
+        behind = self._before + self._after + self._step + self._run.meta.min_samples
+        start = max(next_frame - behind, 0) // self._step * self._step
+        if start > self._start:
+            self._kept = self._kept[:, start - self._start :].copy()
+            self._start = start

@@ -1,0 +1,55 @@
+"""Independent implementations of what presets compute: the registry; ``references_*`` fill it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from specgraph.bench.machine import version
+from specgraph.presets import Preset, preset
+
+Run = Callable[[Any], Any]  # a clip (samples,) float32 -> its features, as the preset gives them
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Who else computes a preset's features: a class or function of an installed package."""
+
+    package: str
+    called: str
+    make: Callable[[Preset], Run]
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot be used here, or None."""
+        module = self.package.replace("-", "_")
+        return None if importlib.util.find_spec(module) else f"{self.package} is not installed"
+
+    @property
+    def text(self) -> str:
+        """Package, version and what is called."""
+        return f"{self.package} {version(self.package) or ''} {self.called}".replace("  ", " ")
+
+
+REFERENCES: dict[str, Reference] = {}
+
+
+def reference(*names: str, package: str, called: str) -> Callable[[Callable[[Preset], Run]], Callable[[Preset], Run]]:
+    """Register what makes the reference of these presets; it gets the preset."""
+
+    def register(make: Callable[[Preset], Run]) -> Callable[[Preset], Run]:
+        for name in names:
+            preset(name)
+            REFERENCES[name] = Reference(package, called, make)
+        return make
+
+    return register
+
+
+def load() -> dict[str, Reference]:
+    """All of them by the names of their presets. No other library is imported before a reference is made."""
+    for part in ("transformers", "kaldi", "others"):
+        importlib.import_module(f"specgraph.bench.references_{part}")
+    return REFERENCES

@@ -1,0 +1,120 @@
+"""Zero mean and unit variance along the clip, in the ways that models have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from specgraph.cost import Cost
+from specgraph.dims import Shape
+from specgraph.op import GraphError, Op
+from specgraph.ops.layout import check_axis
+from specgraph.reach import WHOLE_CLIP, Reach
+
+Added = Literal["variance", "deviation"]
+FLOAT = 1  # ONNX's number for float32
+
+
+@dataclass(frozen=True, eq=False)
+class Standardize(Op):
+    """(...) -> the same: ``(x - mean) / deviation`` along the last axis, which runs along the clip.
+
+    The variance is the sum of squares divided by ``count - ddof`` (by 1 where that is below 1: a single frame then gives zeros).
+    ``epsilon`` is added to the ``variance``, as wav2vec 2.0 and SeamlessM4T do, or to the ``deviation``, as NeMo does. Where what is
+    divided by is 0, constant features and an ``epsilon`` of 0, the result is 0.
+    """
+
+    ddof: int = 0
+    epsilon: float = 0.0
+    added_to: Added = "variance"
+
+    def __post_init__(self) -> None:
+        if self.ddof not in (0, 1):
+            raise GraphError(f"ddof must be 0 or 1, not {self.ddof!r}")
+        if not (self.epsilon >= 0 and np.isfinite(self.epsilon)):
+            raise GraphError(f"epsilon must be a number of at least 0, not {self.epsilon!r}")
+        if self.added_to not in get_args(Added):
+            raise GraphError(f"added_to must be one of {', '.join(get_args(Added))}, not {self.added_to!r}")
+
+    def infer(self, features: Shape) -> Shape:
+        check_axis(1, features)
+        return features
+
+    def _divisor(self, variance, root):
+        if self.added_to == "variance":
+            return root(variance + self.epsilon)
+        return root(variance) + self.epsilon
+
+    @staticmethod
+    def _centred(features):
+        centred = features - features[..., :1]  # equal frames are then exactly zero, whatever a mean rounds to
+        return centred - centred.mean(-1, keepdims=True)
+
+    def numpy(self, features):
+        centred = self._centred(features)
+        variance = (centred * centred).sum(-1, keepdims=True) / max(features.shape[-1] - self.ddof, 1)
+        divisor = self._divisor(variance, np.sqrt)
+        return centred / np.where(divisor == 0, 1.0, divisor)
+
+    def torch(self, features):
+        import torch
+
+        centred = features - features[..., :1]
+        centred = centred - centred.mean(-1, keepdim=True)
+        variance = (centred * centred).sum(-1, keepdim=True) / max(features.shape[-1] - self.ddof, 1)
+        if self.added_to == "variance" and self.epsilon:
+            return centred / (variance + self.epsilon).sqrt()
+        flat = variance == 0  # a root has an infinite slope at zero, and infinity times zero is NaN
+        divisor = torch.where(flat, 1.0, variance).sqrt() + (self.epsilon if self.added_to == "deviation" else 0.0)
+        return centred / torch.where(flat, self.epsilon or 1.0, divisor)
+
+    def onnx(self, onnx, features):
+        rank = onnx.rank(features)
+        count = onnx.Squeeze(onnx.Shape(features, start=rank - 1, end=rank), onnx.const([0]))
+        step = onnx.const(np.int64(1))
+        # Range brings the count, shape arithmetic that the CUDA provider leaves on the CPU, to the device without a copy.
+        size = onnx.Cast(onnx.Range(count, onnx.Add(count, step), step), to=FLOAT)
+        one = onnx.const(np.array([1], np.float32))
+        left = onnx.Max(onnx.Sub(size, one), one) if self.ddof else size
+        centred = onnx.Sub(features, onnx.Slice(features, onnx.const([0]), onnx.const([1]), onnx.const([rank - 1])))
+        centred = onnx.Sub(centred, onnx.Div(onnx.long_total(centred, rank), size))
+        variance = onnx.Div(onnx.long_total(onnx.Mul(centred, centred), rank), left)
+        return onnx.Div(centred, self._divisor_onnx(onnx, variance))
+
+    def _divisor_onnx(self, onnx, variance):
+        epsilon = onnx.const(np.float32(self.epsilon))
+        if self.epsilon and self.added_to == "variance":
+            return onnx.Sqrt(onnx.Add(variance, epsilon))
+        if self.epsilon:
+            return onnx.Add(onnx.Sqrt(variance), epsilon)
+        nothing = onnx.Equal(variance, onnx.const(np.float32(0)))
+        return onnx.Where(nothing, onnx.const(np.float32(1)), onnx.Sqrt(variance))
+
+    def carry(self, operands, spread, result):
+        (off,), count = spread, operands[0].shape[-1]
+        left = max(count - self.ddof, 1)
+        moved = off + off.mean(-1, keepdims=True)
+        centred = self._centred(operands[0])
+        deviation = np.sqrt((centred * centred).sum(-1, keepdims=True) / left)
+        spreads = np.sqrt((off * off).sum(-1, keepdims=True) / left)
+        least = np.maximum(deviation - spreads, 0.0)
+        divisor = self._divisor(least * least, np.sqrt)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            room = (moved + np.abs(result) * spreads) / divisor
+        return np.minimum(np.nan_to_num(room, nan=np.inf), 2 * np.sqrt(count))  # none of count numbers is further from their mean
+
+    def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
+        return Cost.elementwise(out, out, out, out, operations=6) + Cost(launches=20)
+
+    def reach(self, *shapes: Shape) -> Reach:
+        return WHOLE_CLIP
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple]:
+        yield cls(epsilon=1e-7), ("batch", "samples")
+        yield cls(ddof=1, epsilon=1e-5, added_to="deviation"), ("batch", 5, "frames")
+        yield cls(ddof=1, epsilon=1e-7), ("batch", 5, "frames")
+        yield cls(), ("batch", 5, "frames")

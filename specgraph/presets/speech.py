@@ -1,0 +1,80 @@
+"""Speech models whose features are a log-mel spectrogram and little else."""
+
+from specgraph.design.bfloat16 import bfloat16
+from specgraph.design.windows import analysis_window
+from specgraph.ops.affine import Affine
+from specgraph.ops.arithmetic import Clip
+from specgraph.ops.cmvn import Cmvn
+from specgraph.ops.layout import Slice
+from specgraph.ops.limit_range import LimitRange
+from specgraph.ops.stack_frames import StackFrames
+from specgraph.presets.base import Preset
+from specgraph.transforms.mel import LogMelSpectrogram
+
+LOUDEST = 20.72326583694641  # ln(1e9)
+
+PRESETS = (
+    Preset(
+        name="gigaam-v2",
+        models="GigaAM v1 and v2",
+        source="salute-developers/GigaAM preprocess.py: ln of mel power between 1e-9 and 1e9, HTK's scale without norm",
+        reference="onnx_asr gigaam_v2",
+        transform=LogMelSpectrogram(
+            sample_rate=16000, n_fft=400, hop_length=160, n_mels=64, htk=True, norm=None, log="ln", amin=1e-9, top_db=None
+        ),
+        after=(Clip(maximum=LOUDEST),),
+    ),
+    Preset(
+        name="gigaam-v3",
+        models="GigaAM v3",
+        source="salute-developers/GigaAM preprocess.py: as v2 with frames of 320, not centred; window and filters are bfloat16, as trained",
+        reference="onnx_asr gigaam_v3",
+        transform=LogMelSpectrogram(
+            sample_rate=16000, n_fft=320, hop_length=160, window=tuple(bfloat16(analysis_window("hann", 320, 320)).tolist()), center=False,
+            n_mels=64, htk=True, norm=None, filter_dtype="bfloat16", log="ln", amin=1e-9, top_db=None,
+        ),
+        after=(Clip(maximum=LOUDEST),),
+    ),
+    Preset(
+        name="ecapa",
+        models="SpeechBrain's ECAPA-TDNN and x-vectors on VoxCeleb (x-vectors: n_mels=24)",
+        source="speechbrain processing/features.py STFT, Filterbank, InputNormalization: decibels, 80 below the clip's maximum, less each bin's mean",
+        reference="none that installs without torchaudio; the formula in float64 numpy",
+        transform=LogMelSpectrogram(
+            sample_rate=16000, n_fft=400, hop_length=160, window="hamming", pad_mode="constant", n_mels=80, htk=True, norm=None,
+            straight="symmetric", amin=1e-10, top_db=80.0,
+        ),
+        after=(Cmvn(norm_vars=False),),
+        frames_first=True,
+    ),
+    Preset(
+        name="granite-speech",
+        models="Granite Speech 3",
+        source="transformers GraniteSpeechFeatureExtractor: torchaudio's filters, two frames as one, an odd one dropped",
+        reference="transformers.GraniteSpeechFeatureExtractor",
+        transform=LogMelSpectrogram(
+            sample_rate=16000, n_fft=512, win_length=400, hop_length=160, n_mels=80, htk=True, norm=None, log="log10", amin=1e-10, top_db=None
+        ),
+        after=(LimitRange(8.0), Affine(0.25, 1.0), StackFrames(2)),
+        frames_first=True,
+    ),
+    Preset(
+        name="voxtral-realtime",
+        models="Voxtral Realtime, as a whole clip",
+        source="transformers VoxtralRealtimeFeatureExtractor: Whisper's features above a fixed floor of 1.5 - 8",
+        reference="transformers.VoxtralRealtimeFeatureExtractor",
+        transform=LogMelSpectrogram(sample_rate=16000, n_fft=400, hop_length=160, n_mels=128, log="log10", amin=1e-10, top_db=None),
+        after=(Slice(0, -1, axis=2), Clip(minimum=-6.5), Affine(0.25, 1.0)),
+    ),
+    Preset(
+        name="medasr",
+        models="MedASR (LASR)",
+        source="transformers LasrFeatureExtractor",
+        reference="transformers.LasrFeatureExtractor",
+        transform=LogMelSpectrogram(
+            sample_rate=16000, n_fft=512, win_length=400, hop_length=160, window=("symmetric", "hann"), center=False, align="start",
+            n_mels=128, fmin=125.0, fmax=7500.0, htk=True, norm=None, straight="mel", allow_empty_filters=True, log="ln", amin=1e-5, top_db=None,
+        ),
+        frames_first=True,
+    ),
+)  # fmt: skip

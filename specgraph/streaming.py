@@ -1,0 +1,82 @@
+"""A graph that works on a stream: a chunk and what is kept of those before it, to features and what is kept for the next."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from specgraph.compound import Compound
+from specgraph.graph import Graph
+from specgraph.op import GraphError, Input, Value
+from specgraph.ops.concat import Concat
+from specgraph.ops.layout import Slice, is_time
+from specgraph.reach import Reach
+
+SECONDS = 0.1  # of the chunk, unless given
+SPILL = 2  # kernels fitted at lower rates are as wide as the decimators make them: within twice the definition's
+
+
+def reach_of_lowerings(graph: Graph, reach: Reach) -> tuple[int, int]:
+    """Samples before and after a frame's position that some lowering of the graph may read for it."""
+    rough = any(isinstance(v.op, Compound) and any(v.op.accuracy(name) for name in v.op.lowerings) for v in graph.values())
+    wider = SPILL if rough else 1
+    return wider * max(0, math.ceil(-reach.first)), wider * max(0, math.ceil(reach.last))
+
+
+def streaming(graph: Graph, chunk: int | None = None) -> Graph:
+    """``chunk`` (batch, N), ``state`` (batch, S) -> the outputs for N samples of them, and ``next_state`` (batch, S).
+
+    All sizes but the batch are fixed. A stream begins with a state of zeros, and each call's ``next_state`` is the next one's
+    ``state``. The frames of all calls together are those of the sound so far, as if it stood in silence: the first
+    ``parameters["stream_delay"]`` frames lie before it, and the last ones come when as many zeros follow. Where the graph
+    pads by other than zeros, the frames that reach beyond the ends of the clip differ from those of the whole clip, no others.
+
+    Args:
+        graph: of waveforms alone, in which every output reads a bounded stretch of the clip.
+        chunk: N, a multiple of the largest hop; None for about a tenth of a second.
+
+    Raises:
+        GraphError: something looks at the whole clip, the input is not waveforms, or N is not such a multiple; in a sentence.
+    """
+    wave = graph.inputs[0]
+    if len(graph.inputs) > 1 or not isinstance(wave.op, Input) or wave.op.sizes != ("batch", "samples"):
+        raise GraphError(f"a stream is of waveforms (batch, samples), and {graph.name} takes {', '.join(map(str, graph.inputs))}")
+    found = graph.reach()
+    for value in graph.values():
+        if value in found and not found[value].finite:
+            raise GraphError(
+                f"{graph.name} cannot stream: {value.op} looks at the whole clip; leave that out (top_db=None, no normalisation over "
+                "the utterance), or export it without streaming"
+            )
+    step = math.lcm(*(Fraction(one.hop).numerator for one in found.values()))
+    size = -(-int(SECONDS * graph.sample_rate) // step) * step if chunk is None else chunk
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % step:
+        raise GraphError(f"chunk must be a multiple of {step} samples, the hop, and not {chunk!r}")
+    reaches = [found[value] for value in graph.outputs.values()]
+    before = max(reach_of_lowerings(graph, one)[0] for one in reaches)
+    after = max(reach_of_lowerings(graph, one)[1] for one in reaches)
+    lead = -(-before // step) * step  # the first position that has all that it reads
+    state = -(-(lead + after) // step) * step
+    state += -(-max(graph.least_along_the_clip() - state - size, 0) // step) * step
+    new = Input("chunk", ("batch", size))()
+    old = Input("state", ("batch", state))()
+    sound = Concat(1)(old, new)
+    rebuilt = {wave: sound}
+    for value in graph.values():
+        if value not in rebuilt:
+            rebuilt[value] = value.op(*(rebuilt[operand] for operand in value.inputs)) if value.inputs else value
+    outputs: dict[str, Value] = {}
+    for name, value in graph.outputs.items():
+        axis = next(axis for axis, length in enumerate(value.shape) if is_time(length))
+        begin, frames = int(lead / found[value].hop), int(size / found[value].hop)
+        outputs[name] = Slice(begin, begin + frames, axis)(rebuilt[value])
+    delay: dict[str, Any] = {name: int((state - lead) / found[value].hop) for name, value in graph.outputs.items()}
+    return replace(
+        graph,
+        inputs=(new, old),
+        outputs=outputs | {"next_state": Slice(size, None, 1)(sound)},
+        parameters={**graph.parameters, "stream_chunk": size, "stream_state": state, "stream_delay": delay},
+        choices=(),
+    )
