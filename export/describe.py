@@ -16,6 +16,7 @@ from specgraph.reach import WHOLE_CLIP, Reach
 from specgraph.serialize import digest
 
 AXES = {
+    1: ("batch",),
     2: ("batch", "samples"),
     3: ("batch", "bins", "frames"),
     4: ("batch", "bins", "frames", "parts"),

@@ -18,6 +18,7 @@ from specgraph.op import Constant, GraphError, Input, Value
 IR_VERSION = 8  # with opset 18, what every onnxruntime from 1.15 on loads
 OPSETS = (18, 19, 20, 21)
 SUMMED_AT_ONCE = 64  # entries
+DTYPES = {"float": ir.DataType.FLOAT, "int64": ir.DataType.INT64}
 
 
 class Emitter(Tape):
@@ -137,7 +138,7 @@ def emit(graph: Graph, opset: int = 18, inner: Collection[str] = ()) -> ir.Model
     env: dict[Value, ir.Value] = {}
     for value in graph.inputs:
         assert isinstance(value.op, Input)
-        env[value] = ir.val(value.op.name, ir.DataType.FLOAT, ir.Shape(list(value.op.sizes)))
+        env[value] = ir.val(value.op.name, DTYPES[value.dtype], ir.Shape(list(value.op.sizes)))
         onnx.set_shape(env[value], value.shape)
     inputs = list(env.values())
     names: dict[str, int] = {}
@@ -160,7 +161,7 @@ def emit(graph: Graph, opset: int = 18, inner: Collection[str] = ()) -> ir.Model
         result = env[value]
         if result in inputs or result in outputs or isinstance(value.op, Constant):
             result = onnx.Identity(result)
-        result.name, result.dtype = name, ir.DataType.FLOAT
+        result.name, result.dtype = name, DTYPES[value.dtype]
         result.shape = axes.shape(name, value.shape)
         outputs.append(result)
     body = ir.Graph(

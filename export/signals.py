@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.graph import Graph
-from specgraph.op import Input, Value
+from specgraph.op import Array, Input, Value
+from specgraph.ragged import has_lengths
 from specgraph.shapes import time_axis
 
 Waveform = npt.NDArray[np.float32]
@@ -55,10 +56,11 @@ def quiet_tone(samples: int) -> npt.NDArray[np.float64]:
 SIGNALS = {f.__name__.replace("_", " "): f for f in (noise, sweep, impulse, silence, full_scale, quiet_tone)}
 
 
-def trials(graph: Graph) -> Iterator[tuple[str, tuple[Waveform, ...]]]:
+def trials(graph: Graph) -> Iterator[tuple[str, tuple[Array, ...]]]:
     """(signal's name, the graph's inputs): every signal on a long clip, and noise at the lengths that are easy to get wrong.
 
     Lengths are those of the first input's axis along the clip: samples, or frames where the input is features.
+    Where a graph takes lengths, those of several clips differ.
     """
     reach = max((r for r in graph.reach().values() if r.finite), key=lambda r: r.last - r.first)
     spacing = _input(graph.inputs[0]).hop
@@ -70,6 +72,8 @@ def trials(graph: Graph) -> Iterator[tuple[str, tuple[Waveform, ...]]]:
     short = {least, least + 6, frame // 2, frame - 1, frame, frame + 1, 2 * frame + hop - 1}
     for batch, size in enumerate(sorted(size for size in short if size >= least)):
         yield "noise", _inputs(graph, "noise", 1 + batch % 3, size)
+    if has_lengths(graph):
+        yield "noise of different lengths", _inputs(graph, "noise", 4, long)
 
 
 def _input(value: Value) -> Input:
@@ -77,13 +81,21 @@ def _input(value: Value) -> Input:
     return value.op
 
 
-def _inputs(graph: Graph, name: str, batch: int, length: int) -> tuple[Waveform, ...]:
-    made = []
+def spread_lengths(clips: int, longest: int, shortest: int = 1) -> npt.NDArray[np.int64]:
+    """(clips,): lengths of clips, the first the longest and the last, where there are several, the shortest."""
+    return np.linspace(longest, shortest, clips).round().astype(np.int64)
+
+
+def _inputs(graph: Graph, name: str, batch: int, length: int) -> tuple[Array, ...]:
+    made: list[Array] = []
     first = _input(graph.inputs[0]).sizes
     axis = time_axis(first)
     along = {} if axis is None else {str(first[axis]): length}
     for value in graph.inputs:
         op = _input(value)
+        if value.dtype == "int64":
+            made.append(spread_lengths(batch, length, graph.least_along_the_clip()))
+            continue
         sizes = dict.fromkeys(graph.axes(), 100) | along | {"batch": batch}
         shape = tuple(size if isinstance(size, int) else sizes[size] for size in op.sizes)
         if op.name == "features" and op.sizes[2:] in (("frames",), ("frames", 2)):

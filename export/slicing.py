@@ -11,11 +11,12 @@ import onnx_ir as ir
 from specgraph.cost import FLOAT
 from specgraph.dims import Dim, evaluate
 from specgraph.export.describe import described
-from specgraph.graph import About, Graph
+from specgraph.graph import About, Graph, clip_by_clip
 from specgraph.lowering import SECONDS
 from specgraph.metadata import Slicing
 from specgraph.op import Constant, Input, Value
 from specgraph.ops.layout import is_time
+from specgraph.ops.lengths import LengthsInput
 from specgraph.reach import WHOLE_CLIP, Reach
 from specgraph.streaming import SPILL
 
@@ -46,10 +47,12 @@ def slicing(graph: Graph, lowered: Graph, model: ir.Model, last: Mapping[str, Va
 
     Where a frame depends on the whole clip, and nothing large comes before that, only batches can be cut.
     """
-    if not all(_clip_by_clip(value) for value in graph.values()):
+    if not all(map(clip_by_clip, graph.values())):
         return Slicing()
     reach = graph.reach()
     held = bytes_a_step(lowered)
+    if any(isinstance(value.op, LengthsInput) for value in graph.inputs):  # a piece does not know where its clip ends
+        return Slicing(bytes=held)
     bounded = {name: value for name, value in graph.outputs.items() if _finite(reach, value)}
     whole = graph.outputs.keys() - bounded.keys()
     first = next((str(value.op) for value in graph.values() if not _finite(reach, value) and value in reach), "")
@@ -92,13 +95,6 @@ def _along_the_clip(value: Value) -> bool:
     """Whether a value is laid out as outputs are: the batch in front, and one axis along the clip where it is looked for."""
     places = [axis for axis, size in enumerate(value.shape) if is_time(size)]
     return len(places) == 1 and places[0] == {2: 1, 3: 2, 4: 2}.get(len(value.shape))
-
-
-def _clip_by_clip(value: Value) -> bool:
-    """Whether a value has a row for every clip, which no other clip has a part in."""
-    if not any(isinstance(size, Dim) for size in value.shape):
-        return True
-    return value.shape[0] == Dim("batch") and getattr(value.op, "axis", 1) % len(value.shape) != 0
 
 
 def bytes_a_step(lowered: Graph) -> float:

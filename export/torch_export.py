@@ -17,7 +17,7 @@ from specgraph.export.recurrent import recurrent_layers_replaced
 from specgraph.op import Input
 from specgraph.tracing import stand_in
 
-FLOAT32 = 1  # as ONNX numbers types
+TYPES = {"float": 1, "int64": 7}  # as ONNX numbers them
 
 Axes = tuple[dict[int, str], ...]  # for each input, the axes that vary and what they are called
 
@@ -54,7 +54,7 @@ def export(
             if isinstance(size, str)
         }
         shapes = [evaluate(value.shape, sizes) for value in graph.outputs.values()]
-        types = [FLOAT32] * len(shapes)
+        types = [TYPES[value.dtype] for value in graph.outputs.values()]
         return list(torch.onnx.ops.symbolic_multi_out(f"{DOMAIN}::{stand_in_type(number)}", tensors, dtypes=types, shapes=shapes, version=1))
 
     varying = tuple(dict.fromkeys(found, torch.export.Dim.AUTO) or None for found in axes)

@@ -39,7 +39,10 @@ def timed(candidates: Mapping[str, Graph], target: str) -> dict[str, float | Non
         sizes = dict.fromkeys(graph.axes(), 1000) | {"batch": 1, "samples": samples}
         rng = np.random.default_rng(0)
         feed = {
-            value.op.label: rng.standard_normal(evaluate(value.shape, sizes)).astype(np.float32) for value in graph.inputs
+            value.op.label: rng.standard_normal(evaluate(value.shape, sizes)).astype(np.float32)
+            if value.dtype == "float"
+            else np.full(sizes["batch"], sizes["samples"])
+            for value in graph.inputs
         }
         runs[name] = made, feed, max(whole / samples, 1.0) if "samples" in graph.axes() else 1.0
     least: dict[str, float | None] = {}

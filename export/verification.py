@@ -16,6 +16,7 @@ from specgraph.lowering import Choice
 from specgraph.op import Array, Constant, Value
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
+from specgraph.ops.lengths import Mask
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.phase import Phase
 from specgraph.ops.reduce import Reduce
@@ -53,7 +54,7 @@ def verify(path: str | Path, device: str = "cpu", tolerance: float | None = None
     runner = load(path, device=device)
     tolerance = tolerance or model.metadata.verified.get("tolerance", TOLERANCE)
     choices = tuple(Choice(**choice) for choice in model.metadata.lowering)
-    checks = checked(model.graph, lambda inputs: _as_dict(runner(*inputs), model.graph), choices, tolerance)
+    checks = checked(model.graph, lambda inputs: runner.outputs(*inputs), choices, tolerance)
     return Report(
         path, model.metadata.target, runner.device, path.stat().st_size, model.nodes, choices, checks, tolerance
     )
@@ -92,11 +93,11 @@ def _check(
                 f"on {name} the definition of {output} is not finite itself: a constant or a trained parameter is NaN, infinite, or "
                 "negative where a logarithm follows"
             )
-    learned = _torch_results(graph, module, inputs) if module is not None else None
+    learned = _torch_results(module, inputs) if module is not None else None
     unit = default_tolerance(choices)
     error = torch_error = difference = 0.0
     for output, value in graph.outputs.items():
-        turns = isinstance(value.op, Phase)
+        turns = isinstance((value.inputs[0] if isinstance(value.op, Mask) else value).op, Phase)
         error = max(error, unit * _explained(got[output], wanted[output], allowed[output], turns))
         difference = max(difference, float(_difference(got[output], wanted[output], turns).max(initial=0.0)))
         if learned is not None:
@@ -138,9 +139,11 @@ def with_allowances(
     rougher = {choice.op: choice.tolerance for choice in choices if choice.tolerance}
     values: dict[Value, Array] = {}
     carried: dict[Value, Array] = {}
-    fixed: set[Value] = set()  # constants, and what is made of nothing else
+    fixed: set[Value] = set()  # constants, lengths, and what is made of nothing else
     for value, array in zip(graph.inputs, inputs, strict=True):
-        values[value] = np.asarray(array, np.float64)
+        values[value] = np.asarray(array, np.float64 if value.dtype == "float" else np.int64)
+        if value.dtype != "float":
+            fixed.add(value)
     for value in graph.values():
         op = value.op
         if value in values:
@@ -214,14 +217,9 @@ def _carried(value: Value, operands: list[Array], spread: list[Array | None], re
     return largest
 
 
-def _torch_results(graph: Graph, module: Any, inputs: tuple[Array, ...]) -> dict[str, Array]:
+def _torch_results(module: Any, inputs: tuple[Array, ...]) -> dict[str, Array]:
     import torch
 
     with torch.no_grad():
-        result = module(*(torch.from_numpy(np.asarray(array)) for array in inputs))
-    return {name: array.numpy() for name, array in _as_dict(result, graph).items()}
-
-
-def _as_dict(result: Any, graph: Graph) -> dict[str, Any]:
-    return result if isinstance(result, dict) else dict(zip(graph.outputs, [result], strict=True))
-
+        result = module.outputs(*(torch.from_numpy(np.asarray(array)) for array in inputs))
+    return {name: array.numpy() for name, array in result.items()}

@@ -21,6 +21,7 @@ from specgraph.graph import Graph
 from specgraph.lowering import lower
 from specgraph.metadata import PREFIX, Slicing
 from specgraph.op import Array
+from specgraph.ragged import with_lengths
 from specgraph.serialize import FORMS, to_json
 from specgraph.streaming import streaming as streamed
 
@@ -41,6 +42,7 @@ def to_onnx(
     dynamic_shapes: Any = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
+    lengths: bool = False,
 ) -> Report:
     """Export to one self-contained ``.onnx`` file, verified before it is written.
 
@@ -73,6 +75,8 @@ def to_onnx(
             inputs what ``forward`` calls them.
         output_names: of a whole model; None is the keys of the dict that it returns, or ``output``, or of several ``output_1``,
             ``output_2``, ...
+        lengths: take clips of different lengths in one batch, as ``specgraph.with_lengths`` says: a second input,
+            ``waveforms_lens``, and a second output, ``features_lens``, int64 (batch,).
 
     Returns:
         A report: the lowering chosen and the prices of the others, nodes, size, the error on every signal.
@@ -85,6 +89,12 @@ def to_onnx(
     graph = None if model else as_graph(source)
     if chunk is not None and not streaming:
         raise ValueError("chunk is of streaming=True; give both")
+    if lengths:
+        if graph is None:
+            raise TypeError("lengths is of front ends: export the front end with lengths=True, and the rest of the model by itself")
+        if streaming:
+            raise ValueError("a stream ends when it is told to, so it takes no lengths; give streaming=True or lengths=True, not both")
+        graph = with_lengths(graph)
     if streaming:
         if graph is None:
             raise TypeError("streaming is of front ends: export the front end with streaming=True, and the rest of the model by itself")

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from specgraph.metadata import Metadata
 from specgraph.runtimes.described import Described
-from specgraph.runtimes.inputs import PCM_SCALE, as_float32, dtype_sentence, refuse_not_finite
+from specgraph.runtimes.inputs import as_lengths, check_input, checked_array, checked_tensor, is_torch, with_lengths
 from specgraph.runtimes.stream import Stream
 from specgraph.runtimes.workers import ordered, pool
-from specgraph.shapes import check_shape, lacks_batch
+from specgraph.shapes import LENGTHS, WAVEFORMS, arranged, is_lengths_of, lacks_batch
 
 Array = npt.NDArray[np.float32]
 
@@ -58,29 +58,40 @@ class Runner(Described, ABC):
         Args:
             inputs: numpy arrays or torch tensors in the order of ``input_names``, or by name; usually one, (batch, samples), or
                 (samples,) for features without a batch axis, and likewise where a file takes features. float32 in -1 ... 1; float64 is rounded to float32, and int16
-                is taken as PCM and divided by 32768.
+                is taken as PCM and divided by 32768. A file with lengths takes those too, whole numbers (batch,), or a list of
+                clips (samples,) of different lengths; left out, every clip is as long as the array.
 
         Returns:
-            An array for a file with one output, a dict by name for several; torch tensors, on the device of the input, if the
-            first input was one.
+            An array for a file with one output, a dict by name for several; for a file with lengths the pair of that and of how
+            many positions of it are each clip's, ``features, features_lens = run(waveforms, waveforms_lens)``. torch tensors, on
+            the device of the input, if the first input was one.
 
         Raises:
-            ValueError: wrong rank, an empty or too short clip, NaN or infinity.
+            ValueError: wrong rank, an empty or too short clip, a wrong length, NaN or infinity.
             TypeError: a wrong dtype or number of inputs.
         """
-        given = self._gathered(inputs, named)
-        tensor = given[0] if _is_torch(given[0]) else None
-        single = len(given) == 1 and lacks_batch(self.input_sizes[0], given[0].ndim)
-        if tensor is not None and tensor.device.type == "cuda" and len(given) == 1:
-            outputs = self._run_on_device(self._checked_tensor(tensor[None] if single else tensor))
+        return arranged(self.outputs(*inputs, **named), self.takes_lengths)
+
+    def outputs(self, *inputs: Any, **named: Any) -> dict[str, Any]:
+        """All outputs by name, for what ``run`` takes."""
+        first, *others = self._gathered(inputs, named)
+        tensor = first if is_torch(first) else None
+        single = (not others or self.takes_lengths) and lacks_batch(self.input_sizes[0], first.ndim)
+        on_device = tensor is not None and tensor.device.type == "cuda" and (not others or self.takes_lengths)
+        name = self.input_names[0]
+        given = [self._checked_tensor(first[None] if single else first) if on_device else self._checked(name, first, single)]
+        if self.takes_lengths:
+            shape = tuple(given[0].shape)
+            lengths = as_lengths(self.input_names[1], others[0].reshape(-1) if single else others[0], name, shape, self.meta.min_samples)
+            given.append(sys.modules["torch"].from_numpy(lengths).to(given[0].device) if on_device else lengths)
         else:
-            arrays = [self._checked(name, value, single) for name, value in zip(self.input_names, given, strict=True)]
-            outputs = self._run(arrays)
-            if tensor is not None:
-                outputs = [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
-        if single:
-            outputs = [self._without_batch(name, output) for name, output in zip(self.output_names, outputs, strict=True)]
-        return outputs[0] if len(outputs) == 1 else dict(zip(self.output_names, outputs, strict=True))
+            given += [self._checked(name, value, single) for name, value in zip(self.input_names[1:], others, strict=True)]
+        outputs = self._run_on_device(given) if on_device else self._run(given)
+        if tensor is not None and not on_device:
+            outputs = [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
+        found = dict(zip(self.output_names, outputs, strict=True))
+        return {name: self._without_batch(name, output) for name, output in found.items()} if single else found
+
 
     def map(
         self, items: Iterable[Any], workers: int | None = None, function: Callable[[Any], Any] | None = None
@@ -139,18 +150,28 @@ class Runner(Described, ABC):
             raise ValueError(f"{item}: {error}" if str(item) not in str(error) else str(error)) from None
 
     @abstractmethod
-    def _run(self, arrays: list[Array]) -> list[Any]:
+    def _run(self, arrays: list[npt.NDArray[Any]]) -> list[Any]:
         """The outputs for checked inputs."""
 
-    def _run_on_device(self, tensor: Any) -> list[Any]:
-        """The outputs for one checked CUDA tensor, as CUDA tensors. By default by way of the host."""
-        outputs = self._run([tensor.detach().cpu().numpy()])
-        return [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
+    def _run_on_device(self, tensors: list[Any]) -> list[Any]:
+        """The outputs for checked CUDA tensors, as CUDA tensors. By default by way of the host."""
+        outputs = self._run([tensor.detach().cpu().numpy() for tensor in tensors])
+        return [sys.modules["torch"].from_numpy(output).to(tensors[0].device) for output in outputs]
 
     @property
     def takes_waveforms(self) -> bool:
-        """Whether the input is audio, (batch, samples), and not features."""
-        return self.input_sizes == (("batch", "samples"),)
+        """Whether the input is audio, (batch, samples), and not features; its lengths may be another."""
+        return self.input_sizes[0] == WAVEFORMS and (len(self.input_sizes) == 1 or self.takes_lengths)
+
+    @property
+    def takes_lengths(self) -> bool:
+        """Whether the file takes clips of different lengths in one batch."""
+        return self.input_names[1:] == (self.input_names[0] + LENGTHS,)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The outputs but for those that hold the lengths of others."""
+        return tuple(name for name in self.output_names if not self.takes_lengths or not is_lengths_of(name, self.output_names))
 
     def _without_batch(self, name: str, output: Any) -> Any:
         axes = self.meta.outputs[name].axes
@@ -158,15 +179,24 @@ class Runner(Described, ABC):
 
     def _gathered(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         given = dict(zip(self.input_names, inputs, strict=False)) | named
+        first = self.input_names[0]
+        if self.takes_lengths and given.keys() == {first}:
+            inputs, named = (), dict(zip(self.input_names, with_lengths(first, given[first]), strict=True))
+            given = named
         if len(inputs) > len(self.input_names) or len(given) != len(inputs) + len(named) or set(given) != set(self.input_names):
             raise TypeError(
                 f"{self.path} takes {', '.join(self.input_names)}; "
                 f"{len(inputs)} arrays and {', '.join(named) or 'no names'} were given"
             )
-        return [value if _is_torch(value) else np.asarray(value) for value in map(given.__getitem__, self.input_names)]
+        try:
+            return [value if is_torch(value) else np.asarray(value) for value in map(given.__getitem__, self.input_names)]
+        except ValueError:
+            raise ValueError(
+                f"{first} are a list whose items have different lengths; run them one by one, or export with lengths=True"
+            ) from None
 
     def _checked(self, name: str, value: Any, single: bool) -> Array:
-        if _is_torch(value):
+        if is_torch(value):
             value = value.detach().cpu().numpy()
         if single:
             value = value[None]
@@ -175,45 +205,14 @@ class Runner(Described, ABC):
 
     def converted(self, name: str, value: npt.NDArray[Any]) -> Array:
         """An array as float32, refused where it holds another dtype, NaN or infinity."""
-        array = as_float32(name, value)
-        if self._check_finite:
-            with np.errstate(over="ignore", invalid="ignore"):
-                total = array.sum()  # in float32, which is ten times quicker: where it overflows, every element is looked at
-            if not np.isfinite(total):
-                refuse_not_finite(name, array)
-        return array
+        return checked_array(name, value, self._check_finite)
 
     def _checked_tensor(self, tensor: Any) -> Any:
-        torch = sys.modules["torch"]
-        if tensor.dtype == torch.int16:
-            tensor = tensor.float() * float(PCM_SCALE)
-        elif tensor.dtype == torch.float64:
-            tensor = tensor.float()
-        elif tensor.dtype != torch.float32:
-            raise TypeError(dtype_sentence(self.input_names[0], str(tensor.dtype)))
-        self._check_shape(self.input_names[0], tuple(tensor.shape))
-        if self._check_finite and not bool(torch.isfinite(tensor).all()):
-            refuse_not_finite(self.input_names[0], tensor.detach().cpu().numpy())
-        return tensor.detach().contiguous()
+        name = self.input_names[0]
+        self._check_shape(name, tuple(tensor.shape))
+        return checked_tensor(name, tensor, self._check_finite)
 
     def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        alone = len(self.input_names) == 1
         sizes = self.input_sizes[self.input_names.index(name)]
-        if sizes != ("batch", "samples"):
-            check_shape(name, sizes, shape, self.meta.min_samples if len(self.input_names) == 1 else 1)
-            return
-        if len(shape) != 2:
-            raise ValueError(
-                f"{name} must be (batch, samples) or (samples,), not of shape {shape}; mix channels to one, or stack clips"
-            )
-        batch, samples = shape
-        if batch == 0 or samples == 0:
-            raise ValueError(f"{name} has shape {shape}: there are no {'clips' if batch == 0 else 'samples'} in it")
-        if samples < self.meta.min_samples:
-            raise ValueError(
-                f"{name} has {samples} samples and {self.path} needs at least {self.meta.min_samples}; pad the clip with zeros"
-            )
-
-
-def _is_torch(value: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
+        check_input(name, sizes, shape, self.path, self.meta.min_samples, alone)

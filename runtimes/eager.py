@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from specgraph.metadata import Metadata
@@ -35,17 +34,17 @@ class TorchRunner(Runner):
         self.output_names = tuple(graph.outputs)
         self.output_sizes = tuple(tuple(size if isinstance(size, int) else str(size) for size in value.shape) for value in graph.outputs.values())
 
-    def _run(self, arrays: list[npt.NDArray[np.float32]]) -> list[Any]:
+    def _run(self, arrays: list[npt.NDArray[Any]]) -> list[Any]:
         import torch
 
         return [tensor.cpu().numpy() for tensor in self._features([torch.from_numpy(array) for array in arrays])]
 
-    def _run_on_device(self, tensor: Any) -> list[Any]:
-        return [output.to(tensor.device) for output in self._features([tensor])]
+    def _run_on_device(self, tensors: list[Any]) -> list[Any]:
+        return [output.to(tensors[0].device) for output in self._features(tensors)]
 
     def _features(self, tensors: list[Any]) -> list[Any]:
         import torch
 
         with torch.no_grad():
-            result = self.module(*(tensor.to(self._place) for tensor in tensors))
-        return [result[name] for name in self.output_names] if isinstance(result, dict) else [result]
+            result = self.module.outputs(*(tensor.to(self._place) for tensor in tensors))
+        return [result[name] for name in self.output_names]

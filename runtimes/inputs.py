@@ -1,13 +1,23 @@
-"""Arrays as a model takes them: float32, finite."""
+"""Arrays and tensors as a model takes them: float32, finite, of the right shape; and clips of different lengths as one batch."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from specgraph.shapes import WAVEFORMS, check_lengths, check_shape
+
 PCM_SCALE = np.float32(1 / 32768)  # 16-bit samples to -1 ... 1
+
+
+def is_torch(value: Any) -> bool:
+    """Whether it is a tensor, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def as_float32(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -35,3 +45,75 @@ def refuse_not_finite(name: str, array: npt.NDArray[Any]) -> None:
     kind = "NaN" if np.isnan(array[where]) else "infinity"
     at = f"sample {where[-1]} of clip {where[0]}" if array.ndim == 2 else f"index {where}"
     raise ValueError(f"{name} has {len(places)} values that are not finite, the first {kind} at {at}; clean the input")
+
+
+def checked_array(name: str, value: npt.NDArray[Any], finite: bool) -> npt.NDArray[np.float32]:
+    """An array as float32, refused where it holds another dtype, or with ``finite`` NaN or infinity."""
+    array = as_float32(name, value)
+    if finite:
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = array.sum()  # in float32, which is ten times quicker: where it overflows, every element is looked at
+        if not np.isfinite(total):
+            refuse_not_finite(name, array)
+    return array
+
+
+def checked_tensor(name: str, tensor: Any, finite: bool) -> Any:
+    """The same for a torch tensor, which stays where it is."""
+    torch = sys.modules["torch"]
+    if tensor.dtype == torch.int16:
+        tensor = tensor.float() * float(PCM_SCALE)
+    elif tensor.dtype == torch.float64:
+        tensor = tensor.float()
+    elif tensor.dtype != torch.float32:
+        raise TypeError(dtype_sentence(name, str(tensor.dtype)))
+    if finite and not bool(torch.isfinite(tensor).all()):
+        refuse_not_finite(name, tensor.detach().cpu().numpy())
+    return tensor.detach().contiguous()
+
+
+def check_input(name: str, sizes: Sequence[int | str], shape: tuple[int, ...], path: str, least: int, alone: bool) -> None:
+    """Raise ``ValueError`` unless ``shape`` goes with an input's ``sizes``; clips, where they come ``alone``, have ``least`` samples or frames."""
+    if tuple(sizes) != WAVEFORMS:
+        check_shape(name, sizes, shape, least if alone else 1)
+        return
+    if len(shape) != 2:
+        raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {shape}; mix channels to one, or stack clips")
+    batch, samples = shape
+    if batch == 0 or samples == 0:
+        raise ValueError(f"{name} has shape {shape}: there are no {'clips' if batch == 0 else 'samples'} in it")
+    if samples < least:
+        raise ValueError(f"{name} has {samples} samples and {path} needs at least {least}; pad the clip with zeros")
+
+
+def with_lengths(name: str, waveforms: Any) -> tuple[Any, npt.NDArray[np.int64]]:
+    """Waveforms that were given without lengths, and these: of each clip of a list, or all of an array as long as that is."""
+    if isinstance(waveforms, list | tuple):
+        return _padded(name, waveforms)
+    waveforms = waveforms if is_torch(waveforms) else np.asarray(waveforms)
+    clips = 1 if waveforms.ndim < 2 else waveforms.shape[0]
+    return waveforms, np.full(clips, waveforms.shape[-1] if waveforms.ndim else 0, np.int64)
+
+
+def _padded(name: str, clips: Sequence[Any]) -> tuple[Any, npt.NDArray[np.int64]]:
+    """(samples,) each -> (batch, samples), zeros after each clip, and (batch,), how long they are; a tensor if the first clip is one."""
+    held = [clip.detach().cpu().numpy() if is_torch(clip) else np.asarray(clip) for clip in clips]
+    for number, clip in enumerate(held):
+        if clip.ndim != 1:
+            raise ValueError(f"a list of clips holds {name} (samples,), and clip {number} has shape {clip.shape}")
+    lengths = np.array([len(clip) for clip in held], np.int64)
+    batch = np.zeros((len(held), max(lengths, default=0)), np.float32)
+    for row, clip in zip(batch, held, strict=True):
+        row[: len(clip)] = as_float32(name, clip)
+    if clips and is_torch(clips[0]):
+        return sys.modules["torch"].from_numpy(batch).to(clips[0].device), lengths
+    return batch, lengths
+
+
+def as_lengths(name: str, value: Any, of: str, shape: Sequence[int], least: int) -> npt.NDArray[np.int64]:
+    """The lengths of clips (batch, samples), checked: whole numbers from ``least`` to ``samples``, one for each."""
+    lengths = value.detach().cpu().numpy() if is_torch(value) else np.asarray(value)
+    if lengths.dtype.kind not in "iu" or lengths.ndim != 1:
+        raise TypeError(f"{name} must be whole numbers (batch,), such as int64, not {lengths.dtype} of shape {lengths.shape}")
+    check_lengths(name, of, lengths.tolist(), shape[0], shape[1], least)
+    return np.ascontiguousarray(lengths, np.int64)

@@ -88,16 +88,18 @@ class OrtRunner(Runner):
             shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(names, arrays, strict=True))
             raise ValueError(f"{self.path} cannot be run on {shapes}: {first_line(error)}") from None
 
-    def _run_on_device(self, tensor: Any) -> list[Any]:
-        """No copy: the tensor's memory is bound as it is, and the outputs stay where onnxruntime wrote them."""
+    def _run_on_device(self, tensors: list[Any]) -> list[Any]:
+        """No copy: the tensors' memory is bound as it is, and the outputs stay where onnxruntime wrote them."""
         if not self.device.startswith("cuda"):
-            return super()._run_on_device(tensor)
+            return super()._run_on_device(tensors)
+        tensor = tensors[0]
         torch, onnxruntime = sys.modules["torch"], onnxruntime_module()
         if str(tensor.device) != self.device:
             raise ValueError(f"the waveforms are on {tensor.device} and the session on {self.device}; move one")
         torch.cuda.current_stream(tensor.device).synchronize()  # onnxruntime has a stream of its own
         binding = self.session.io_binding()
-        binding.bind_ortvalue_input(self.input_names[0], onnxruntime.OrtValue.from_dlpack(tensor))
+        for name, given in zip(self.input_names, tensors, strict=True):
+            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.from_dlpack(given))
         for name in self.output_names:
             binding.bind_output(name, "cuda", tensor.device.index)
         self.session.run_with_iobinding(binding)

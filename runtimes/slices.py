@@ -105,7 +105,7 @@ def joined(
     whole: list[npt.NDArray[Any]] = []
     for part, results in zip(plan, each(of, plan), strict=True):
         for number, (result, output) in enumerate(zip(results, outputs, strict=True)):
-            axis = time_axis(output)
+            axis = 0 if part.stop is None else time_axis(output)
             if number == len(whole):
                 shape = [clips, *result.shape[1:]]
                 if part.stop is not None:

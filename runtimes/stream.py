@@ -30,6 +30,8 @@ class Stream:
         pieces = run.meta.slicing
         if not run.takes_waveforms:
             raise ValueError(f"{run.path} takes {', '.join(run.input_names)}, not waveforms, so it has no stream; give it whole arrays")
+        if run.takes_lengths:
+            raise ValueError(f"{run.path} takes whole clips of different lengths, so it has no stream; export it without lengths for one")
         if pieces.before is None or pieces.after is None or pieces.cut:
             raise ValueError(
                 f"{run.path} cannot stream: {pieces.whole or 'an op'} looks at the whole clip; leave that out "

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from specgraph.groups import parameter_groups as parameter_groups
     from specgraph.lowering import lower as lower
     from specgraph.presets import preset as preset
+    from specgraph.ragged import with_lengths as with_lengths
     from specgraph.runtimes import load as load
     from specgraph.transforms import CFP as CFP
     from specgraph.transforms import CQT as CQT
@@ -77,6 +78,7 @@ _HOME = {
     "read_graph": "specgraph.export",
     "to_onnx": "specgraph.export",
     "verify": "specgraph.export",
+    "with_lengths": "specgraph.ragged",
     **dict.fromkeys(_TRANSFORMS, "specgraph.transforms"),
 }
 

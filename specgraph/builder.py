@@ -71,7 +71,7 @@ class Builder:
 
     def __getattr__(self, method: str) -> Callable[..., Value]:
         cls = next((cls for cls in Op.registry.values() if cls.method == method), None)
-        if cls is None or cls in (Input, Constant):
+        if cls is None or cls is Constant or issubclass(cls, Input):
             raise AttributeError(f"there is no op {method!r}; the ops are {', '.join(_methods())}")
         return _call(cls)
 
@@ -80,12 +80,13 @@ class Builder:
 
 
 def _methods() -> list[str]:
-    return sorted(cls.method for cls in Op.registry.values() if cls not in (Input, Constant))
+    return sorted(cls.method for cls in Op.registry.values() if cls is not Constant and not issubclass(cls, Input))
 
 
 def _call(cls: type[Op]) -> Callable[..., Value]:
     """The Builder's method for an op."""
-    operands = list(inspect.signature(cls.numpy).parameters.values())[1:]
+    every = list(inspect.signature(cls.numpy).parameters.values())[1:]
+    operands = [operand for operand in every if operand.default is operand.empty]  # the others are for with_lengths
     variadic = bool(operands) and operands[0].kind is inspect.Parameter.VAR_POSITIONAL
 
     def method(*args: Any, trainable: bool = False, name: str | None = None, **parameters: Any) -> Value:

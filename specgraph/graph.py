@@ -29,6 +29,14 @@ class About:
     axes: tuple[str, ...] | None = None  # where they are not the usual ones for that many
 
 
+def clip_by_clip(value: Value) -> bool:
+    """Whether a value has a row for every clip, which no other clip has a part in; or is a constant."""
+    if not any(isinstance(size, Dim) for size in value.shape):
+        return True
+    axis = getattr(value.op, "axis", None)
+    return value.shape[0] == Dim("batch") and (axis is None or axis % len(value.inputs[0].shape) != 0)
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """Inputs, named outputs, and all between them; ``str(graph)`` lists it."""
@@ -143,7 +151,8 @@ class Graph:
     def numpy(self, *arrays: npt.ArrayLike) -> dict[str, Array]:
         """The definition: every op in float64 numpy."""
         env: dict[Value, Any] = {
-            value: np.asarray(array, np.float64) for value, array in zip(self.inputs, arrays, strict=True)
+            value: np.asarray(array, np.float64 if value.dtype == "float" else np.int64)
+            for value, array in zip(self.inputs, arrays, strict=True)
         }
         for value in self.values():
             if value not in env:

@@ -122,7 +122,7 @@ def _everywhere(graph: Graph, compound: Value, name: str) -> Graph:
     assert isinstance(op, Compound)
     shapes = [operand.shape for operand in compound.inputs]
     operands = tuple(
-        operand if isinstance(operand.op, Constant) else Value(Input(f"operand_{i}"), (), operand.shape)
+        operand if isinstance(operand.op, Constant) else Value(Input(f"operand_{i}"), (), operand.shape, operand.dtype)
         for i, operand in enumerate(compound.inputs)
     )
     made = op.lowerings[name](op, *operands)

@@ -13,13 +13,17 @@ from specgraph.constraints import constrain, originals
 from specgraph.graph import Graph
 from specgraph.groups import parameter_groups
 from specgraph.lowering import lower, trained_parts_expanded
+from specgraph.module_inputs import ModuleInputs
 from specgraph.op import Constant, Input
-from specgraph.shapes import check_shape, lacks_batch
+from specgraph.shapes import arranged
 from specgraph.tracing import traced
 
 
 class GraphModule(nn.Module):
     """(batch, samples) -> the graph's output, or a dict of its outputs where there are several.
+
+    A graph with lengths gives a pair, ``features, features_lens = net(waveforms, waveforms_lens)``, or a pair of dicts. The
+    lengths, whole numbers (batch,), may be left out, every clip then being as long as the tensor, and may stay on the CPU.
 
     A clip without a batch axis, (samples,), gives features without one, and likewise for a graph that takes features. Trainable constants are parameters, named as
     they are in the graph ("fourier", "mel", ...); fixed ones are buffers outside of ``state_dict``. The module works in
@@ -45,9 +49,7 @@ class GraphModule(nn.Module):
         self._source = trained_parts_expanded(graph)
         self.prefer = dict(prefer or {})
         lowered = lower(self._source, "torch", prefer)
-        self._input_names = [value.op.name for value in _inputs(graph)]
-        self._sizes = [value.op.sizes for value in _inputs(graph)]
-        self._least = graph.least_along_the_clip()
+        self._takes = ModuleInputs.of(graph)
         self._names: dict[Constant, str] = {}
         values = lowered.values()
         place = {value: i for i, value in enumerate(values)}
@@ -176,15 +178,14 @@ class GraphModule(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> Any:
         """The features of ``inputs``, in the order that the graph names them; usually one tensor of waveforms."""
-        if len(inputs) != len(self._inputs):
-            raise TypeError(f"takes {len(self._inputs)} tensors, not {len(inputs)}")
-        single = len(inputs) == 1 and lacks_batch(self._sizes[0], inputs[0].ndim)
-        if single:
-            inputs = (inputs[0][None],)
-        self._check(inputs)
+        return arranged(self.outputs(*inputs), self._takes.lengths)
+
+    def outputs(self, *inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        """All outputs by name."""
+        held = next(iter((*self.parameters(), *self.buffers())), None)
+        inputs, single = self._takes.checked(inputs, None if held is None else held.dtype)
         found = traced(self, inputs) if torch.compiler.is_exporting() else self._run(inputs)
-        results = {name: tensor[0] if single else tensor for name, tensor in zip(self._outputs, found, strict=True)}
-        return results if len(results) > 1 else next(iter(results.values()))
+        return {name: tensor[0] if single else tensor for name, tensor in zip(self._outputs, found, strict=True)}
 
     def _run(self, inputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
         env: list[Any] = [None] * self._size
@@ -199,35 +200,6 @@ class GraphModule(nn.Module):
                 for operand in done:  # what nobody reads any more is not held until the end
                     env[operand] = None
         return [env[place] for place in self._outputs.values()]
-
-    def _check(self, inputs: tuple[torch.Tensor, ...]) -> None:
-        for name, sizes, tensor in zip(self._input_names, self._sizes, inputs, strict=True):
-            waveforms = sizes == ("batch", "samples")
-            if waveforms and tensor.ndim != 2:
-                raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {tuple(tensor.shape)}")
-            self._check_dtype(name, tensor)
-            if waveforms and tensor.shape[0] == 0:
-                raise ValueError(f"{name} have shape {tuple(tensor.shape)}: there are no clips in them")
-            if waveforms and tensor.shape[1] < self._least:
-                raise ValueError(
-                    f"a clip needs at least {self._least} samples here and this one has {tensor.shape[1]}; "
-                    "pad it, or use center=True"
-                )
-            if not waveforms:
-                check_shape(name, sizes, tensor.shape, self._least if len(inputs) == 1 else 1)
-
-    def _check_dtype(self, name: str, tensor: torch.Tensor) -> None:
-        if not tensor.is_floating_point():
-            raise TypeError(
-                f"{name} must be floating-point, not {tensor.dtype}; "
-                + ("divide 16-bit samples by 32768 first" if name == "waveforms" else "convert them by .float()")
-            )
-        held = next(iter((*self.parameters(), *self.buffers())), None)
-        if held is not None and held.dtype != tensor.dtype:
-            raise TypeError(
-                f"{name} are {tensor.dtype} and the module works in {held.dtype}; "
-                f"convert one, by {name}.to(dtype) or module.to(dtype)"
-            )
 
     def extra_repr(self) -> str:
         """The graph, in a line."""
@@ -244,7 +216,3 @@ def _constrained_again(state: dict[str, Any], lists: Mapping[str, Any]) -> Graph
         parametrize.register_parametrization(module, name, nn.Identity())
         module.parametrizations[name] = held  # type: ignore[index, operator]
     return module
-
-
-def _inputs(graph: Graph) -> list[Any]:
-    return [value for value in graph.inputs if isinstance(value.op, Input)]

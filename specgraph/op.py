@@ -54,6 +54,8 @@ class Op:
     requires: ClassVar[str] = ""  # what some targets lack
     linear: ClassVar[bool] = False  # in its first operand, the rest being constants
     compresses: ClassVar[bool] = False  # a logarithm or an angle: small inputs make large differences
+    lengths_at: ClassVar[int | None] = None  # which operand, if any, holds the clips' lengths: (batch,), int64
+    makes: ClassVar[Dtype] = "float"
 
     def __init_subclass__(cls) -> None:
         if cls.__name__ in Op.registry:
@@ -71,9 +73,10 @@ class Op:
                     "begin with Builder.input or Builder.constant"
                 )
         try:
-            if any(value.dtype != "float" for value in inputs):
-                raise GraphError("it takes floating-point operands only")
-            return Value(self, inputs, self.infer(*(value.shape for value in inputs)))
+            for position, value in enumerate(inputs):
+                if value.dtype != (wanted := "int64" if position == self.lengths_at else "float"):
+                    raise GraphError(f"operand {position} is {value.dtype} and must be {wanted}")
+            return Value(self, inputs, self.infer(*(value.shape for value in inputs)), self.makes)
         except GraphError as error:
             operands = ", ".join(map(str, inputs))
             raise GraphError(f"{self} on {operands}: {error}") from None
@@ -129,6 +132,13 @@ class Op:
 
         None, the default, leaves it to ``specgraph.export.verification``, whose rule is right for linear ops whose weights are
         operands and for ops that only rise or only fall with each element.
+        """
+        return None
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        """The result for clips of different lengths, where the op reads beyond a clip's end; ``specgraph.ragged`` says more.
+
+        ``lengths`` gives the clips' lengths along an operand. None, the default, is the op as it is, where that is right.
         """
         return None
 

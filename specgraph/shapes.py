@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 Sizes = Sequence[int | str]
+WAVEFORMS = "batch", "samples"
+LENGTHS = "_lens"  # what the name of an input or output is followed by where it holds the lengths of another
 
 
 def lacks_batch(sizes: Sizes, rank: int) -> bool:
@@ -32,3 +35,29 @@ def check_shape(name: str, sizes: Sizes, shape: Sequence[int], least: int = 1) -
     axis_of_time = time_axis(sizes)
     if axis_of_time is not None and shape[axis_of_time] < least:
         raise ValueError(f"{name} has {shape[axis_of_time]} {sizes[axis_of_time]} and needs at least {least}")
+
+
+def check_lengths(name: str, of: str, lengths: Sequence[int], clips: int, samples: int, least: int) -> None:
+    """Raise ``ValueError`` unless ``lengths`` are one for each of ``clips`` clips, from ``least`` to ``samples``."""
+    if len(lengths) != clips:
+        raise ValueError(f"{name} has {len(lengths)} lengths and {of} has {clips} clips; give one for each")
+    for clip, length in enumerate(lengths):
+        if length > samples:
+            raise ValueError(f"{name} says that clip {clip} has {length} samples, and {of} has {samples} of each clip")
+        if length < max(least, 1):
+            raise ValueError(f"{name} says that clip {clip} has {length} samples, and a clip needs at least {max(least, 1)} here")
+
+
+def arranged(outputs: dict[str, Any], lengths: bool) -> Any:
+    """What a caller gets: the output, or a dict of several by name; with ``lengths``, the pair of that and the lengths likewise."""
+    ends = {name.removesuffix(LENGTHS): outputs[name] for name in outputs if lengths and is_lengths_of(name, outputs)}
+    values = {name: value for name, value in outputs.items() if not (lengths and is_lengths_of(name, outputs))}
+    if len(values) > 1:
+        return (values, ends) if ends else values
+    ((name, value),) = values.items()
+    return (value, ends[name]) if ends else value
+
+
+def is_lengths_of(name: str, outputs: Collection[str]) -> bool:
+    """Whether an output holds the lengths of another."""
+    return name.endswith(LENGTHS) and name.removesuffix(LENGTHS) in outputs

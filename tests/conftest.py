@@ -13,6 +13,7 @@ import pytest
 
 from specgraph.dims import Dim, evaluate
 from specgraph.export.emit import emit
+from specgraph.export.signals import spread_lengths
 from specgraph.graph import Graph
 
 
@@ -33,9 +34,15 @@ def session(graph: Graph) -> onnxruntime.InferenceSession:
 
 
 def arrays_for(graph: Graph, sizes: Mapping[str, int], seed: int = 0) -> list[np.ndarray]:
-    """Float32 noise for every input of a graph, with its axes at these sizes."""
+    """Float32 noise for every input of a graph, with its axes at these sizes; lengths of clips from the longest to 1."""
     rng = np.random.default_rng(seed)
-    return [rng.standard_normal(evaluate(value.shape, sizes)).astype(np.float32) for value in graph.inputs]
+    longest = sizes.get("samples", 0) if "samples" in axes(graph) else sizes.get("frames", 1)
+    return [
+        rng.standard_normal(evaluate(value.shape, sizes)).astype(np.float32)
+        if value.dtype == "float"
+        else spread_lengths(sizes["batch"], longest)
+        for value in graph.inputs
+    ]
 
 
 def given(graph: Graph, wave: np.ndarray, frames: int = 5) -> np.ndarray:

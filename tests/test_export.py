@@ -385,6 +385,7 @@ def cuda_provider_environment() -> dict[str, str] | None:
     return os.environ | {"LD_LIBRARY_PATH": folder, "LD_PRELOAD": " ".join(f"{folder}/{name}" for name in names)}
 
 
+@pytest.mark.parametrize("lengths", [False, True], ids=["", "lengths"])
 @pytest.mark.parametrize(
     ("transform", "lowering"),
     [
@@ -392,19 +393,23 @@ def cuda_provider_environment() -> dict[str, str] | None:
         *((sg.LogMelSpectrogram(n_fft=400, hop_length=160, n_mels=40), name) for name in ("conv", "matmul", "factored_matmul")),
         (sg.Spectrogram(output="phase", pad_mode="edge"), None),
         (sg.MFCC(cmvn="sliding", deltas=1), None),
+        (sg.MFCC(cmvn="utterance", deltas=1), None),
         (sg.MFCC(cmvn="sliding", cmvn_center=True, deltas=1, delta_mode="nearest"), None),
         (sg.Spectrogram(output="complex", hop_length=441), None),
         (sg.MelSpectrogram(n_fft=1000, hop_length=7, n_mels=20, pad_mode="constant"), None),
     ],
     ids=lambda x: type(x).__name__ if isinstance(x, Transform) else str(x),
 )
-def test_cuda_runs_every_node_without_a_copy(transform: Transform, lowering: str | None, tmp_path: Path) -> None:
+def test_cuda_runs_every_node_without_a_copy(transform: Transform, lowering: str | None, lengths: bool, tmp_path: Path) -> None:
     environment = cuda_provider_environment()
     if environment is None or (shutil.which("nvidia-smi") is None and "SPECGRAPH_MOCK_CUDA" not in os.environ):
         pytest.skip("needs a GPU, or SPECGRAPH_MOCK_CUDA naming a folder with mock CUDA libraries")
     import json
 
-    sg.to_onnx(transform, tmp_path / "m.onnx", target="cuda", prefer={"Stft": lowering} if lowering else None)
+    if lengths and transform.input().name != "waveforms":
+        pytest.skip("lengths are those of waveforms")
+    prefer = {"Stft": lowering} if lowering else None
+    sg.to_onnx(transform, tmp_path / "m.onnx", target="cuda", prefer=prefer, lengths=lengths)
     done = subprocess.run(
         [sys.executable, "-c", PLACE, str(tmp_path / "m.onnx")], env=environment, capture_output=True, text=True, check=False
     )

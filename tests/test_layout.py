@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "export": LIGHT | {"onnx_ir"},
     "runtimes": LIGHT,
 }
-HAVE_TORCH = {f"specgraph/{name}.py" for name in ("module", "constraints", "frame_product")}
+HAVE_TORCH = {f"specgraph/{name}.py" for name in ("module", "module_inputs", "constraints", "frame_product")}
 
 
 def sources() -> list[Path]:

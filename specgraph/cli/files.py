@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from specgraph.cli.show import checks_table, choices_table, console
+from specgraph.shapes import LENGTHS, is_lengths_of
 
 if TYPE_CHECKING:
     from specgraph.metadata import Metadata
@@ -120,6 +121,9 @@ def export(
         bool, typer.Option("--streaming", help="For sound in chunks: chunk, state -> features, next_state, in any onnxruntime.")
     ] = False,
     chunk: Annotated[int | None, typer.Option(help="Samples of a chunk, with --streaming.", show_default=False)] = None,
+    lengths: Annotated[
+        bool, typer.Option("--lengths", help="Take clips of different lengths in one batch: waveforms_lens -> features_lens.")
+    ] = False,
 ) -> None:
     """Export a transform or a preset as one verified .onnx file.
 
@@ -129,7 +133,7 @@ def export(
 
     transform = transform_named(name).from_strings(settings(set_ or []))
     lowerings = settings(prefer or [], "--prefer", "Stft=conv")
-    report = to_onnx(transform, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk)
+    report = to_onnx(transform, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk, lengths=lengths)
     out = console()
     out.print(choices_table(report.choices, report.target))
     out.print(checks_table(report.checks, report.tolerance))
@@ -171,6 +175,9 @@ def inspect(
     along = next((size for size in getattr(held.graph.inputs[0].op, "sizes", ()) if size in ("samples", "frames")), "samples")
     table.add_row("sample rate", f"{meta.sample_rate} Hz; a clip needs {meta.min_samples} {along} or more")
     for name, output in meta.outputs.items():
+        if is_lengths_of(name, meta.outputs):
+            table.add_row(f"output {name}", f"how much of {name.removesuffix(LENGTHS)} is each clip's, (batch)")
+            continue
         where = f"every {output.hop / meta.sample_rate * 1e3:g} ms, the first at {output.centre / meta.sample_rate * 1e3:g} ms"
         reads = (
             "each depends on the whole clip"

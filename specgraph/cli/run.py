@@ -122,17 +122,14 @@ def _features(runner: Runner, file: Path) -> tuple[Features, str]:
 
     if not runner.takes_waveforms:
         given = _read_features(runner, file)
-        outputs = _by_name(runner, runner(given))
+        outputs = runner.outputs(given)
         return outputs, f"{runner.input_names[0]} {given.shape} -> {_shapes(outputs)}"
     clip = read_audio(file, runner.sample_rate)
     if len(clip.samples) < runner.meta.min_samples:
         raise ValueError(f"{file} has {len(clip.samples)} samples and the model needs {runner.meta.min_samples} or more")
-    outputs = _by_name(runner, runner(clip.samples))
+    outputs = runner.outputs(clip.samples)
+    outputs = {name: outputs[name] for name in runner.feature_names}  # the lengths of a single clip are its shape
     return outputs, f"{clip.seconds:.2f} s -> {_shapes(outputs)}" + (f" ({clip.changes})" if clip.changes else "")
-
-
-def _by_name(runner: Runner, result: Any) -> Features:
-    return result if isinstance(result, dict) else {runner.output_names[0]: result}
 
 
 def _shapes(outputs: Features) -> str:

@@ -21,7 +21,7 @@ class Sink:
         self.output, self.written = output, 0
         self.folder = output if output.is_dir() or not output.suffix else None
         self.files = _named(files, stems=self.folder is not None)
-        self._single = len(runner.output_names) == 1
+        self._single = len(runner.feature_names) == 1
         self._held: Features = {}
         if any(output.resolve() == file.resolve() for file, _ in files):
             raise ValueError(f"{output} is one of the inputs; choose another output")
@@ -33,7 +33,7 @@ class Sink:
         if suffix not in (".npy", ".npz"):
             raise ValueError(f"{output} must end in .npy or .npz, or be a folder")
         if suffix == ".npy" and (len(files) > 1 or not self._single):
-            what = f"{len(files)} files" if len(files) > 1 else f"{len(runner.output_names)} outputs"
+            what = f"{len(files)} files" if len(files) > 1 else f"{len(runner.feature_names)} outputs"
             raise ValueError(f"{output} holds one array, and there are {what}; name a .npz file or a folder")
         check_writable(output)
 

@@ -66,15 +66,15 @@ class Plan:
     bound: float
 
     def margins(self, half: int, hop_length: int) -> tuple[int, int]:
-        """Samples before the first frame's centre and after the last one's, whole hops, that hold the kernels of every level.
+        """Samples before the first frame's centre and after the last one's, whole hops, that hold all that is read for them.
 
         ``half`` is what the kernels themselves reach on either side.
         """
         before = after = half
         for stage in self.stages:
-            factor = self.levels[stage.level].factor
-            before = max(before, -stage.first * factor)
-            after = max(after, (stage.first + stage.samples.shape[1]) * factor)
+            level = self.levels[stage.level]
+            before = max(before, -stage.first * level.factor)
+            after = max(after, (stage.first + stage.samples.shape[1] - 1) * level.factor + len(level.response))
         return -(-before // hop_length) * hop_length, -(-after // hop_length) * hop_length
 
 

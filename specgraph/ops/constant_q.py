@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
@@ -16,8 +16,9 @@ from specgraph.design import constant_q, multirate
 from specgraph.design.constant_q import Convention, Kernel, Normalization
 from specgraph.design.windows import WindowSpec
 from specgraph.dims import Shape
-from specgraph.op import Array, GraphError
+from specgraph.op import Array, GraphError, Value
 from specgraph.ops.frame_conv import check_positive, check_signal
+from specgraph.ops.layout import check_lengths
 from specgraph.ops.pad import Pad, PadMode
 from specgraph.reach import Reach
 
@@ -123,6 +124,8 @@ class ConstantQ(_Kernels):
     for one of them by name. ``trainable`` makes the kernels, (2, n_bins, width), a parameter named "cqt".
     """
 
+    lengths_at = 1
+
     algorithm: Algorithm = "auto"
     trainable: bool = False
 
@@ -154,22 +157,28 @@ class ConstantQ(_Kernels):
     def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
         """Kernels cancel all that lies outside of their range: a fraction of the peak, or of what noise as loud as the clip
         would give, or what rounding the sums of ten thousand products may leave of a drift."""
-        signal = operands[0]
-        peak = np.abs(self.numpy(signal)).max(axis=(1, 2, 3))
+        signal, *lengths = operands
+        peak = np.abs(self.numpy(signal, *lengths)).max(axis=(1, 2, 3))
         loudness = np.sqrt(np.mean(signal**2, axis=1)) * max(float(np.linalg.norm(kernel.samples)) for kernel in self.bank)
         gains = np.array([np.abs(kernel.samples).sum() for kernel in self.bank])[:, None, None]
         summed = np.mean(np.abs(signal), axis=1)[:, None, None, None] * gains
         own = np.maximum(tolerance * np.maximum(peak, loudness)[:, None, None, None], ROUNDING * summed)
         frames = signal.shape[1] // self.hop_length + 1
         own = np.broadcast_to(own, (len(signal), self.n_bins, frames, 2))
-        return own if spread[0] is None else own + np.abs(self.numpy(spread[0]))
+        return own if spread[0] is None else own + np.abs(self.numpy(spread[0], *lengths))
 
-    def infer(self, signal: Shape) -> Shape:
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (signal,) = operands
+        return self(signal, lengths(signal))
+
+    def infer(self, signal: Shape, lengths: Shape | None = None) -> Shape:
         check_signal(signal)
+        if lengths is not None:
+            check_lengths(signal, lengths)
         return signal[0], self.n_bins, signal[1] // self.hop_length + 1, 2
 
-    def numpy(self, signal):
-        padded = Pad(self.half, mode=self.pad_mode).numpy(signal)
+    def numpy(self, signal, lengths=None):
+        padded = Pad(self.half, mode=self.pad_mode).numpy(signal, lengths)
         frames = signal.shape[1] // self.hop_length + 1
         result = np.empty((len(signal), self.n_bins, frames, 2))
         for number, kernel in enumerate(self.bank):
@@ -186,6 +195,7 @@ class ConstantQ(_Kernels):
     @classmethod
     def examples(cls) -> Iterator[tuple]:
         yield cls(8000, 64, 200.0, 40), ("batch", "samples")
+        yield cls(8000, 64, 200.0, 40), ("batch", "samples"), ("batch",)
         yield cls(8000, 60, 110.0, 62, tolerance=1e-4, pad_mode="constant"), ("batch", "samples")
         yield cls(8000, 45, 150.0, 20, 8, gamma=5.0, filter_scale=0.7, norm=None), ("batch", "samples")
         yield cls(8000, 32, 150.0, 55, 12, convention="nnaudio", normalization="wrap", window="hamming"), ("batch", "samples")

@@ -20,20 +20,20 @@ DROPPED = 0.02  # of the tolerance: what a coefficient of a kernel's spectrum mu
 
 
 @ConstantQ.lowering
-def direct(op: ConstantQ, signal: Value) -> Value:
+def direct(op: ConstantQ, signal: Value, *lengths: Value) -> Value:
     """One convolution with kernels all as long as the longest: CQT1992v2. The only lowering whose kernels can be trained."""
-    padded = Pad(op.half, mode=op.pad_mode)(signal)
+    padded = Pad(op.half, mode=op.pad_mode)(signal, *lengths)
     kernels = Constant.lazy("cqt", (2, op.n_bins, 2 * op.half), lambda: stacked(op.bank, op.half), op.trainable)
     return FrameConv(op.hop_length)(padded, kernels)
 
 
 @ConstantQ.lowering
-def grouped(op: ConstantQ, signal: Value) -> Value | None:
+def grouped(op: ConstantQ, signal: Value, *lengths: Value) -> Value | None:
     """A convolution for each octave, its kernels no longer than its longest: the same numbers, a fraction of the work."""
     groups = octaves(op)
     if len(groups) < 2:
         return None
-    padded = Pad(op.half, mode=op.pad_mode)(signal)
+    padded = Pad(op.half, mode=op.pad_mode)(signal, *lengths)
     parts = []
     for start, stop in groups:
         bank = op.bank[start:stop]
@@ -47,14 +47,14 @@ def grouped(op: ConstantQ, signal: Value) -> Value | None:
 
 
 @ConstantQ.lowering
-def spectral(op: ConstantQ, signal: Value) -> Value:
+def spectral(op: ConstantQ, signal: Value, *lengths: Value) -> Value:
     """A Fourier transform of frames that hold the longest kernel, times the kernels' spectra, cut to where they matter: CQT1992.
 
     Brown and Puckette, "An efficient algorithm for the calculation of a constant Q transform", 1992. The frames being real,
     the spectrum's upper half is the conjugate of its lower half, whose share in a bin is kept: exact but for what is cut.
     """
     n_fft = 2 ** int(np.ceil(np.log2(2 * op.half)))
-    padded = Pad(n_fft // 2, mode=op.pad_mode)(signal)
+    padded = Pad(n_fft // 2, mode=op.pad_mode)(signal, *lengths)
     spectrum = Stft(n_fft, op.hop_length, window="boxcar")(padded)
     bins = n_fft // 2 + 1
     planes = Transpose((0, 1, 3, 2))(spectrum)  # (batch, bins, part, frames)

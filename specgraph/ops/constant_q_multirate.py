@@ -26,16 +26,16 @@ SHORTEST_BLOCK = 24  # samples; below that the matrices are too small to multipl
 
 
 @ConstantQ.lowering
-def multirate(op: ConstantQ, signal: Value) -> Value:
+def multirate(op: ConstantQ, signal: Value, *lengths: Value) -> Value:
     """Decimators, and at each rate a convolution with the kernels of its bins: within ``tolerance``, and by far the fastest.
 
     Where the hop has no small factor to decimate by, there is one rate only.
     """
     plan = op.plan
     if len(plan.levels) < 2:
-        return grouped(op, signal) or direct(op, signal)
+        return grouped(op, signal, *lengths) or direct(op, signal, *lengths)
     before, after = plan.margins(op.half, op.hop_length)
-    padded = Pad(before, after, op.pad_mode)(signal)
+    padded = Pad(before, after, op.pad_mode)(signal, *lengths)
     low = Reshape((0, -1))(Frame(op.hop_length, op.hop_length)(padded))
     parts = []
     for number, level in enumerate(plan.levels):

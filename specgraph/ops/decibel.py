@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,7 +11,9 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.op import Array, GraphError, Op
+from specgraph.op import Array, GraphError, Op, Value
+from specgraph.ops.layout import axis_along_the_clip
+from specgraph.ops.lengths import Mask
 from specgraph.ops.log import SMALLEST
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
 
@@ -46,6 +48,13 @@ class Decibel(Op):
         if len(power) < 2:
             raise GraphError("takes features with a batch axis")
         return power
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (power,) = operands
+        axis = axis_along_the_clip(power.shape)
+        if axis is None or not (self.ref == "max" or self.top_db is not None):
+            return None
+        return self(Mask(axis)(power, lengths(power)))  # nothing is below the level of no power
 
     def numpy(self, power):
         level = SCALE * np.log(np.maximum(power, self.amin))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from specgraph.cost import Cost
 from specgraph.design.delta import polynomial_slope, regression
-from specgraph.dims import Shape, text
-from specgraph.op import GraphError, Op
+from specgraph.dims import Shape
+from specgraph.op import GraphError, Op, Value
+from specgraph.ops.cmvn import check_features
 from specgraph.ops.frame_conv import check_positive
-from specgraph.ops.frame_numbers import at_most, frame_numbers, on_device
+from specgraph.ops.frame_numbers import at_most, frame_numbers, frames_at, numpy_frames_at, on_device, torch_frames_at
+from specgraph.ops.layout import check_lengths
 from specgraph.reach import Reach
 
 DeltaMode = Literal["interp", "nearest", "regression"]
@@ -29,10 +31,11 @@ class Delta(Op):
     ``width`` frames, or of a clip whose first and last frame go on. A clip shorter than ``width`` frames, which librosa
     refuses for ``interp``, is taken as if its last frame went on up to ``width``. ``regression`` is Kaldi's
     ``add-deltas`` and HTK's: the slope of a line, ``order`` times, the first and last frame going on; its first order is
-    ``torchaudio.functional.compute_deltas`` with ``win_length=width``.
+    ``torchaudio.functional.compute_deltas`` with ``win_length=width``. With ``lengths``, (batch,), each clip has its own ends.
     """
 
     linear = True
+    lengths_at = 1
 
     width: int = 9
     order: int = 1
@@ -52,47 +55,64 @@ class Delta(Op):
         """The kernel that frames are correlated with, less the frame itself: equal frames give zero, whatever rounding does."""
         return (regression if self.mode == "regression" else polynomial_slope)(self.width, self.order)
 
-    def infer(self, features: Shape) -> Shape:
-        if len(features) != 3:
-            raise GraphError(f"takes features (batch, bins, frames), not {text(features)}")
+    def infer(self, features: Shape, lengths: Shape | None = None) -> Shape:
+        check_features(features)
+        if lengths is not None:
+            check_lengths(features, lengths)
         return features
 
-    def _places(self, frames: int) -> npt.NDArray[np.int64]:
-        """(frames, taps): the frames that each frame's derivative is taken from."""
-        start = np.arange(frames) - len(self.taps) // 2
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (features,) = operands
+        return self(features, lengths(features))
+
+    def _places(self, frames: int, lengths: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+        """(frames, taps), with lengths (batch, frames, taps): the frames that each frame's derivative is taken from."""
+        width, ends = len(self.taps), np.array(frames) if lengths is None else lengths[:, None, None]
+        start = np.arange(frames)[:, None] - width // 2
         if self.mode == "interp":
-            start = np.clip(start, 0, max(frames - len(self.taps), 0))
-        return np.clip(start[:, None] + np.arange(len(self.taps)), 0, frames - 1)
+            start = np.clip(start, 0, np.maximum(ends - width, 0))
+        return np.clip(start + np.arange(width), 0, ends - 1)
 
-    def numpy(self, features):
-        return (features[:, :, self._places(features.shape[2])] - features[..., None]) @ self.taps
+    def numpy(self, features, lengths=None):
+        windows = numpy_frames_at(features, self._places(features.shape[2], lengths), lengths is not None)
+        return (windows - features[..., None]) @ self.taps
 
-    def torch(self, features):
+    def torch(self, features, lengths=None):
         import torch
 
         frames, width = features.shape[2], len(self.taps)
-        start = torch.arange(frames, device=features.device) - width // 2
+        start = torch.arange(frames, device=features.device)[:, None] - width // 2
+        ends = frames if lengths is None else lengths[:, None, None]
         if self.mode == "interp":
-            start = at_most(start.clamp_min(0), torch.sym_max(frames - width, 0))
-        places = at_most((start[:, None] + torch.arange(width, device=features.device)).clamp_min(0), frames - 1)
-        windows = features[:, :, places] - features[..., None]
+            last = torch.sym_max(frames - width, 0) if lengths is None else (ends - width).clamp_min(0)
+            start = at_most(start.clamp_min(0), last)
+        places = at_most((start + torch.arange(width, device=features.device)).clamp_min(0), ends - 1)
+        windows = torch_frames_at(features, places, lengths is not None) - features[..., None]
         return windows @ torch.tensor(self.taps, dtype=features.dtype, device=features.device)
 
-    def onnx(self, onnx, features):
-        width, zero = len(self.taps), onnx.const(np.int64(0))
+    def onnx(self, onnx, features, lengths=None):
+        width, zero, one = (onnx.const(np.int64(n)) for n in (len(self.taps), 0, 1))
         number, frames = frame_numbers(onnx, features)
-        start = onnx.Sub(number, onnx.const([width // 2]))
+        start = onnx.Unsqueeze(onnx.Sub(number, onnx.const([len(self.taps) // 2])), onnx.const([1]))
+        ends = None if lengths is None else onnx.Unsqueeze(lengths, onnx.const([1, 2]))
+
+        def from_end(count):
+            if ends is not None:
+                return onnx.Max(onnx.Sub(ends, count), zero)
+            return on_device(onnx, onnx.Max(onnx.Sub(frames, count), zero))
+
         if self.mode == "interp":
-            last = onnx.Max(onnx.Sub(frames, onnx.const(np.int64(width))), zero)
-            start = onnx.Min(onnx.Max(start, zero), on_device(onnx, last))
-        places = onnx.Add(onnx.Unsqueeze(start, onnx.const([1])), onnx.const(np.arange(width)))
-        last = on_device(onnx, onnx.Sub(frames, onnx.const(np.int64(1))))
-        windows = onnx.Gather(features, onnx.Min(onnx.Max(places, zero), last), axis=2)
+            start = onnx.Min(onnx.Max(start, zero), from_end(width))
+        places = onnx.Add(start, onnx.const(np.arange(len(self.taps))))
+        places = onnx.Min(onnx.Max(places, zero), from_end(one))
+        windows = frames_at(onnx, features, places, 2 if ends is None else 3, ends is not None)
         windows = onnx.Sub(windows, onnx.Unsqueeze(features, onnx.const([3])))
         return onnx.Squeeze(onnx.MatMul(windows, onnx.const(self.taps[:, None])), onnx.const([3]))
 
     def carry(self, operands, spread, result):
-        return spread[0][:, :, self._places(result.shape[2])] @ np.abs(self.taps)
+        _, *lengths = operands
+        places = self._places(result.shape[2], *(lengths or [None]))
+        return numpy_frames_at(spread[0], places, bool(lengths)) @ np.abs(self.taps)
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
         width = len(self.taps)
@@ -107,3 +127,4 @@ class Delta(Op):
         for mode in get_args(DeltaMode):
             for width, order in ((9, 1), (9, 2), (3, 1), (15, 3)):
                 yield cls(width, order, mode), ("batch", 5, "frames")
+                yield cls(width, order, mode), ("batch", 5, "frames"), ("batch",)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, text
-from specgraph.op import GraphError, Op
+from specgraph.op import GraphError, Op, Value
 from specgraph.ops.frame_conv import check_positive, check_signal
+from specgraph.ops.layout import Slice
+from specgraph.ops.pad import Pad
 from specgraph.reach import Reach
 
 LEAST_BLOCK = 32  # outputs
@@ -37,6 +40,14 @@ class FirDownsample(Op):
         if len(taps) != 1 or taps[0] == 0:
             raise GraphError(f"the taps must be one row of numbers, not {text(taps)}")
         return signal[0], (signal[1] + (self.factor - 1)) // self.factor
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        signal, taps = operands
+        count = math.ceil(self.reach(signal.shape, taps.shape).last / self.factor)
+        if not count:
+            return self(signal, taps)
+        followed = Pad(0, count * self.factor, "constant")(signal, lengths(signal))
+        return Slice(0, -count)(self(followed, taps))
 
     @staticmethod
     def _pads(width: int) -> tuple[int, int]:

@@ -27,6 +27,17 @@ def is_time(size: Size) -> bool:
     return isinstance(size, Dim) and size.root != "batch"
 
 
+def check_lengths(value: Shape, lengths: Shape) -> None:
+    """Raise unless ``lengths`` are one for each clip of ``value``."""
+    if lengths != value[:1]:
+        raise GraphError(f"the lengths must be ({value[0]},), one for each clip, not {text(lengths)}")
+
+
+def axis_along_the_clip(value: Shape) -> int | None:
+    """The axis that runs along the clip, if there is one."""
+    return next((axis for axis, size in enumerate(value) if is_time(size)), None)
+
+
 def _quotient(number: int, varying: list[Dim], wanted: int) -> Size | None:
     """``number`` times the varying size, if there is one, divided by ``wanted``; None where that is not a whole size."""
     common = math.gcd(number, wanted)
@@ -75,8 +86,15 @@ class Reshape(Op):
         return Cost(launches=1)  # the same elements in the same order: nothing is moved
 
     def reach(self, *shapes: Shape) -> Reach:
-        before, after = ([size for size in shape if is_time(size)] for shape in (shapes[0], self.infer(shapes[0])))
+        before, after = (self._time(shape) for shape in (shapes[0], self.infer(shapes[0])))
         return HERE if before == after else WHOLE_CLIP
+
+    @staticmethod
+    def _time(shape: Shape) -> tuple[Size, int] | None:
+        """The size along the clip, and how many elements lie side by side at each of its positions."""
+        axis = axis_along_the_clip(shape)
+        behind = [] if axis is None else [size for size in shape[axis + 1 :] if isinstance(size, int)]
+        return None if axis is None else (shape[axis], math.prod(behind))
 
     @classmethod
     def examples(cls) -> Iterator[tuple]:

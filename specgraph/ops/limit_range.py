@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.op import GraphError, Op
+from specgraph.op import GraphError, Op, Value
+from specgraph.ops.layout import axis_along_the_clip
+from specgraph.ops.lengths import Mask
+from specgraph.ops.reduce import FARTHEST
 from specgraph.reach import WHOLE_CLIP, Reach
 
 
@@ -27,6 +30,11 @@ class LimitRange(Op):
         if len(features) < 2:
             raise GraphError("takes features with a batch axis")
         return features
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (features,) = operands
+        axis = axis_along_the_clip(features.shape)
+        return self(features) if axis is None else self(Mask(axis, -FARTHEST)(features, lengths(features)))
 
     def numpy(self, features):
         return np.maximum(features, features.max(tuple(range(1, features.ndim)), keepdims=True) - self.below)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.op import GraphError, Op
+from specgraph.op import GraphError, Op, Value
 from specgraph.ops.layout import check_axis, is_time
+from specgraph.ops.lengths import Mask
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
 
 TINY = float(np.finfo(np.float32).tiny)
@@ -37,6 +38,12 @@ class Normalize(Op):
     def infer(self, features: Shape) -> Shape:
         check_axis(self.axis, features)
         return features
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (features,) = operands
+        if not is_time(features.shape[self.axis]):
+            return None
+        return self(Mask(self.axis)(features, lengths(features)))
 
     def _length(self, size):
         largest = size.max(self.axis, keepdims=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, text
-from specgraph.op import GraphError, Op
+from specgraph.op import GraphError, Op, Value
 from specgraph.ops.frame_conv import check_positive, check_signal, frame_count
 from specgraph.reach import Reach
 
@@ -137,6 +137,9 @@ class OverlapNormalize(Op):
             raise GraphError(f"the squares must be one row of numbers, not {text(squares)}")
         frame_count(signal[1], squares[0], self.hop_length)
         return signal
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        raise GraphError("at a clip's end it divides by what overlaps there, which it takes from the longest clip")
 
     def _count(self, samples: int, width: int) -> int:
         return (samples - width) // self.hop_length + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.op import GraphError, Op
+from specgraph.op import GraphError, Op, Value
 from specgraph.ops.frame_conv import check_signal
-from specgraph.ops.layout import check_axis, is_time
+from specgraph.ops.layout import check_axis, check_lengths, is_time
 from specgraph.reach import HERE, Reach
 
 PadMode = Literal["reflect", "constant", "edge", "symmetric"]
@@ -24,8 +24,11 @@ class Pad(Op):
 
     A clip of one sample or more may be shorter than the padding: reflection then repeats, as numpy's does. ``reflect`` leaves the
     outermost sample out of the mirror image, and ``symmetric`` repeats it. ``constant`` pads with ``value``. An ``axis`` other
-    than 1 pads something else than samples: 2 the frames of features (batch, bins, frames).
+    than 1 pads something else than samples: 2 the frames of features (batch, bins, frames). With ``lengths``,
+    (batch,), each clip's samples are padded at its own end; what follows that is arbitrary.
     """
+
+    lengths_at = 1
 
     before: int
     after: int | None = None
@@ -48,22 +51,45 @@ class Pad(Op):
         """Samples added before and after."""
         return self.before, self.before if self.after is None else self.after
 
-    def infer(self, signal: Shape) -> Shape:
+    def infer(self, signal: Shape, lengths: Shape | None = None) -> Shape:
         if self.axis == 1:
             check_signal(signal)
         check_axis(self.axis, signal)
+        if lengths is not None:
+            check_signal(signal)
+            check_lengths(signal, lengths)
         return *signal[: self.axis], signal[self.axis] + sum(self.widths), *signal[self.axis + 1 :]
 
-    def numpy(self, signal):
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (signal,) = operands
+        if not is_time(signal.shape[self.axis]):
+            return None
+        if self.axis != 1:
+            raise GraphError("it pads features at the end of the longest clip")
+        return self(signal, lengths(signal))
+
+    def numpy(self, signal, lengths=None):
+        if lengths is not None:
+            return np.concatenate([self._clip(row[None], int(length)) for row, length in zip(signal, lengths, strict=True)])
         widths = [self.widths if axis == self.axis else (0, 0) for axis in range(signal.ndim)]
         if self.mode == "constant":
             return np.pad(signal, widths, constant_values=self.value)
         return np.pad(signal, widths, mode=self.mode)
 
-    def torch(self, signal):
+    def _clip(self, row: np.ndarray, length: int) -> np.ndarray:
+        """(1, samples) -> (1, before + samples + after): one clip of a ragged batch."""
+        before, end = self.before, self.before + length
+        own = self.numpy(row[:, :length])
+        padded = np.concatenate([own[:, :before], row, own[:, end:]], 1)
+        padded[:, end : own.shape[1]] = own[:, end:]
+        return padded
+
+    def torch(self, signal, lengths=None):
         import torch
         from torch.nn import functional
 
+        if lengths is not None:
+            return self._torch_clips(signal, lengths[:, None])
         before, after = self.widths
         if self.mode == "constant":
             return functional.pad(signal, (0, 0) * (signal.ndim - 1 - self.axis) + (before, after), value=self.value)
@@ -84,8 +110,32 @@ class Pad(Op):
         parts = [ends.narrow(self.axis, 0, before), signal, ends.narrow(self.axis, before, after)]
         return torch.cat(parts, self.axis)
 
-    def onnx(self, onnx, signal):
+    def _torch_clips(self, signal, lengths):
+        """Each clip of a ragged batch padded at its own end; ``lengths`` (batch, 1)."""
+        import torch
+        from torch.nn import functional
+
         before, after = self.widths
+        behind = before + lengths + torch.arange(after, device=signal.device)
+        if self.mode == "constant":
+            return functional.pad(signal, (before, after), value=self.value).scatter(1, behind, self.value)
+        symmetric = int(self.mode == "symmetric")
+        period = (2 * (lengths - 1 + symmetric)).clamp_min(1)
+
+        def place(distance):
+            if self.mode == "edge":
+                return torch.zeros_like(lengths * distance)
+            within = (distance - symmetric) % period
+            return torch.minimum(within, period - within - symmetric)
+
+        head = signal.gather(1, place(torch.arange(before, 0, -1, device=signal.device)))
+        tail = signal.gather(1, lengths - 1 - place(torch.arange(1, after + 1, device=signal.device)))
+        return torch.cat([head, signal, tail], 1).scatter(1, behind, tail)
+
+    def onnx(self, onnx, signal, lengths=None):
+        before, after = self.widths
+        if lengths is not None:
+            return self._onnx_clips(onnx, signal, onnx.Unsqueeze(lengths, onnx.const([1])))
         if self.mode == "constant":
             rank = onnx.rank(signal)
             pads = np.zeros(2 * rank, np.int64)
@@ -94,6 +144,33 @@ class Pad(Op):
         head, tail = (self._edge if self.mode == "edge" else self._mirrored)(onnx, signal, before, after)
         parts = [part for part, count in ((head, before), (signal, 1), (tail, after)) if count]
         return onnx.Concat(*parts, axis=self.axis) if len(parts) > 1 else signal
+
+    def _onnx_clips(self, onnx: Any, signal: Any, lengths: Any) -> Any:
+        """Each clip of a ragged batch padded at its own end; ``lengths`` (batch, 1).
+
+        Padding is written over a copy: that moves the clip once, and a mask over all of it takes five times as long.
+        """
+        before, after = self.widths
+        behind = onnx.Add(lengths, onnx.const(before + np.arange(after)))
+        if self.mode == "constant":
+            value = np.float32(self.value)
+            padded = onnx.Pad(signal, onnx.const([0, before, 0, after]), onnx.const(value))
+            tail = onnx.Expand(onnx.const(value), onnx.Shape(behind))
+            return onnx.ScatterElements(padded, behind, tail, axis=1) if after else padded
+        last = onnx.Sub(lengths, onnx.const(np.int64(1)))
+        if self.mode == "edge":
+            head_place = onnx.Add(onnx.Sub(last, last), onnx.const(np.zeros(before, np.int64)))
+            tail_place = onnx.Add(last, onnx.const(np.zeros(after, np.int64)))
+        else:
+            half = lengths if self.mode == "symmetric" else last
+            period = onnx.Max(onnx.Add(half, half), onnx.const(np.int64(1)))
+            head_place = self._triangle(onnx, np.arange(before, 0, -1), period)
+            tail_place = onnx.Sub(last, self._triangle(onnx, np.arange(1, after + 1), period))
+        head = onnx.GatherElements(signal, head_place, axis=1)
+        tail = onnx.GatherElements(signal, tail_place, axis=1)
+        parts = [part for part, count in ((head, before), (signal, 1), (tail, after)) if count]
+        padded = onnx.Concat(*parts, axis=1) if len(parts) > 1 else signal
+        return onnx.ScatterElements(padded, behind, tail, axis=1) if after else padded
 
     def _edge(self, onnx: Any, signal: Any, before: int, after: int) -> tuple[Any, Any]:
         head = onnx.Gather(signal, onnx.const(np.zeros(before, np.int64)), axis=self.axis)
@@ -115,18 +192,18 @@ class Pad(Op):
         # Range brings the number, shape arithmetic that the CUDA provider leaves on the CPU, to the device without a copy.
         period = onnx.Range(count, onnx.Add(count, one), one)
 
-        twice = onnx.Add(period, period)
+        head = onnx.Gather(signal, self._triangle(onnx, np.arange(before, 0, -1), period), axis=self.axis)
+        tail = onnx.Sub(onnx.const([-1]), self._triangle(onnx, np.arange(1, after + 1), period))
+        return head, onnx.Gather(signal, tail, axis=self.axis)
 
-        def triangle(places: np.ndarray) -> Any:
-            # Of 2 p / 2 n, since onnxruntime takes (1 / n) * n for a real quotient, and makes 1 of it.
-            whole = onnx.Div(onnx.const(2 * places), twice)
-            place = onnx.Sub(onnx.const(places), onnx.Mul(whole, period))
-            opposite = onnx.Sub(period, place)
-            return onnx.Min(place, onnx.Sub(opposite, one) if symmetric else opposite)
-
-        head = onnx.Gather(signal, triangle(np.arange(before, 0, -1) - symmetric), axis=self.axis)
-        tail = onnx.Gather(signal, onnx.Sub(onnx.const([-1]), triangle(np.arange(1, after + 1) - symmetric)), axis=self.axis)
-        return head, tail
+    def _triangle(self, onnx: Any, distances: np.ndarray, period: Any) -> Any:
+        """How far within a clip, mirrored with this period, a sample stands that is so far outside of it."""
+        symmetric = int(self.mode == "symmetric")
+        # Of 2 p / 2 n, since onnxruntime takes (1 / n) * n for a real quotient, and makes 1 of it.
+        whole = onnx.Div(onnx.const(2 * (distances - symmetric)), onnx.Add(period, period))
+        place = onnx.Sub(onnx.const(distances - symmetric), onnx.Mul(whole, period))
+        opposite = onnx.Sub(period, place)
+        return onnx.Min(place, onnx.Sub(opposite, onnx.const(np.int64(1))) if symmetric else opposite)
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
         return Cost(moved=8.0 * float(np.prod(out)), launches=1 if self.mode == "constant" else 4)
@@ -140,6 +217,8 @@ class Pad(Op):
             yield cls(5, mode=mode), ("batch", "samples")
             yield cls(300, 7, mode=mode), ("batch", "samples")
             yield cls(0, 200, mode=mode), ("batch", "samples")
+            for before, after in ((5, 9), (300, 7), (0, 200), (4, 0)):
+                yield cls(before, after, mode), ("batch", "samples"), ("batch",)
             yield cls(3, 14, mode=mode, axis=2), ("batch", 3, "frames")
         yield cls(4, mode="constant", value=-2.5), ("batch", "samples")
         for before, after in ((1, 1), (0, 1), (1, 2)):

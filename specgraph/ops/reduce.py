@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
 from specgraph.dims import Shape
-from specgraph.op import GraphError, Op
+from specgraph.op import GraphError, Op, Value
+from specgraph.ops.arithmetic import Divide
 from specgraph.ops.layout import check_axis, is_time
+from specgraph.ops.lengths import Counts, Mask
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
+
+FARTHEST = float(np.finfo(np.float32).max)
 
 Kind = Literal["sum", "mean", "max", "min"]
 
@@ -36,6 +40,17 @@ class Reduce(Op):
         axis = self.axis % len(features)
         kept: Shape = (1,) if self.keepdims else ()
         return *features[:axis], *kept, *features[axis + 1 :]
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (features,) = operands
+        if not is_time(features.shape[self.axis]):
+            return None
+        filler = {"max": -FARTHEST, "min": FARTHEST}.get(self.kind, 0.0)
+        within = Mask(self.axis, filler)(features, lengths(features))
+        if self.kind != "mean":
+            return self(within)
+        total = replace(self, kind="sum")(within)
+        return Divide()(total, Counts(len(total.shape))(lengths(features)))
 
     def numpy(self, features):
         return getattr(np, self.kind)(features, axis=self.axis, keepdims=self.keepdims)

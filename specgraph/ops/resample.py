@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -15,8 +15,10 @@ import numpy.typing as npt
 from specgraph.compound import Compound
 from specgraph.design.resample import Method, half_width, resampling_taps
 from specgraph.dims import Shape
-from specgraph.op import Array, GraphError
+from specgraph.op import Array, GraphError, Value
 from specgraph.ops.frame_conv import check_positive, check_signal
+from specgraph.ops.layout import Slice
+from specgraph.ops.pad import Pad
 from specgraph.reach import Reach
 
 MOST_TAPS = 2**22  # of all phases together
@@ -82,6 +84,15 @@ class Resample(Compound):
     def forced(self) -> str | None:
         """Trained filters are a bank of kernels."""
         return "conv" if self.trainable else None
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (signal,) = operands
+        orig, new = self.ratio
+        periods = math.ceil(self.reach().last / orig)
+        if orig == new:
+            return self(signal)
+        followed = Pad(0, periods * orig, "constant")(signal, lengths(signal))
+        return Slice(0, -periods * new)(self(followed))
 
     def infer(self, signal: Shape) -> Shape:
         check_signal(signal)

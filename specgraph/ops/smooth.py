@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, text
-from specgraph.op import Array, GraphError, Op
+from specgraph.op import Array, GraphError, Op, Value
+from specgraph.ops.lengths import Mask
 from specgraph.reach import Reach
 
 BLOCK = 64  # frames that one matrix product smooths
@@ -41,6 +42,10 @@ class Smooth(Op):
         if len(features) != 3:
             raise GraphError(f"takes features (batch, bins, frames), not {text(features)}")
         return features
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (features,) = operands
+        return self(Mask()(features, lengths(features)))  # it reads what came before, but in whole blocks
 
     @property
     def kept(self) -> float:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, text
-from specgraph.op import GraphError, Op
+from specgraph.op import GraphError, Op, Value
+from specgraph.ops.lengths import Mask
 from specgraph.ops.smooth import FORGOTTEN, Smooth, onnx_smoothed, torch_smoothed
 from specgraph.reach import Reach
 
@@ -31,6 +32,10 @@ class SmoothBands(Op):
                 f"takes features (batch, bins, frames) and a coefficient for each bin, not {text(features)} and {text(coefficients)}"
             )
         return features
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        features, coefficients = operands
+        return self(Mask()(features, lengths(features)), coefficients)  # as ``Smooth``
 
     def numpy(self, features, coefficients):
         bands = [Smooth(float(b), self.initial).numpy(features[:, i]) for i, b in enumerate(coefficients)]

@@ -15,6 +15,7 @@ from specgraph.ops.arithmetic import Add, Multiply
 from specgraph.ops.fixed_length import FixedLength
 from specgraph.ops.layout import Transpose
 from specgraph.ops.stack_frames import StackFrames
+from specgraph.ragged import with_lengths
 from specgraph.transforms import parse
 from specgraph.transforms.base import Parameter, Transform, check_names, parts_to_train
 
@@ -105,21 +106,26 @@ class Preset:
                 made = op(made, Constant.of(name, np.array(numbers)[:, None]))
         return Transpose((0, 2, 1))(made) if self.frames_first else made
 
-    def graph(self, trainable: Sequence[str] = ()) -> Graph:
-        """The graph: input ``waveforms`` (batch, samples) and output ``features``."""
+    def graph(self, trainable: Sequence[str] = (), lengths: bool = False) -> Graph:
+        """The graph: input ``waveforms`` (batch, samples) and output ``features``; with ``lengths``, ``specgraph.with_lengths`` of it."""
         parts = parts_to_train(self.name, trainable, self.trainable_parts)
         wave = self.input()()
         parameters = {name: getattr(self, name) for name in OWN} | dataclasses.asdict(self.transform)
         outputs, about = {self.output_name: self._compose(wave, parts)}, {self.output_name: self.about()}
-        return Graph((wave,), outputs, self.sample_rate, self.name, parameters, about)
+        graph = Graph((wave,), outputs, self.sample_rate, self.name, parameters, about)
+        return with_lengths(graph) if lengths else graph
 
     def module(
-        self, trainable: Sequence[str] = (), dtype: torch.dtype | None = None, prefer: Mapping[str, str] | None = None
+        self,
+        trainable: Sequence[str] = (),
+        dtype: torch.dtype | None = None,
+        prefer: Mapping[str, str] | None = None,
+        lengths: bool = False,
     ) -> GraphModule:
         """A ``torch.nn.Module``, as ``Transform.module`` makes it."""
         from specgraph.module import GraphModule
 
-        return GraphModule(self.graph(trainable), dtype=dtype, prefer=prefer)
+        return GraphModule(self.graph(trainable, lengths), dtype=dtype, prefer=prefer)
 
     def help(self) -> str:
         """Whose front end it is, in a line."""

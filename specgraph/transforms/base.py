@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
 
 from specgraph.graph import About, Graph
 from specgraph.op import Input, Value
+from specgraph.ragged import with_lengths
 from specgraph.transforms import parse
 
 if TYPE_CHECKING:
@@ -71,15 +72,18 @@ class Transform(ABC):
         """The graph's input: ``waveforms`` (batch, samples), unless the transform turns features into something else."""
         return Input("waveforms")
 
-    def graph(self, trainable: Sequence[str] = ()) -> Graph:
-        """The graph: input ``waveforms`` (batch, samples) and output ``features``, or what the class says."""
+    def graph(self, trainable: Sequence[str] = (), lengths: bool = False) -> Graph:
+        """The graph: input ``waveforms`` (batch, samples) and output ``features``, or what the class says.
+
+        With ``lengths`` it is ``specgraph.with_lengths`` of that, for clips of different lengths in one batch.
+        """
         parts = parts_to_train(type(self).__name__, trainable, (*self.trainable_parts, *self.smooth_parts))
         for part in parts:
             if (whole := self.smooth_parts.get(part)) in parts:
                 raise ValueError(f"part {part} makes {whole}, so that {whole} cannot be trained beside it; choose one of the two")
         wave, about = self.input()(), self.about()
         made = self.compose(wave, parts)
-        return Graph(
+        graph = Graph(
             (wave,),
             {self.output_name: made} if isinstance(made, Value) else made,
             self.sample_rate,
@@ -87,6 +91,7 @@ class Transform(ABC):
             dataclasses.asdict(self),
             {self.output_name: about} if isinstance(about, About) else about,
         )
+        return with_lengths(graph) if lengths else graph
 
     def module(
         self,
@@ -94,6 +99,7 @@ class Transform(ABC):
         dtype: torch.dtype | None = None,
         prefer: Mapping[str, str] | None = None,
         constraints: Mapping[str, Any] | None = None,
+        lengths: bool = False,
     ) -> GraphModule:
         """A ``torch.nn.Module``, (batch, samples) -> (batch, bins, frames), with these parts as its parameters.
 
@@ -103,10 +109,11 @@ class Transform(ABC):
             prefer: lowerings by compound op instead of the cheapest, such as ``{"ConstantQ": "grouped"}``.
             constraints: by trained part, what holds for it after every step: ``{"mel": "non-negative"}``, or a list of names and
                 objects of ``specgraph.constraints``.
+            lengths: take clips of different lengths in one batch: ``features, features_lens = net(waveforms, waveforms_lens)``.
         """
         from specgraph.module import GraphModule
 
-        return GraphModule(self.graph(trainable), dtype=dtype, prefer=prefer, constraints=constraints)
+        return GraphModule(self.graph(trainable, lengths), dtype=dtype, prefer=prefer, constraints=constraints)
 
     @classmethod
     def help(cls) -> str:

@@ -1,0 +1,112 @@
+"""What a module of a graph takes: its tensors checked, each in one sentence, and made as the graph has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from specgraph.graph import Graph
+from specgraph.op import Input
+from specgraph.ragged import has_lengths
+from specgraph.shapes import WAVEFORMS, check_lengths, check_shape, lacks_batch
+
+Tensors = tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True)
+class ModuleInputs:
+    """The inputs of a graph.
+
+    Attributes:
+        names, sizes: of each, in order.
+        whole_numbers: the names of those that hold lengths.
+        least: samples, or frames, that a clip needs.
+        lengths: whether the graph takes waveforms and how long each of them is.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[tuple[int | str, ...], ...]
+    whole_numbers: frozenset[str]
+    least: int
+    lengths: bool
+
+    @classmethod
+    def of(cls, graph: Graph) -> ModuleInputs:
+        """Those of a graph."""
+        inputs = [(value.op, value.dtype) for value in graph.inputs if isinstance(value.op, Input)]
+        return cls(
+            tuple(op.name for op, _ in inputs),
+            tuple(op.sizes for op, _ in inputs),
+            frozenset(op.name for op, dtype in inputs if dtype == "int64"),
+            graph.least_along_the_clip(),
+            has_lengths(graph),
+        )
+
+    def checked(self, inputs: Sequence[torch.Tensor], held: torch.dtype | None) -> tuple[Tensors, bool]:
+        """The tensors with a batch axis, and with lengths where these were left out; and whether they had no batch axis.
+
+        Args:
+            inputs: in the order of ``names``.
+            held: the dtype that the module works in, or None where it has no constants.
+
+        Raises:
+            ValueError, TypeError: a wrong shape, dtype, length or number of tensors.
+        """
+        given = tuple(inputs)
+        if self.lengths and len(given) == 1:
+            clips = given[0].shape[0] if given[0].ndim > 1 else 1
+            given = (*given, torch.ones(clips, dtype=torch.int64, device=given[0].device) * given[0].shape[-1])
+        if len(given) != len(self.names):
+            raise TypeError(f"takes {len(self.names)} tensors, not {len(given)}")
+        single = (len(given) == 1 or self.lengths) and lacks_batch(self.sizes[0], given[0].ndim)
+        if single:
+            given = (given[0][None], *(lengths.reshape(-1) for lengths in given[1:]))
+        self._check(given, held)
+        if self.lengths:
+            given = (given[0], given[1].to(given[0].device, torch.int64))
+        return given, single
+
+    def _check(self, inputs: Tensors, held: torch.dtype | None) -> None:
+        for name, sizes, tensor in zip(self.names, self.sizes, inputs, strict=True):
+            if name in self.whole_numbers:
+                if self.lengths:
+                    self._check_lengths(name, tensor, inputs[0])
+                continue
+            waveforms = sizes == WAVEFORMS
+            if waveforms and tensor.ndim != 2:
+                raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {tuple(tensor.shape)}")
+            _check_dtype(name, tensor, held)
+            if waveforms and tensor.shape[0] == 0:
+                raise ValueError(f"{name} have shape {tuple(tensor.shape)}: there are no clips in them")
+            if waveforms and tensor.shape[1] < self.least:
+                raise ValueError(
+                    f"a clip needs at least {self.least} samples here and this one has {tensor.shape[1]}; "
+                    "pad it, or use center=True"
+                )
+            if not waveforms:
+                check_shape(name, sizes, tensor.shape, self.least if len(inputs) == 1 else 1)
+
+    def _check_lengths(self, name: str, lengths: torch.Tensor, waveforms: torch.Tensor) -> None:
+        if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool or lengths.ndim != 1:
+            raise TypeError(f"{name} must be whole numbers (batch,), such as int64, not {lengths.dtype} {tuple(lengths.shape)}")
+        if torch.compiler.is_exporting():
+            return  # the sizes vary then
+        clips, samples = waveforms.shape
+        known = lengths.device.type == "cpu" and not torch.compiler.is_compiling()  # elsewhere, reading them would wait
+        held = lengths.tolist() if known else [samples] * len(lengths)
+        check_lengths(name, self.names[0], held, clips, samples, self.least)
+
+
+def _check_dtype(name: str, tensor: torch.Tensor, held: torch.dtype | None) -> None:
+    if not tensor.is_floating_point():
+        raise TypeError(
+            f"{name} must be floating-point, not {tensor.dtype}; "
+            + ("divide 16-bit samples by 32768 first" if name == "waveforms" else "convert them by .float()")
+        )
+    if held is not None and held != tensor.dtype:
+        raise TypeError(
+            f"{name} are {tensor.dtype} and the module works in {held}; "
+            f"convert one, by {name}.to(dtype) or module.to(dtype)"
+        )

@@ -1,0 +1,157 @@
+"""Lengths of the clips of a batch: what they become along the graph, and what lies beyond them set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from specgraph.cost import Cost
+from specgraph.dims import Shape, Step, text
+from specgraph.op import GraphError, Input, Op
+from specgraph.ops.compare import FLOAT32
+from specgraph.ops.frame_numbers import frame_numbers
+from specgraph.ops.layout import check_axis, check_lengths
+
+
+@dataclass(frozen=True, eq=False)
+class LengthsInput(Input):
+    """A graph input that says how long each clip of another input is: whole numbers, (batch,)."""
+
+    makes = "int64"
+
+    sizes: tuple[int | str, ...] = ("batch",)
+
+
+@dataclass(frozen=True, eq=False)
+class Lengths(Op):
+    """(batch,) -> (batch,), whole numbers: how many positions clips of these lengths have further along the graph.
+
+    ``steps`` are those of a ``Dim``: ``n -> (n * multiply + add) // divide``, one after another, none going below 0.
+    """
+
+    makes = "int64"
+    lengths_at = 0
+
+    steps: tuple[Step, ...]
+
+    def infer(self, lengths: Shape) -> Shape:
+        return _one_each(lengths)
+
+    def numpy(self, lengths):
+        for multiply, add, divide in self.steps:
+            lengths = np.maximum(lengths * multiply + add, 0) // divide
+        return lengths
+
+    def torch(self, lengths):
+        for multiply, add, divide in self.steps:
+            lengths = (lengths * multiply + add).clamp_min(0) // divide
+        return lengths
+
+    def onnx(self, onnx, lengths):
+        for multiply, add, divide in self.steps:
+            if multiply != 1:
+                lengths = onnx.Mul(lengths, onnx.const(np.int64(multiply)))
+            lengths = onnx.Max(onnx.Add(lengths, onnx.const(np.int64(add))), onnx.const(np.int64(0)))
+            if divide != 1:
+                lengths = onnx.Div(lengths, onnx.const(np.int64(divide)))
+        return lengths
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple]:
+        yield cls(((1, 160, 160),)), ("batch",)
+        yield cls(((3, -7, 2), (5, 4, 3))), ("batch",)
+
+
+@dataclass(frozen=True, eq=False)
+class Counts(Op):
+    """(batch,) whole numbers -> (batch, 1, ...), with ``rank`` axes, as floating-point numbers to divide by."""
+
+    lengths_at = 0
+
+    rank: int
+
+    def infer(self, lengths: Shape) -> Shape:
+        return *_one_each(lengths), *(1,) * (self.rank - 1)
+
+    def numpy(self, lengths):
+        return lengths.reshape(-1, *(1,) * (self.rank - 1)).astype(np.float64)
+
+    def torch(self, lengths):
+        import torch
+
+        return lengths.reshape(-1, *(1,) * (self.rank - 1)).to(torch.float32)  # exact, and no reason to leave another dtype
+
+    def onnx(self, onnx, lengths):
+        return onnx.Cast(onnx.Reshape(lengths, onnx.const([-1, *(1,) * (self.rank - 1)])), to=FLOAT32)
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple]:
+        yield cls(3), ("batch",)
+        yield cls(1), ("batch",)
+
+
+@dataclass(frozen=True, eq=False)
+class Mask(Op):
+    """(batch, ..., n, ...), lengths (batch,) -> the same, with ``value`` at the positions along ``axis`` beyond a clip's length."""
+
+    lengths_at = 1
+
+    axis: int = -1
+    value: float = 0.0
+
+    def infer(self, features: Shape, lengths: Shape) -> Shape:
+        check_axis(self.axis, features)
+        check_lengths(features, lengths)
+        if self.axis % len(features) == 0:
+            raise GraphError("clips lie along axis 0, and their lengths along another")
+        return features
+
+    def _within(self, places, lengths, rank):
+        """Where a position is within its clip, of a shape that broadcasts."""
+        axis = self.axis % rank
+        return places.reshape(-1, *(1,) * (rank - 1 - axis)) < lengths.reshape(-1, *(1,) * (rank - 1))
+
+    def numpy(self, features, lengths):
+        within = self._within(np.arange(features.shape[self.axis]), lengths, features.ndim)
+        return np.where(within, features, self.value)
+
+    def torch(self, features, lengths):
+        import torch
+
+        places = torch.arange(features.shape[self.axis], device=features.device)
+        return features.masked_fill(~self._within(places, lengths, features.ndim), self.value)
+
+    def onnx(self, onnx, features, lengths):
+        rank = onnx.rank(features)
+        axis = self.axis % rank
+        key = "within", onnx.shape(features)[axis], axis, rank, lengths  # the same for every value of this length
+        within = onnx.once(key, lambda: self._places(onnx, features, lengths, axis, rank))
+        return onnx.Where(within, features, onnx.const(np.float32(self.value)))
+
+    @staticmethod
+    def _places(onnx, features, lengths, axis, rank):
+        places, _ = frame_numbers(onnx, features, axis)
+        if axis < rank - 1:
+            places = onnx.Unsqueeze(places, onnx.const(np.arange(1, rank - axis)))
+        return onnx.Less(places, onnx.Unsqueeze(lengths, onnx.const(np.arange(1, rank))))
+
+    def carry(self, operands, spread, result):
+        return Mask(self.axis).numpy(spread[0], operands[1])
+
+    def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
+        return Cost.elementwise(out, out) + Cost(launches=5)
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple]:
+        yield cls(), ("batch", 5, "frames"), ("batch",)
+        yield cls(value=-7.5), ("batch", "samples"), ("batch",)
+        yield cls(axis=2), ("batch", 3, "frames", 2), ("batch",)
+        yield cls(axis=1), ("batch", "frames", 2), ("batch",)
+
+
+def _one_each(lengths: Shape) -> Shape:
+    if len(lengths) != 1:
+        raise GraphError(f"lengths are one for each clip, (batch,), not {text(lengths)}")
+    return lengths
