@@ -243,10 +243,10 @@ def test_module_gives_features_and_lengths() -> None:
         assert torch.allclose(features[clip, :, : features_lens[clip]], wanted, atol=1e-4)
         assert not features[clip, :, features_lens[clip] :].any()
     whole, counts = net(waves)
-    assert torch.equal(whole, alone(waves))
+    assert torch.allclose(whole, alone(waves), atol=1e-4)
     assert counts.tolist() == [13, 13, 13]
     single, count = net(waves[0])
-    assert torch.equal(single, whole[0])
+    assert torch.allclose(single, whole[0], atol=1e-4)  # how a product rounds depends on the shape of the batch
     assert int(count) == 13
     assert torch.equal(net(waves, lengths.int())[0], features)
 
