@@ -31,15 +31,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # seconds, for the tests
     made.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where results, picture and models go")
     made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--threads", type=int, help="of torch; all cores if not given")
+    made.add_argument("--threads", type=int, help="of torch; if not given 1, or with --full all cores")
     return made
 
 
 def begin(options: argparse.Namespace, name: str) -> Path:
     """Set the seed and the threads; the folder that results go to."""
     torch.manual_seed(options.seed)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    if options.threads or not options.full:
+        torch.set_num_threads(options.threads or 1)  # what the small sizes do is too little to share
     folder = options.output or Path(__file__).parent / "results" / (f"{name}-full" if options.full else name)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
