@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -163,7 +165,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def record(folder: Path, results: dict[str, Any], text: str) -> None:
     """Write ``results.json`` and ``results.md``, with what they were measured on, and print the text."""
     host = machine("cpu")
-    host["command"] = "python " + host["command"].split(" ", 1)[1] if " " in host["command"] else host["command"]
+    host["command"] = shlex.join(["python", f"docs/experiments/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     results = results | {"machine": host | {"threads": torch.get_num_threads()}}
     packages = ", ".join(f"{name} {host['packages'][name]}" for name in ("torch", "specgraph"))
     threads = torch.get_num_threads()

@@ -195,14 +195,16 @@ def cell(name: str, kind: str, tones: Tones, size: Size, seed: int) -> tuple[dic
     return found | {key: dataclasses.asdict(curve) for key, curve in curves.items()}, front_end, model
 
 
-def rows(cells: list[dict[str, Any]]) -> list[list[str]]:
-    """The table's rows."""
+def rows(cells: list[dict[str, Any]], rounds: int) -> list[list[str]]:
+    """The table's rows; a star says that the fixed front end's CNN still gained in its last round."""
     made = []
     for found in cells:
         last = {key: found[key]["test"][-1] for key in ("recipe", "fixed", "trainable")}
         epochs = [str(len(found[key]["train"])) for key in ("fixed", "trainable")]
         numbers = (found["paper"][0], last["recipe"], last["fixed"], found["paper"][1], last["trainable"])
         fixed_theirs, recipe, fixed, theirs, trained = (f"{number:.2e}" for number in numbers)
+        if found["model"] == "CNN" and len(found["fixed"]["train"]) == rounds * len(found["recipe"]["train"]):
+            fixed += "*"
         made.append([f"{found['front end']}, {found['model']}", fixed_theirs, recipe, fixed, epochs[0], theirs, trained, epochs[1]])
     return made
 
@@ -248,7 +250,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         for kind in ("linear", "CNN"):
             found, front_end, model = cell(name, kind, tones, size, options.seed)
             done["cells"] = [one for one in done["cells"] if (one["front end"], one["model"]) != (name, kind)] + [found]
-            print(*rows([found])[0], f"{found['trainable']['seconds']:.0f} s", sep="  ", file=sys.stderr, flush=True)
+            print(*rows([found], size.rounds)[0], f"{found['trainable']['seconds']:.0f} s", sep="  ", file=sys.stderr, flush=True)
             if found["trainable"]["test"][-1] <= min(one["trainable"]["test"][-1] for one in done["cells"]):
                 waves = tones(tones.split[1][:512])[0]
                 difference = experiment.ship(front_end, model, folder / "frequency.onnx", waves)
@@ -275,7 +277,7 @@ def report(folder: Path, done: dict[str, Any], tones: Tones) -> None:
     done["cells"].sort(key=lambda one: order.index((one["front end"], one["model"])))
     shipped = done["shipped"]
     text = (
-        f"{len(tones.targets):,} sine waves, {len(tones.split[0]):,} to train on.\n\n{experiment.table(HEADER, rows(done['cells']))}\n\n"
+        f"{len(tones.targets):,} sine waves, {len(tones.split[0]):,} to train on.\n\n{experiment.table(HEADER, rows(done['cells'], done['size']['rounds']))}\n\n"
         f"The best, {shipped['front end']} with the {shipped['model']} model, was exported: in onnxruntime its predictions for "
         f"{min(512, len(tones.split[1]))} test waves differ from torch's by at most {shipped['difference']:.1e}."
     )
