@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,15 +31,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # seconds, for the tests
     made.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where results, picture and models go")
     made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--threads", type=int, help="of torch; all cores if not given")
+    made.add_argument("--threads", type=int, help="of torch; if not given 1, or with --full all cores")
     return made
 
 
 def begin(options: argparse.Namespace, name: str) -> Path:
     """Set the seed and the threads; the folder that results go to."""
     torch.manual_seed(options.seed)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    if options.threads or not options.full:
+        torch.set_num_threads(options.threads or 1)  # what the small sizes do is too little to share
     folder = options.output or Path(__file__).parent / "results" / (f"{name}-full" if options.full else name)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -150,7 +152,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def record(folder: Path, results: dict[str, Any], text: str) -> None:
     """Write ``results.json`` and ``results.md``, with what they were measured on, and print the text."""
     host = machine("cpu")
-    host["command"] = "python " + host["command"].split(" ", 1)[1] if " " in host["command"] else host["command"]
+    host["command"] = shlex.join(["python", f"docs/experiments/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     results = results | {"machine": host | {"threads": torch.get_num_threads()}}
     packages = ", ".join(f"{name} {host['packages'][name]}" for name in ("torch", "specgraph"))
     threads = torch.get_num_threads()
