@@ -22,6 +22,8 @@ AXES = {
     4: ("batch", "bins", "frames", "parts"),
 }
 
+TIME_AXIS = {2: 1, 3: 2, 4: 2}  # by rank: where an output that is laid out as above runs along the clip
+
 
 def describe(
     graph: Graph, target: str = "cpu", lowering: tuple[dict[str, Any], ...] = (), verified: Mapping[str, Any] | None = None,
@@ -65,5 +67,5 @@ def described(value: Value, reach: Reach, about: About) -> OutputMetadata:
 
 def _fixed(value: Value) -> tuple[tuple[int, int, int], ...]:
     """The step to a size along the clip that does not vary: ``n -> n * 0 + size``."""
-    size = value.shape[{2: 1, 3: 2, 4: 2}.get(len(value.shape), -1)]
+    size = value.shape[TIME_AXIS.get(len(value.shape), -1)]
     return ((0, size, 1),) if isinstance(size, int) else ()

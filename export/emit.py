@@ -173,17 +173,23 @@ def emit(graph: Graph, opset: int = 18, inner: Collection[str] = ()) -> ir.Model
         name=graph.name,
     )
     model = ir.Model(body, ir_version=IR_VERSION, producer_name="specgraph")
+    model = tidied(model)
+    for output in [output for output in model.graph.outputs if output.name in inner]:
+        model.graph.outputs.remove(output)
+    return common.CheckerPass()(model).model
+
+
+def tidied(model: ir.Model, *first: Any) -> ir.Model:
+    """The model after the passes ``first`` and those that leave nothing in it twice, unused or with a name that another has."""
     tidy = Sequential(
+        *first,
         common.DeduplicateInitializersPass(),
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedOpsetsPass(),
         common.NameFixPass(),
     )
-    model = tidy(model).model
-    for output in [output for output in model.graph.outputs if output.name in inner]:
-        model.graph.outputs.remove(output)
-    return common.CheckerPass()(model).model
+    return tidy(model).model
 
 
 class _Axes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import onnx_ir as ir
-from onnx_ir.passes import Sequential, common
+from onnx_ir.passes import common
 
-from specgraph.export.emit import IR_VERSION
+from specgraph.export.emit import IR_VERSION, tidied
 
 DOMAIN = "specgraph.stand_in"  # of the nodes that torch's exporter is given for front ends; no file has it
 
@@ -27,16 +27,7 @@ def join(model: ir.Model, front_ends: Sequence[ir.Model]) -> ir.Model:
     for number, part in enumerate(front_ends):
         _as_function(model, number, part)
     model.ir_version, model.producer_name = IR_VERSION, "specgraph"
-    tidy = Sequential(
-        common.ClearMetadataAndDocStringPass(),
-        common.InlinePass(),
-        common.DeduplicateInitializersPass(),
-        common.CommonSubexpressionEliminationPass(),
-        common.RemoveUnusedNodesPass(),
-        common.RemoveUnusedOpsetsPass(),
-        common.NameFixPass(),
-    )
-    model = tidy(model).model
+    model = tidied(model, common.ClearMetadataAndDocStringPass(), common.InlinePass())
     outputs = set(model.graph.outputs)
     for node in model.graph.all_nodes():
         for value in node.outputs:

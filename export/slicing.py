@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from fractions import Fraction
 
 import onnx_ir as ir
 
 from specgraph.cost import FLOAT
 from specgraph.dims import Dim, evaluate
-from specgraph.export.describe import described
+from specgraph.export.describe import TIME_AXIS, described
 from specgraph.graph import About, Graph, clip_by_clip
 from specgraph.lowering import SECONDS
 from specgraph.metadata import Slicing
 from specgraph.op import Constant, Input, Value
 from specgraph.ops.layout import is_time
-from specgraph.ops.lengths import LengthsInput
-from specgraph.reach import WHOLE_CLIP, Reach
-from specgraph.streaming import SPILL
+from specgraph.ragged import has_lengths
+from specgraph.reach import WHOLE_CLIP, Reach, common_step, margins
 
 
 def cut(graph: Graph) -> dict[str, Value]:
@@ -51,7 +49,7 @@ def slicing(graph: Graph, lowered: Graph, model: ir.Model, last: Mapping[str, Va
         return Slicing()
     reach = graph.reach()
     held = bytes_a_step(lowered)
-    if any(isinstance(value.op, LengthsInput) for value in graph.inputs):  # a piece does not know where its clip ends
+    if has_lengths(graph):  # a piece does not know where its clip ends
         return Slicing(bytes=held)
     bounded = {name: value for name, value in graph.outputs.items() if _finite(reach, value)}
     whole = graph.outputs.keys() - bounded.keys()
@@ -59,12 +57,12 @@ def slicing(graph: Graph, lowered: Graph, model: ir.Model, last: Mapping[str, Va
     if whole and not (last and _separates(model, last.keys(), whole)):
         return Slicing(bytes=held, whole=first)
     bounded |= last
-    wider = SPILL if any(choice.tolerance is not None for choice in lowered.choices) else 1
-    reaches = [reach[value] for value in bounded.values()]
+    approximate = any(choice.tolerance is not None for choice in lowered.choices)
+    before, after = margins([reach[value] for value in bounded.values()], approximate)
     return Slicing(
-        step=math.lcm(*(Fraction(one.hop).numerator for one in reach.values() if one.finite)),
-        before=wider * max(0, *(math.ceil(-one.first) for one in reaches)),
-        after=wider * max(0, *(math.ceil(one.last) for one in reaches)),
+        step=common_step(reach.values()),
+        before=before,
+        after=after,
         bytes=held,
         cut={name: described(value, reach[value], About()) for name, value in last.items()},
         whole=first,
@@ -94,7 +92,7 @@ def _finite(reach: Mapping[Value, Reach], value: Value) -> bool:
 def _along_the_clip(value: Value) -> bool:
     """Whether a value is laid out as outputs are: the batch in front, and one axis along the clip where it is looked for."""
     places = [axis for axis, size in enumerate(value.shape) if is_time(size)]
-    return len(places) == 1 and places[0] == {2: 1, 3: 2, 4: 2}.get(len(value.shape))
+    return len(places) == 1 and places[0] == TIME_AXIS.get(len(value.shape))
 
 
 def bytes_a_step(lowered: Graph) -> float:

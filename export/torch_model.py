@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from specgraph.export.torch_export import Axes
-from specgraph.op import Array, Input
+from specgraph.op import Array
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +86,7 @@ def example_inputs(model: Any, inputs: Any) -> tuple[torch.Tensor, ...]:
     if len(taken) != 1:
         raise ValueError(f"forward of {name} takes {', '.join(taken) or 'nothing'}; give an example of each, inputs=(...)")
     graphs = [module.definition for module in front_ends(model)]
-    firsts = [graph for graph in graphs if isinstance(graph.inputs[0].op, Input) and graph.inputs[0].op.sizes == ("batch", "samples")]
+    firsts = [graph for graph in graphs if graph.takes_waveforms]
     if not firsts:
         raise ValueError(f"no front end of {name} takes waveforms, so what it takes is not known; give an example, inputs=(...,)")
     samples = max(firsts[0].sample_rate, *(2 * graph.least_along_the_clip() for graph in firsts), 2)

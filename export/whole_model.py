@@ -20,13 +20,11 @@ from specgraph.export.join import join
 from specgraph.export.report import Report
 from specgraph.export.torch_export import Axes, export, fixed
 from specgraph.export.verification import default_tolerance
-from specgraph.export.write import runner, verified
-from specgraph.files import whole
+from specgraph.export.write import runner, verified, written
 from specgraph.graph import About, Graph
 from specgraph.listing import bytes_text
 from specgraph.lowering import lower
 from specgraph.metadata import Metadata, OutputMetadata
-from specgraph.op import Input
 from specgraph.ops.layout import is_time
 from specgraph.reach import WHOLE_CLIP
 
@@ -64,7 +62,7 @@ def write_whole_model(
         data = ir.to_proto(joined).SerializeToString(deterministic=True)
         allowed = tolerance or max(TOLERANCE, 2 * default_tolerance(choices))
         examples = tuple(tensor.numpy() for tensor in given)
-        least = max((graph.least_along_the_clip() for graph in graphs if _takes_waveforms(graph)), default=1)
+        least = max((graph.least_along_the_clip() for graph in graphs if graph.takes_waveforms), default=1)
         comparer = Comparer(examples, exported.axes, torch_model.runner(ready, outputs), runner(data), allowed)
         found = comparer.compared(least)
         if found.fixed:
@@ -84,16 +82,7 @@ def write_whole_model(
         front_ends=tuple({"name": g.name, "sample_rate": g.sample_rate, "parameters": dict(g.parameters)} for g in graphs),
         hash=hashlib.sha256(data).hexdigest(),
     )
-    joined.metadata_props.update(metadata.to_properties())
-    data = ir.to_proto(joined).SerializeToString(deterministic=True)
-    with whole(path) as temporary:
-        temporary.write_bytes(data)
-    return Report(path, target, "cpu", len(data), report.nodes, choices, found.checks, allowed)
-
-
-def _takes_waveforms(graph: Graph) -> bool:
-    op = graph.inputs[0].op
-    return isinstance(op, Input) and op.sizes == ("batch", "samples")
+    return written(joined, metadata.to_properties(), report)
 
 
 def _refuse_large(name: str, model: ir.Model) -> None:
@@ -135,7 +124,7 @@ def _numbers(value: ir.Value) -> list[int | None]:
 def _described(output: ir.Value, graphs: list[Graph], found: Comparison) -> OutputMetadata:
     """An output's axes; and where it has as many frames as a front end at every length, the times of those."""
     axes = tuple(f"axis_{axis}" if isinstance(size, int) else str(size) for axis, size in enumerate(output.shape or ()))
-    for graph in filter(_takes_waveforms, graphs):
+    for graph in (graph for graph in graphs if graph.takes_waveforms):
         reach = graph.reach()
         for value in graph.outputs.values():
             times = [size for size in value.shape if isinstance(size, Dim) and is_time(size)]

@@ -89,16 +89,13 @@ def to_onnx(
     graph = None if model else as_graph(source)
     if chunk is not None and not streaming:
         raise ValueError("chunk is of streaming=True; give both")
-    if lengths:
+    if lengths or streaming:
         if graph is None:
-            raise TypeError("lengths is of front ends: export the front end with lengths=True, and the rest of the model by itself")
-        if streaming:
+            wanted = "lengths" if lengths else "streaming"
+            raise TypeError(f"{wanted} is of front ends: export the front end with {wanted}=True, and the rest of the model by itself")
+        if lengths and streaming:
             raise ValueError("a stream ends when it is told to, so it takes no lengths; give streaming=True or lengths=True, not both")
-        graph = with_lengths(graph)
-    if streaming:
-        if graph is None:
-            raise TypeError("streaming is of front ends: export the front end with streaming=True, and the rest of the model by itself")
-        graph = streamed(graph, chunk)
+        graph = with_lengths(graph) if lengths else streamed(graph, chunk)
     path = Path(path)
     if target not in ("cpu", "cuda"):
         raise ValueError(f"target must be 'cpu' or 'cuda', not {target!r}")
@@ -130,11 +127,16 @@ def write_graph(
     tolerance = tolerance or default_tolerance(lowered.choices)
     checks = checked(graph, runner(ir.to_proto(model).SerializeToString()), lowered.choices, tolerance)
     report = Report(path, target, "cpu", 0, len(model.graph), lowered.choices, checks, tolerance)
-    model.metadata_props.update(_properties(graph, model, report, slicing(frozen, lowered, model, last)))
+    return written(model, _properties(graph, model, report, slicing(frozen, lowered, model, last)), report)
+
+
+def written(model: ir.Model, properties: Mapping[str, str], report: Report) -> Report:
+    """Write the model with its metadata to ``report.path``; the report with the file's size."""
+    model.metadata_props.update(properties)
     data = ir.to_proto(model).SerializeToString(deterministic=True)
-    with whole(path) as temporary:
+    with whole(report.path) as temporary:
         temporary.write_bytes(data)
-    return Report(path, target, "cpu", len(data), report.nodes, report.choices, checks, report.tolerance)
+    return replace(report, file_size=len(data))
 
 
 def is_model(source: Any) -> bool:

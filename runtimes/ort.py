@@ -64,25 +64,24 @@ class OrtRunner(Runner):
         cores = self.workers if many else 1
         plan = [] if axis is None else slices.parts(self.meta, shape[0], shape[axis], self.most_bytes, self.takes_waveforms, cores)
         if len(plan) < 2:
-            return self._at_once(self._session(alone), arrays)
+            return self._at_once(self._session(alone), self.input_names, arrays)
         # Parts on all cores at once, each on one thread: it waits for nobody, and finds its data in its own core's cache.
         each = partial(ordered, threads=self._pool, ahead=AHEAD * self.workers) if many else map
         cut, one = self.meta.slicing.cut, many or alone
         if plan[0].stop is None or not cut:
-            run = partial(self._at_once, self._session(one))
+            run = partial(self._at_once, self._session(one), self.input_names)
             return slices.joined(plan, arrays, run, [self.meta.outputs[name] for name in self.output_names], each)
         bounded = {name: output for name, output in self.meta.outputs.items() if output.before is not None} | cut
         rest = {name: output for name, output in self.meta.outputs.items() if output.before is None}
-        run = partial(self._at_once, self._session(one, split.before, list(bounded)))
+        run = partial(self._at_once, self._session(one, split.before, list(bounded)), self.input_names)
         found = dict(zip(bounded, slices.joined(plan, arrays, run, list(bounded.values()), each), strict=True))
-        run = partial(self._at_once, self._session(one, split.after, list(cut), list(rest)))
+        run = partial(self._at_once, self._session(one, split.after, list(cut), list(rest)), list(cut))
         clips = [slices.Part(slice(clip, clip + 1)) for clip in range(shape[0])]
         found |= zip(rest, slices.joined(clips, [found[name] for name in cut], run, list(rest.values()), each), strict=True)
         return [found[name] for name in self.output_names]
 
-    def _at_once(self, made: Any, arrays: list[Array]) -> list[Any]:
+    def _at_once(self, made: Any, names: Sequence[str], arrays: list[Array]) -> list[Any]:
         try:
-            names = [node.name for node in made.get_inputs()]
             return list(made.run(None, dict(zip(names, arrays, strict=True))))
         except Exception as error:  # noqa: BLE001  (onnxruntime's own types and bare RuntimeError alike)
             shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(names, arrays, strict=True))

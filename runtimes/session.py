@@ -13,9 +13,6 @@ from specgraph.runtimes.base import RuntimeUnavailable
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
-# Of the largest value of a graph. On a CPU, what one op wrote and the next finds in the cache; on a GPU, what bounds its memory.
-MOST_BYTES, MOST_BYTES_CUDA = 4e6, 1e9
-
 # TF32 puts the noise floor at -80 dB. A cuDNN plan is made anew for every length; the heuristic search is the quickest.
 CUDA_OPTIONS = {
     "use_tf32": "0",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.metadata import OutputMetadata
 from specgraph.runtimes import slices
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ class Stream:
         if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
             raise ValueError(f"batch must be a whole number above 0 or None, not {batch!r}")
         self._run, self._batch, self._finished = run, batch, False
+        self._outputs = {name: run.meta.outputs[name] for name in run.output_names}
         self._before, self._after, self._step = pieces.before, pieces.after, pieces.step
         self.latency_samples = pieces.after
         self.latency = pieces.after / run.sample_rate
@@ -81,10 +81,6 @@ class Stream:
             raise ValueError(f"the stream had {self.received} samples and {self._run.path} needs at least {max(self._run.meta.min_samples, 1)}")
         self._finished = True
         return self._frames({name: output.count(self.received) for name, output in self._outputs.items()})
-
-    @property
-    def _outputs(self) -> dict[str, OutputMetadata]:
-        return {name: self._run.meta.outputs[name] for name in self._run.output_names}
 
     def _check_open(self) -> None:
         if self._finished:

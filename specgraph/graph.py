@@ -13,7 +13,7 @@ import numpy.typing as npt
 from specgraph.dims import Dim
 from specgraph.op import Array, Constant, GraphError, Input, Value
 from specgraph.reach import Reach
-from specgraph.shapes import time_axis
+from specgraph.shapes import WAVEFORMS, time_axis
 
 if TYPE_CHECKING:
     from specgraph.lowering import Choice
@@ -117,6 +117,11 @@ class Graph:
             return dataclasses.replace(op, source=arrays[op])() if isinstance(op, Constant) and op in arrays else None
 
         return self.rewrite(replaced)
+
+    @property
+    def takes_waveforms(self) -> bool:
+        """Whether the first input is waveforms (batch, samples)."""
+        return getattr(self.inputs[0].op, "sizes", ()) == WAVEFORMS
 
     def reach(self) -> dict[Value, Reach]:
         """For every value that depends on the first input, the samples of the clip that it reads."""

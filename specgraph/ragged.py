@@ -18,7 +18,7 @@ from specgraph.op import GraphError, Input, Value
 from specgraph.ops.layout import axis_along_the_clip, is_time
 from specgraph.ops.lengths import Lengths, LengthsInput, Mask
 from specgraph.reach import HERE
-from specgraph.shapes import LENGTHS, WAVEFORMS
+from specgraph.shapes import LENGTHS
 
 
 def with_lengths(graph: Graph) -> Graph:
@@ -68,14 +68,14 @@ def with_lengths(graph: Graph) -> Graph:
 
 def has_lengths(graph: Graph) -> bool:
     """Whether a graph takes waveforms and how long each of them is."""
-    first, *others = graph.inputs
-    return len(others) == 1 and isinstance(others[0].op, LengthsInput) and getattr(first.op, "sizes", ()) == WAVEFORMS
+    others = graph.inputs[1:]
+    return len(others) == 1 and isinstance(others[0].op, LengthsInput) and graph.takes_waveforms
 
 
 def _lengths_input(graph: Graph) -> Value:
     first = graph.inputs[0].op
     assert isinstance(first, Input)
-    if len(graph.inputs) > 1 or first.sizes != WAVEFORMS:
+    if len(graph.inputs) > 1 or not graph.takes_waveforms:
         takes = ", ".join(f"{value.op.label} {text(value.shape)}" for value in graph.inputs)
         raise GraphError(f"lengths are those of waveforms (batch, samples), and {graph.name} takes {takes}; run it without lengths, clip by clip")
     return LengthsInput(first.name + LENGTHS)()

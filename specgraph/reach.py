@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
+SPILL = 2  # kernels fitted at lower rates are as wide as the decimators make them: within twice the definition's
 Samples = int | float | Fraction  # a hop below one is a fraction: products of hops are compared, and must be exact
 
 
@@ -45,6 +47,19 @@ class Reach:
     def finite(self) -> bool:
         """Whether a frame depends on a bounded stretch of the clip."""
         return math.isfinite(self.first) and math.isfinite(self.last)
+
+
+def common_step(reaches: Iterable[Reach]) -> int:
+    """The fewest samples after which all of them, but for those of the whole clip, stand at a position again."""
+    return math.lcm(*(Fraction(one.hop).numerator for one in reaches if one.finite))
+
+
+def margins(reaches: Collection[Reach], approximate: bool) -> tuple[int, int]:
+    """Samples before and after ``t * hop`` that position t of any of them reads: of lowerings that are ``approximate`` too."""
+    wider = SPILL if approximate else 1
+    before = max(math.ceil(-one.first) for one in reaches)
+    after = max(math.ceil(one.last) for one in reaches)
+    return wider * max(before, 0), wider * max(after, 0)
 
 
 HERE = Reach()

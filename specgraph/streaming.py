@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 from specgraph.compound import Compound
@@ -12,17 +10,9 @@ from specgraph.graph import Graph
 from specgraph.op import GraphError, Input, Value
 from specgraph.ops.concat import Concat
 from specgraph.ops.layout import Slice, is_time
-from specgraph.reach import Reach
+from specgraph.reach import common_step, margins
 
 SECONDS = 0.1  # of the chunk, unless given
-SPILL = 2  # kernels fitted at lower rates are as wide as the decimators make them: within twice the definition's
-
-
-def reach_of_lowerings(graph: Graph, reach: Reach) -> tuple[int, int]:
-    """Samples before and after a frame's position that some lowering of the graph may read for it."""
-    rough = any(isinstance(v.op, Compound) and any(v.op.accuracy(name) for name in v.op.lowerings) for v in graph.values())
-    wider = SPILL if rough else 1
-    return wider * max(0, math.ceil(-reach.first)), wider * max(0, math.ceil(reach.last))
 
 
 def streaming(graph: Graph, chunk: int | None = None) -> Graph:
@@ -41,7 +31,7 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
         GraphError: something looks at the whole clip, the input is not waveforms, or N is not such a multiple; in a sentence.
     """
     wave = graph.inputs[0]
-    if len(graph.inputs) > 1 or not isinstance(wave.op, Input) or wave.op.sizes != ("batch", "samples"):
+    if len(graph.inputs) > 1 or not graph.takes_waveforms:
         raise GraphError(f"a stream is of waveforms (batch, samples), and {graph.name} takes {', '.join(map(str, graph.inputs))}")
     found = graph.reach()
     for value in graph.values():
@@ -50,13 +40,13 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
                 f"{graph.name} cannot stream: {value.op} looks at the whole clip; leave that out (top_db=None, no normalisation over "
                 "the utterance), or export it without streaming"
             )
-    step = math.lcm(*(Fraction(one.hop).numerator for one in found.values()))
+    step = common_step(found.values())
     size = -(-int(SECONDS * graph.sample_rate) // step) * step if chunk is None else chunk
     if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % step:
         raise GraphError(f"chunk must be a multiple of {step} samples, the hop, and not {chunk!r}")
-    reaches = [found[value] for value in graph.outputs.values()]
-    before = max(reach_of_lowerings(graph, one)[0] for one in reaches)
-    after = max(reach_of_lowerings(graph, one)[1] for one in reaches)
+    # How the graph will be lowered is not decided yet.
+    approximate = any(isinstance(v.op, Compound) and any(v.op.accuracy(name) for name in v.op.lowerings) for v in graph.values())
+    before, after = margins([found[value] for value in graph.outputs.values()], approximate)
     lead = -(-before // step) * step  # the first position that has all that it reads
     state = -(-(lead + after) // step) * step
     state += -(-max(graph.least_along_the_clip() - state - size, 0) // step) * step

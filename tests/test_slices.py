@@ -72,7 +72,7 @@ def test_a_batch_is_run_in_the_parts_that_were_asked_for(mel: Path, monkeypatch:
     wanted = sg.load(mel, most_bytes=math.inf)(wave)
     shapes = []
     at_once = run._at_once
-    monkeypatch.setattr(run, "_at_once", lambda made, arrays: (shapes.append(arrays[0].shape), at_once(made, arrays))[1])
+    monkeypatch.setattr(run, "_at_once", lambda made, names, arrays: (shapes.append(arrays[0].shape), at_once(made, names, arrays))[1])
     np.testing.assert_allclose(run(wave), wanted, rtol=1e-5, atol=1e-5)
     assert shapes == [(2, 20_000)] * 3
     shapes.clear()

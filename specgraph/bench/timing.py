@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from specgraph.runtimes.workers import available_cores as cores  # noqa: F401  (where clocks are, they are looked for)
 
 MOST_ROUNDS = 50
 
@@ -65,11 +66,6 @@ def alternate(
 def summary(seconds: list[float]) -> dict[str, float]:
     """The least and the median."""
     return {"min": min(seconds), "median": statistics.median(seconds)}
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -159,8 +160,6 @@ def inspect(
     Example: specgraph inspect mel.onnx --graph
     """
     from specgraph.export.read import read_model
-    from specgraph.listing import bytes_text
-    from specgraph.lowering import Choice
     from specgraph.runtimes.loading import checked_header
 
     meta, _ = checked_header(model)
@@ -168,7 +167,6 @@ def inspect(
         _inspect_whole_model(model, meta)
         return
     held = read_model(model)
-    meta, out = held.metadata, console()
     table = Table(show_header=False, title=escape(str(model)), title_justify="left")
     table.add_row("transform", meta.name)
     table.add_row("parameters", escape(", ".join(f"{name}={value!r}" for name, value in held.graph.parameters.items())) or "none")
@@ -189,25 +187,13 @@ def inspect(
         if output.frequencies:
             low, high = output.frequencies[0], output.frequencies[-1]
             table.add_row("frequencies", f"{len(output.frequencies)} bins, {low:.1f} to {high:.1f} Hz")
-    table.add_row("written for", f"{meta.target}, by specgraph {meta.version}")
-    error, tolerance = meta.verified.get("error"), meta.verified.get("tolerance")
-    if error is not None and tolerance is not None:
-        table.add_row("verified", f"largest error {error:.1e} of the spectrum's peak, {tolerance:.0e} allowed")
-    operators = ", ".join(f"{count} {op}" for op, count in sorted(held.operators.items()))
-    table.add_row("operators", f"{held.nodes} nodes: {operators}")
-    table.add_row("size", bytes_text(model.stat().st_size))
-    table.add_row("hash", meta.hash)
-    out.print(table)
-    if meta.lowering:
-        out.print(choices_table(tuple(Choice(**choice) for choice in meta.lowering), meta.target))
+    _show(table, model, meta, "largest error", "the spectrum's", held.nodes, held.operators)
     if graph:
-        out.print(str(held.graph), markup=False)
+        console().print(str(held.graph), markup=False)
 
 
 def _inspect_whole_model(path: Path, meta: Metadata) -> None:
     from specgraph.export.read import read_operators
-    from specgraph.listing import bytes_text
-    from specgraph.lowering import Choice
 
     nodes, operators = read_operators(path)
     table = Table(show_header=False, title=escape(str(path)), title_justify="left")
@@ -218,9 +204,18 @@ def _inspect_whole_model(path: Path, meta: Metadata) -> None:
     for name, output in meta.outputs.items():
         times = f"; frames every {output.hop / meta.sample_rate * 1e3:g} ms" if output.hop else ""
         table.add_row(f"output {name}", f"({', '.join(output.axes)}){times}")
+    _show(table, path, meta, "against torch: largest error", "an output's", nodes, operators)
+
+
+def _show(table: Table, path: Path, meta: Metadata, error: str, whose: str, nodes: int, operators: Mapping[str, int]) -> None:
+    """Print a table of a file with what every file says: its target, error, operators, size, hash and lowerings."""
+    from specgraph.listing import bytes_text
+    from specgraph.lowering import Choice
+
     table.add_row("written for", f"{meta.target}, by specgraph {meta.version}")
-    error, tolerance = meta.verified["error"], meta.verified["tolerance"]
-    table.add_row("verified", f"against torch: largest error {error:.1e} of an output's peak, {tolerance:.0e} allowed")
+    largest, tolerance = meta.verified.get("error"), meta.verified.get("tolerance")
+    if largest is not None and tolerance is not None:
+        table.add_row("verified", f"{error} {largest:.1e} of {whose} peak, {tolerance:.0e} allowed")
     table.add_row("operators", f"{nodes} nodes: {', '.join(f'{count} {op}' for op, count in sorted(operators.items()))}")
     table.add_row("size", bytes_text(path.stat().st_size))
     table.add_row("hash", meta.hash)

@@ -12,6 +12,7 @@ from specgraph.cost import Cost
 from specgraph.dims import Shape
 from specgraph.op import GraphError, Op
 from specgraph.ops.frame_conv import check_signal
+from specgraph.ops.layout import TO_THE_END
 from specgraph.reach import Reach
 
 First = Literal["keep", "repeat", "drop"]
@@ -59,7 +60,7 @@ class PreEmphasis(Op):
         return rest if self.first == "drop" else torch.cat([self._kept * signal[:, :1], rest], 1)
 
     def onnx(self, onnx, signal):
-        axis, start, end = onnx.const([1]), onnx.const([0]), onnx.const([np.iinfo(np.int64).max])
+        axis, start, end = onnx.const([1]), onnx.const([0]), onnx.const([TO_THE_END])
         later = onnx.Slice(signal, onnx.const([1]), end, axis)
         earlier = onnx.Slice(signal, start, onnx.const([-1]), axis)
         rest = onnx.Sub(later, earlier)

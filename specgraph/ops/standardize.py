@@ -11,11 +11,12 @@ import numpy as np
 from specgraph.cost import Cost
 from specgraph.dims import Shape
 from specgraph.op import GraphError, Op
+from specgraph.ops.compare import FLOAT32
+from specgraph.ops.frame_numbers import on_device
 from specgraph.ops.layout import check_axis
 from specgraph.reach import WHOLE_CLIP, Reach
 
 Added = Literal["variance", "deviation"]
-FLOAT = 1  # ONNX's number for float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +75,7 @@ class Standardize(Op):
     def onnx(self, onnx, features):
         rank = onnx.rank(features)
         count = onnx.Squeeze(onnx.Shape(features, start=rank - 1, end=rank), onnx.const([0]))
-        step = onnx.const(np.int64(1))
-        # Range brings the count, shape arithmetic that the CUDA provider leaves on the CPU, to the device without a copy.
-        size = onnx.Cast(onnx.Range(count, onnx.Add(count, step), step), to=FLOAT)
+        size = onnx.Cast(on_device(onnx, count), to=FLOAT32)
         one = onnx.const(np.array([1], np.float32))
         left = onnx.Max(onnx.Sub(size, one), one) if self.ddof else size
         centred = onnx.Sub(features, onnx.Slice(features, onnx.const([0]), onnx.const([1]), onnx.const([rank - 1])))
