@@ -240,6 +240,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = experiment.parser("Frequency prediction with fixed and trainable front ends.")
     parser.add_argument("--epochs", type=int, help="instead of the size's")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=FRONT_ENDS, default=list(FRONT_ENDS), help=", ".join(FRONT_ENDS))
+    parser.add_argument("--resume", action="store_true", help="leave out what the folder has results of, as after a run that was stopped")
     options: argparse.Namespace = parser.parse_args(arguments)
     folder = experiment.begin(options, "frequency")
     size = SIZES[experiment.size(options)]
@@ -248,6 +249,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     done = before(folder, size, options.seed)
     for name in options.only:
         for kind in ("linear", "CNN"):
+            if options.resume and any((one["front end"], one["model"]) == (name, kind) for one in done["cells"]):
+                continue
             found, front_end, model = cell(name, kind, tones, size, options.seed)
             done["cells"] = [one for one in done["cells"] if (one["front end"], one["model"]) != (name, kind)] + [found]
             print(*rows([found], size.rounds)[0], f"{found['trainable']['seconds']:.0f} s", sep="  ", file=sys.stderr, flush=True)
