@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -17,12 +17,7 @@ from specgraph.ops.layout import Transpose
 from specgraph.ops.stack_frames import StackFrames
 from specgraph.ragged import with_lengths
 from specgraph.transforms import parse
-from specgraph.transforms.base import Parameter, Transform, check_names, parts_to_train
-
-if TYPE_CHECKING:
-    import torch
-
-    from specgraph.module import GraphModule
+from specgraph.transforms.base import FrontEnd, Parameter, Transform, check_names, parts_to_train
 
 OWN = {  # the parameters that are not the transform's: type and help
     "length": (int | None, "samples that a clip is cut to, or filled up to with zeros; none: as long as it is"),
@@ -32,7 +27,7 @@ OWN = {  # the parameters that are not the transform's: type and help
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
+class Preset(FrontEnd):
     """The front end of a known model: usable wherever a transform is.
 
     ``waveforms`` (batch, samples) -> ``features``, in the model's own layout. Nothing of it is code of its own: ``length`` samples are
@@ -74,6 +69,11 @@ class Preset:
         return self.transform.trainable_parts
 
     @property
+    def smooth_parts(self) -> Mapping[str, str]:
+        """Parts of a few numbers, and the trainable part that each makes."""
+        return self.transform.smooth_parts
+
+    @property
     def output_name(self) -> str:
         """The name of its output."""
         return self.transform.output_name
@@ -108,24 +108,12 @@ class Preset:
 
     def graph(self, trainable: Sequence[str] = (), lengths: bool = False) -> Graph:
         """The graph: input ``waveforms`` (batch, samples) and output ``features``; with ``lengths``, ``specgraph.with_lengths`` of it."""
-        parts = parts_to_train(self.name, trainable, self.trainable_parts)
+        parts = parts_to_train(self.name, trainable, self.trainable_parts, self.smooth_parts)
         wave = self.input()()
         parameters = {name: getattr(self, name) for name in OWN} | dataclasses.asdict(self.transform)
         outputs, about = {self.output_name: self._compose(wave, parts)}, {self.output_name: self.about()}
         graph = Graph((wave,), outputs, self.sample_rate, self.name, parameters, about)
         return with_lengths(graph) if lengths else graph
-
-    def module(
-        self,
-        trainable: Sequence[str] = (),
-        dtype: torch.dtype | None = None,
-        prefer: Mapping[str, str] | None = None,
-        lengths: bool = False,
-    ) -> GraphModule:
-        """A ``torch.nn.Module``, as ``Transform.module`` makes it."""
-        from specgraph.module import GraphModule
-
-        return GraphModule(self.graph(trainable, lengths), dtype=dtype, prefer=prefer)
 
     def help(self) -> str:
         """Whose front end it is, in a line."""
