@@ -31,12 +31,12 @@ def transform_named(name: str) -> type[Transform] | Preset:
     found = {cls.command: cls for cls in registry().values()} | registry()
     if name in found:
         return found[name]
-    from specgraph.presets import presets
+    from specgraph.presets import preset, preset_names
 
-    if name in presets():
-        return presets()[name]
+    if name in preset_names():
+        return preset(name)
     commands = ", ".join(sorted(cls.command for cls in registry().values()))
-    raise ValueError(f"there is no transform {name!r}{nearest(name, [*found, *presets()])}; there are {commands}, and the presets of specgraph list --presets")
+    raise ValueError(f"there is no transform {name!r}{nearest(name, [*found, *preset_names()])}; there are {commands}, and the presets of specgraph list --presets")
 
 
 def settings(pairs: list[str], option: str = "--set", example: str = "n_mels=80") -> dict[str, str]:
@@ -88,6 +88,8 @@ def _list_parameters(cls: type[Transform] | Preset) -> None:
     if isinstance(cls, type):
         console().print(f"specgraph export {cls.command} -o {cls.command}.onnx --set {cls.parameters()[0].name}=16000")
         return
+    if cls.aliases:
+        console().print(f"also found as {', '.join(cls.aliases)}")
     console().print(f"source: {escape(cls.source)}\ncompared with: {escape(cls.reference)}")
     console().print(f"specgraph export {cls.command} -o {cls.command}.onnx")
 

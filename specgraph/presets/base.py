@@ -15,6 +15,7 @@ from specgraph.ops.arithmetic import Add, Multiply
 from specgraph.ops.fixed_length import FixedLength
 from specgraph.ops.layout import Transpose
 from specgraph.ops.stack_frames import StackFrames
+from specgraph.ops.stack_harmonics import StackHarmonics
 from specgraph.ragged import with_lengths
 from specgraph.transforms import parse
 from specgraph.transforms.base import FrontEnd, Parameter, Transform, check_names, parts_to_train
@@ -31,7 +32,8 @@ class Preset(FrontEnd):
     """The front end of a known model: usable wherever a transform is.
 
     ``waveforms`` (batch, samples) -> ``features``, in the model's own layout. Nothing of it is code of its own: ``length`` samples are
-    kept, the ops in ``before`` follow one another, ``transform`` is what it is anywhere else, the ops in ``after`` follow.
+    kept, the ops in ``before`` follow one another, ``transform`` is what it is anywhere else, the ops in ``after`` follow. Where the
+    transform gives ``waveforms``, ``length`` of those are kept, at the end, and ``takes`` is the layout of what the model gives.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Preset(FrontEnd):
     bin_scale: parse.NUMBERS | None = None
     frames_first: bool = False  # (batch, frames, bins) is the model's layout
     axes: tuple[str, ...] | None = None  # of another layout
+    takes: Input | None = None  # where it is not the transform's own input
+    aliases: tuple[str, ...] = ()  # other names to find it by
 
     def __post_init__(self) -> None:
         for name, (annotation, _) in OWN.items():
@@ -79,8 +83,8 @@ class Preset(FrontEnd):
         return self.transform.output_name
 
     def input(self) -> Input:
-        """The graph's input, ``waveforms`` (batch, samples)."""
-        return self.transform.input()
+        """The graph's input: ``waveforms`` (batch, samples), but for what turns features into something else."""
+        return self.takes or self.transform.input()
 
     def about(self) -> About:
         """What the output holds."""
@@ -89,15 +93,19 @@ class Preset(FrontEnd):
         axes = self.axes or (("batch", "frames", "bins") if self.frames_first else about.axes)
         # StackFrames makes several of one bin: those have no frequency of their own
         kept = None if any(isinstance(op, StackFrames) for op in self.after) and self.axes is None else about.frequencies
+        for op in self.after:
+            kept = kept[: op.n_bins] if kept and isinstance(op, StackHarmonics) else kept
         return dataclasses.replace(about, frequencies=kept, axes=axes)
 
     def _compose(self, wave: Value, trainable: frozenset[str]) -> Value:
-        value = wave if self.length is None else FixedLength(self.length)(wave)
-        for op in self.before:
+        inverse = self.output_name == "waveforms"
+        kept = () if self.length is None else (FixedLength(self.length),)
+        value = wave
+        for op in self.before if inverse else (*kept, *self.before):
             value = op(value)
         made = self.transform.compose(value, trainable)
         assert isinstance(made, Value)
-        for op in self.after:
+        for op in (*self.after, *kept) if inverse else self.after:
             made = op(made)
         for op, name in ((Add(), "bin_shift"), (Multiply(), "bin_scale")):
             if (numbers := getattr(self, name)) is not None:
@@ -107,7 +115,7 @@ class Preset(FrontEnd):
         return Transpose((0, 2, 1))(made) if self.frames_first else made
 
     def graph(self, trainable: Sequence[str] = (), lengths: bool = False) -> Graph:
-        """The graph: input ``waveforms`` (batch, samples) and output ``features``; with ``lengths``, ``specgraph.with_lengths`` of it."""
+        """The graph from ``input`` to ``output_name``; with ``lengths``, ``specgraph.with_lengths`` of it."""
         parts = parts_to_train(self.name, trainable, self.trainable_parts, self.smooth_parts)
         wave = self.input()()
         parameters = {name: getattr(self, name) for name in OWN} | dataclasses.asdict(self.transform)
