@@ -45,6 +45,10 @@ class AppendDeltas(Compound):
     def numpy(self, features):
         return np.concatenate([features, self.delta().numpy(features)], 1)
 
+    def carry(self, operands, spread, result):
+        derived = self.delta().carry(operands, spread, result)
+        return np.concatenate([spread[0], derived], 1)
+
     def reach(self, *shapes: Shape) -> Reach:
         return self.delta().reach(*shapes)
 

@@ -20,7 +20,8 @@ from specgraph.ops.concat import Concat
 from specgraph.ops.constant_q import _Kernels
 from specgraph.ops.fir_downsample import FirDownsample
 from specgraph.ops.frame_conv import FrameConv, check_signal
-from specgraph.ops.layout import Slice
+from specgraph.ops.layout import Slice, check_lengths
+from specgraph.ops.lengths import Lengths
 from specgraph.ops.pad import Pad
 from specgraph.reach import Reach
 
@@ -42,8 +43,10 @@ class OctavewiseConstantQ(_Kernels):
     256 taps, of which every second output is kept, ``samples // 2`` of them, and the same kernels are applied at half the hop. Each
     octave's signal is padded by ``pad_mode`` at its own ends. What the filter leaves of aliasing, ripple and half a sample of delay at each
     octave stays: that is 3 to 15 % of the peak away from ``ConstantQ``, and what models have been trained with. ``trainable`` makes the
-    octave's kernels, (2, bins_per_octave, width), a parameter named "cqt".
+    octave's kernels, (2, bins_per_octave, width), a parameter named "cqt". With ``lengths``, (batch,), each clip has its own ends.
     """
+
+    lengths_at = 1
 
     convention: Convention = "nnaudio"
     trainable: bool = False
@@ -97,17 +100,30 @@ class OctavewiseConstantQ(_Kernels):
         named = {"librosa": np.sqrt(self.lengths), "wrap": np.full(self.n_bins, 2.0), "convolutional": np.ones(self.n_bins)}
         return named[self.normalization][:, None, None]
 
-    def infer(self, signal: Shape) -> Shape:
+    def infer(self, signal: Shape, lengths: Shape | None = None) -> Shape:
         check_signal(signal)
+        if lengths is not None:
+            check_lengths(signal, lengths)
         return signal[0], self.n_bins, signal[1] // self.hop_length + 1, 2
 
     def inner_sizes(self, *shapes: Shape) -> Shape:
         return (shapes[0][1] // 2 ** (self.octaves - 1),)  # samples of the lowest octave
 
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
-        return halved(self, *operands, lengths=lengths)
+        (signal,) = operands
+        return self(signal, lengths(signal))
 
-    def numpy(self, signal):
+    def numpy(self, signal, lengths=None):
+        if lengths is None:
+            return self._clips(signal)
+        result = np.zeros((len(signal), self.n_bins, signal.shape[1] // self.hop_length + 1, 2))
+        for row, clip, length in zip(result, signal, lengths, strict=True):
+            made = self._clips(clip[None, : int(length)])[0]
+            row[:, : made.shape[1]] = made
+        return result
+
+    def _clips(self, signal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Clips of one length."""
         parts = []
         for octave in range(self.octaves):
             if octave:
@@ -119,8 +135,9 @@ class OctavewiseConstantQ(_Kernels):
 
     def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
         """As ``ConstantQ`` has it."""
-        own = self.rounded_share(operands[0], self.numpy(operands[0]), tolerance)
-        return own if spread[0] is None else own + np.abs(self.numpy(spread[0]))
+        signal, *lengths = operands
+        own = self.rounded_share(signal, self.numpy(signal, *lengths), tolerance)
+        return own if spread[0] is None else own + np.abs(self.numpy(spread[0], *lengths))
 
     def reach(self, *shapes: Shape) -> Reach:
         whole = 2 ** (self.octaves - 1)
@@ -130,28 +147,32 @@ class OctavewiseConstantQ(_Kernels):
     @classmethod
     def examples(cls) -> Iterator[tuple]:
         yield cls(8000, 16, 400.0, 30), ("batch", "samples")
+        yield cls(8000, 16, 1400.0, 12), ("batch", "samples"), ("batch",)
         yield cls(8000, 20, 900.0, 13, 8, window="hamming", normalization="wrap", pad_mode="constant"), ("batch", "samples")
         yield cls(8000, 7, 1500.0, 5, filter_scale=0.7, norm=None, normalization="convolutional"), ("batch", "samples")
 
 
 @OctavewiseConstantQ.lowering
-def halved(op: OctavewiseConstantQ, signal: Value, *, lengths: Callable[[Value], Value] | None = None) -> Value:
-    """A filter and a bank for each octave; with ``lengths`` at each clip's own end."""
+def halved(op: OctavewiseConstantQ, signal: Value, *lengths: Value) -> Value:
+    """A filter and a bank for each octave."""
     shape = 2, len(op.highest), 2 * op.half
     kernels = Constant.lazy("cqt", shape, op.kernels, op.trainable)
-    taps = Constant.lazy("halving", (HALVING_TAPS + 1,), halving_filter)
-    fir, parts = FirDownsample(2), []
-
-    def padded(value: Value, pad: Pad) -> Value:
-        return pad(value) if lengths is None else pad(value, lengths(value))
-
+    parts = []
     for octave in range(op.octaves):
-        if octave:  # of ceil((samples + 1) / 2) outputs all but the last
-            longer = padded(signal, Pad(0, 1, "constant"))
-            filtered = None if lengths is None else fir.ragged(lengths, longer, taps)
-            signal = Slice(0, -1)(filtered or fir(longer, taps))
-        parts.append(FrameConv(op.hop_length // 2**octave)(padded(signal, Pad(op.half, mode=op.pad_mode)), kernels))
+        if octave:
+            signal, lengths = _half_the_rate(signal, *lengths)
+        padded = Pad(op.half, mode=op.pad_mode)(signal, *lengths)
+        parts.append(FrameConv(op.hop_length // 2**octave)(padded, kernels))
     joined = Concat(1)(*parts[::-1]) if len(parts) > 1 else parts[0]
     surplus = len(parts) * shape[1] - op.n_bins
     scales = Constant.lazy("scales", (op.n_bins, 1, 1), op.scales)
     return Multiply()(Slice(surplus)(joined) if surplus else joined, scales)
+
+
+def _half_the_rate(signal: Value, *lengths: Value) -> tuple[Value, tuple[Value, ...]]:
+    """(batch, samples) -> (batch, samples // 2), and how long the clips are then: of ceil((samples + 1) / 2) outputs all but the last."""
+    taps, fir = Constant.lazy("halving", (HALVING_TAPS + 1,), halving_filter), FirDownsample(2)
+    longer = Pad(0, 1, "constant")(signal, *lengths)
+    filtered = fir.ragged(lambda _: Lengths(((1, 1, 1),))(*lengths), longer, taps) if lengths else fir(longer, taps)
+    assert filtered is not None
+    return Slice(0, -1)(filtered), tuple(Lengths(((1, 0, 2),))(each) for each in lengths)

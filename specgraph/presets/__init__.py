@@ -13,7 +13,6 @@ from typing import Any
 from specgraph.presets.base import Preset as Preset
 from specgraph.transforms.parse import nearest
 
-
 _REGISTRY: dict[str, Preset] = {}
 _NAMES: dict[str, str] = {}  # every name, and the preset's own
 for _module in iter_modules(__path__):

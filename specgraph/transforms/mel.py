@@ -93,8 +93,8 @@ class MelTransform(MelBank, FourierTransform):
     def spectrum(self, wave: Value, trainable: frozenset[str]) -> Value:
         if not self.preemphasis:
             return super().spectrum(wave, trainable)
-        if parts := trainable & {"window", "window_shape"}:
-            raise ValueError(f"with preemphasis {self.preemphasis:g} the part {parts.pop()} cannot be trained by itself; train fourier, which holds both")
+        if parts := sorted(trainable & {"window", "window_shape"}):
+            raise ValueError(f"with preemphasis {self.preemphasis:g} the part {parts[0]} cannot be trained by itself; train fourier, which holds both")
         frames = SpeechStft(
             self.n_fft, self.hop, self.win_length, self.window, remove_mean=False, preemphasis=self.preemphasis, trainable="fourier" in trainable
         )
