@@ -16,7 +16,7 @@ from specgraph.bench.tables import Table, machine_text
 from specgraph.presets import Preset, preset, presets
 
 Row = dict[str, Any]
-ORIGIN = "packages of the `bench` extra, and transformers, torchvggish, onnx-asr, torchaudio, torchcrepe, demucs and basic-pitch"
+ORIGIN = "packages of the `bench` extra, and transformers, torchvggish, onnx-asr, torchaudio, speechbrain, torchcrepe, demucs and basic-pitch"
 NOT_ON_WAVES = "takes no waveform; tests/test_presets.py compares it with torch.istft"
 COMMAND = "specgraph bench --parity -o docs/parity.md"
 EXPLAINED = """Signals: white noise; speech, a voice of thirty harmonics that glides and swells, on a slow drift of 0.2 and noise at -60 dB; near-silence,
@@ -26,13 +26,14 @@ samples as the reference. Columns:
 - **largest**, **mean**: of the absolute differences between the file's features and the reference's, in their own unit: nats, dB, standard deviations.
 - **float64: ours**, **theirs**: the largest difference of each from the definition in float64. Where theirs is the larger, the
   reference's own rounding is what differs; where both are large, the features divide by a deviation near 0 or take the logarithm of a band 100 dB below the
-  peak, and float32 holds no more of it.
+  peak, and float32 holds no more of it. basic-pitch's features all move with the quietest bin of the clip.
 - **short**: the largest difference from the reference on noise of a quarter of a frame, half of one and one, where both take so little.
 - **batch**: the largest difference between a clip alone and the same in a batch with one that is a hundred times louder.
 
-Where a reference is itself off, the formula in float64 is what counts, and `tests/test_presets.py` has it for every preset: on digital silence
+Where a reference is itself off, the formula in float64 is what counts, and `tests/preset_formulas.py` has it, with its neighbour: on digital silence
 ParakeetFeatureExtractor gives up to 0.2 where a mean rounds, and Speech2TextFeatureExtractor gives NaN, as both it and SeamlessM4TFeatureExtractor do for
 a single frame; zeros are given here. OpenAI's own Whisper takes the maximum over the whole batch, transformers and this each clip's.
+Where torchaudio is installed, as here, ASTFeatureExtractor and Speech2TextFeatureExtractor compute by it.
 """
 
 

@@ -1,4 +1,4 @@
-"""librosa, torchlibrosa, torchvggish and the graphs of onnx-asr."""
+"""librosa, torchlibrosa, torchvggish, SpeechBrain and the graphs of onnx-asr."""
 
 from __future__ import annotations
 
@@ -113,3 +113,20 @@ def gigaam(p: Preset) -> Run:
     path = files("onnx_asr") / "preprocessors" / "data" / f"{p.name.replace('-', '_')}_conv.onnx"
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda wave: session.run(None, {"waveforms": wave[None], "waveforms_lens": np.array([len(wave)])})[0][0]
+
+
+@reference("speechbrain-fbank", "ecapa", package="speechbrain", called="lobes.features.Fbank, InputNormalization", needs=("torchaudio", "hyperpyyaml"))
+def speechbrain(p: Preset) -> Run:
+    """The lobe, and for ECAPA what its recipe does to the features."""
+    import torch
+    from speechbrain.lobes.features import Fbank
+    from speechbrain.processing.features import InputNormalization
+
+    t: Any = p.transform
+    fbank, normal = Fbank(n_mels=t.n_mels), InputNormalization(norm_type="sentence", std_norm=False)
+
+    def run(wave: Any) -> Any:
+        features = fbank(torch.from_numpy(wave)[None])
+        return (normal(features, torch.ones(1)) if p.name == "ecapa" else features)[0].numpy()
+
+    return run

@@ -14,10 +14,13 @@ KNF = "kaldi_native_fbank.OnlineFbank"
 
 
 def kaldi(
-    name: str, models: str, source: str, transform: KaldiTransform, after: tuple[Op, ...] = (), reference: str = KNF, frames_first: bool = True
+    name: str, models: str, source: str, transform: KaldiTransform, after: tuple[Op, ...] = (), reference: str = KNF, frames_first: bool = True,
+    aliases: tuple[str, ...] = (),
 ) -> Preset:  # fmt: skip
     """A preset without anything before the transform."""
-    return Preset(name=name, models=models, source=source, reference=reference, transform=transform, after=after, frames_first=frames_first)
+    return Preset(
+        name=name, models=models, source=source, reference=reference, transform=transform, after=after, frames_first=frames_first, aliases=aliases
+    )  # fmt: skip
 
 
 def low_frame_rate(size: int, step: int) -> tuple[Op, ...]:
@@ -39,15 +42,15 @@ PRESETS = (
     kaldi("kaldi-mfcc", "Kaldi with its default options", "kaldi feat/feature-mfcc.cc", KaldiMfcc(), reference="kaldi_native_fbank.OnlineMfcc", frames_first=False),
     kaldi(
         "icefall", "icefall, sherpa and lhotse (Zipformer, Conformer)", "k2-fsa/sherpa FeatureExtractorConfig: [-1, 1], 20 to 7600 Hz, not snip_edges",
-        KaldiFbank(n_mels=80, scale=1.0, snip_edges=False, fmax=-400.0),
+        KaldiFbank(n_mels=80, scale=1.0, snip_edges=False, fmax=-400.0), aliases=("sherpa", "zipformer"),
     ),
     kaldi("fireredasr", "FireRedASR (global CMVN: bin_shift, bin_scale)", "FireRedTeam/FireRedASR data/asr_feat.py; no dither", KaldiFbank(n_mels=80)),
     kaldi("wenet", "WeNet (global CMVN: bin_shift, bin_scale)", "wenet-e2e/wenet dataset/processor.py compute_fbank; no dither", KaldiFbank(n_mels=80)),
     kaldi(
         "wespeaker", "WeSpeaker and pyannote's speaker embeddings", "wenet-e2e/wespeaker: Hamming, less each bin's mean over the clip; no dither",
-        HAMMING_80, (Cmvn(norm_vars=False),),
+        HAMMING_80, (Cmvn(norm_vars=False),), aliases=("pyannote",),
     ),
-    kaldi("paraformer", "Paraformer and SenseVoice", FUNASR, HAMMING_80, low_frame_rate(7, 6)),
+    kaldi("paraformer", "Paraformer and SenseVoice", FUNASR, HAMMING_80, low_frame_rate(7, 6), aliases=("sensevoice",)),
     kaldi("fsmn-vad", "FunASR's FSMN-VAD", FUNASR, HAMMING_80, low_frame_rate(5, 1)),
     kaldi("fsmn-kws", "FunASR's FSMN-KWS", FUNASR, HAMMING_80, low_frame_rate(5, 3)),
     kaldi(
@@ -56,7 +59,7 @@ PRESETS = (
     ),
     kaldi(
         "seamless-m4t", "SeamlessM4T and w2v-BERT 2.0", "transformers SeamlessM4TFeatureExtractor", KaldiFbank(n_mels=80),
-        (Standardize(ddof=1, epsilon=1e-7), Pad(0, 1, "constant", axis=2), StackFrames(2)), "transformers.SeamlessM4TFeatureExtractor",
+        (Standardize(ddof=1, epsilon=1e-7), Pad(0, 1, "constant", axis=2), StackFrames(2)), "transformers.SeamlessM4TFeatureExtractor", aliases=("w2v-bert",),
     ),
     kaldi(
         "speech2text", "Speech2Text (S2T)", "transformers Speech2TextFeatureExtractor.utterance_cmvn", KaldiFbank(n_mels=80),

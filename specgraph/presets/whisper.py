@@ -9,7 +9,7 @@ from specgraph.transforms.mel import LogMelSpectrogram
 SECONDS = 30
 
 
-def whisper(n_mels: int, models: str) -> Preset:
+def whisper(n_mels: int, models: str, aliases: tuple[str, ...] = ()) -> Preset:
     """log10 mel power of 30 s, at most 8 below the clip's maximum, then (x + 4) / 4; the last frame is dropped."""
     return Preset(
         name=f"whisper-{n_mels}",
@@ -21,10 +21,11 @@ def whisper(n_mels: int, models: str) -> Preset:
         ),
         after=(Slice(0, -1, axis=2), LimitRange(8.0), Affine(0.25, 1.0)),
         length=SECONDS * 16000,
+        aliases=aliases,
     )
 
 
 PRESETS = (
     whisper(80, "Whisper tiny to large-v2 and Distil-Whisper"),
-    whisper(128, "Whisper large-v3 and turbo, Qwen2-Audio, Qwen2.5-Omni and Voxtral"),
+    whisper(128, "Whisper large-v3 and turbo, Qwen2-Audio, Qwen2.5-Omni and Voxtral", ("whisper-large-v3", "whisper-turbo", "qwen2-audio")),
 )
