@@ -16,6 +16,11 @@ from specgraph.bench.parity import measured, shorts, signals
 from specgraph.bench.references import load
 from specgraph.bench.references_kaldi import knf_features
 from specgraph.export import verify
+from specgraph.ops.append_deltas import AppendDeltas
+from specgraph.ops.cut_to_multiple import CutToMultiple
+from specgraph.ops.fill_up import FillUp
+from specgraph.ops.one_hot_largest import OneHotLargest
+from specgraph.ops.stack_harmonics import StackHarmonics
 from specgraph.presets import preset_names, presets
 from tests.conftest import one_sentence
 from tests.preset_formulas import FORMULAS, kaldi, whisper
@@ -330,6 +335,12 @@ def test_parameters() -> None:
         (lambda: sg.OctavewiseCQT(hop_length=100), "hop_length 100 is not a multiple of 64, by which the signal is decimated"),
         (lambda: sg.OctavewiseCQT(fmin=4000.0), "is above half the sample rate"),
         (lambda: sg.OctavewiseCQT(power=0.0), "power must be above 0, not 0"),
+        (lambda: FillUp(((1, 0, 2),)), "the steps make 0 of 1 samples; they must not make fewer"),
+        (lambda: FillUp(((0, 1, 1),)), "steps are (multiply, add, divide), whole numbers, the first and the last above 0, not (0, 1, 1)"),
+        (lambda: CutToMultiple(4, -1), "rest must be a whole number of at least 0, not -1"),
+        (lambda: StackHarmonics((), 12, 10), "harmonics must be numbers above 0, one at least, not ()"),
+        (lambda: OneHotLargest(2)(sg.Builder(16000).input("x", ("batch", 3, "frames"))), "varies; one_hot_largest compares along an axis of fixed size"),
+        (lambda: AppendDeltas(4), "width must be odd and at least 3, not 4"),
         (lambda: sg.WaveformFrames(hop_length=0), "hop_length must be at least 1, not 0"),
         (lambda: sg.MelSpectrogram(preemphasis=0.97), "preemphasis 0.97 goes with align start"),
         (lambda: sg.preset("gemma-3n").graph(trainable="window"), "with preemphasis 0.97 the part window cannot be trained by itself"),

@@ -30,7 +30,7 @@ samples as the reference. Columns:
 - **short**: the largest difference from the reference on noise of a quarter of a frame, half of one and one, where both take so little.
 - **batch**: the largest difference between a clip alone and the same in a batch with one that is a hundred times louder.
 
-Where a reference is itself off, the formula in float64 is what counts, and `tests/preset_formulas.py` has it, with its neighbour: on digital silence
+Where a reference is itself off, the formula in float64 is what counts, and `tests/preset_formulas.py` and its neighbour have it: on digital silence
 ParakeetFeatureExtractor gives up to 0.2 where a mean rounds, and Speech2TextFeatureExtractor gives NaN, as both it and SeamlessM4TFeatureExtractor do for
 a single frame; zeros are given here. OpenAI's own Whisper takes the maximum over the whole batch, transformers and this each clip's.
 Where torchaudio is installed, as here, ASTFeatureExtractor and Speech2TextFeatureExtractor compute by it.
