@@ -1,77 +1,88 @@
-"""Clips of one length: cut, or repeated until they are as long."""
+"""Clips of one length: cut, or repeated as often as they fit, and filled up with zeros."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.op import Op
+from specgraph.op import Op, Value
+from specgraph.ops.fixed_length import FixedLength
 from specgraph.ops.frame_conv import check_positive, check_signal
-from specgraph.ops.frame_numbers import on_device
+from specgraph.ops.layout import check_lengths
 from specgraph.reach import WHOLE_CLIP, Reach
 
 
 @dataclass(frozen=True, eq=False)
 class RepeatToLength(Op):
-    """(batch, samples) -> (batch, size): the first ``size`` samples, or the clip again and again, as CLAP has it.
+    """(batch, samples) -> (batch, size): the clip ``size // samples`` times, then zeros; of a longer clip the first ``size`` samples.
 
-    With ``whole`` only whole copies are made, and zeros follow the last; else the last one is cut.
+    What CLAP calls ``repeatpad``. With ``lengths``, (batch,), each clip is repeated by itself.
     """
 
     linear = True
+    lengths_at = 1
 
     size: int
-    whole: bool = False
 
     def __post_init__(self) -> None:
         check_positive(size=self.size)
 
-    def infer(self, signal: Shape) -> Shape:
+    def infer(self, signal: Shape, lengths: Shape | None = None) -> Shape:
         check_signal(signal)
+        if lengths is not None:
+            check_lengths(signal, lengths)
         return signal[0], self.size
 
-    def _kept(self, place, within, samples):
-        """Where a copy is whole, or the first, which stays even of a clip that is longer than ``size``."""
-        return (place == within) | (place - within + samples <= self.size)
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (signal,) = operands
+        return self(signal, lengths(signal))
 
-    def numpy(self, signal):
-        place = np.arange(self.size)
-        within = place % signal.shape[1]
-        repeated = signal[:, within]
-        return repeated * self._kept(place, within, signal.shape[1]) if self.whole else repeated
+    def numpy(self, signal, lengths=None):
+        ends = np.full(len(signal), signal.shape[1]) if lengths is None else lengths
+        return np.stack([self._clip(row[: int(end)]) for row, end in zip(signal, ends, strict=True)])
 
-    def torch(self, signal):
+    def _clip(self, clip: np.ndarray) -> np.ndarray:
+        repeated = np.tile(clip, max(self.size // len(clip), 1))[: self.size]
+        return np.pad(repeated, (0, self.size - len(repeated)))
+
+    def torch(self, signal, lengths=None):
         import torch
 
         place = torch.arange(self.size, device=signal.device)
-        within = place % signal.shape[1]
-        repeated = signal[:, within]
-        return repeated * self._kept(place, within, signal.shape[1]) if self.whole else repeated
+        if lengths is None:
+            samples = signal.shape[1]
+            repeated = signal.index_select(1, place % samples)
+            return torch.where(place < torch.sym_max(self.size // samples, 1) * samples, repeated, 0.0)
+        ends = lengths[:, None]
+        repeated = signal.gather(1, place % ends)
+        return torch.where(place < (self.size // ends).clamp_min(1) * ends, repeated, 0.0)
 
-    def onnx(self, onnx, signal):
-        count = onnx.Squeeze(onnx.Shape(signal, start=1, end=2), onnx.const([0]))
-        samples, place = on_device(onnx, count), onnx.const(np.arange(self.size))
-        within = onnx.Mod(place, samples)
-        repeated = onnx.Gather(signal, within, axis=1)
-        if not self.whole:
-            return repeated
-        start = onnx.Sub(place, within)
-        whole = onnx.LessOrEqual(onnx.Add(start, samples), onnx.const(np.int64(self.size)))
-        kept = onnx.Or(onnx.Equal(place, within), whole)
-        return onnx.Where(kept, repeated, onnx.const(np.float32(0)))
+    def onnx(self, onnx, signal, lengths=None):
+        size, one = onnx.const(np.int64(self.size)), onnx.const([1])
+        if lengths is None:
+            times = onnx.Max(onnx.Div(size, onnx.Shape(signal, start=1, end=2)), one)
+            tiled = onnx.Tile(signal, onnx.Concat(one, times, axis=0))
+            onnx.set_shape(tiled, onnx.shape(signal))
+            return FixedLength(self.size).onnx(onnx, tiled)
+        ends = onnx.Unsqueeze(lengths, one)
+        place = onnx.const(np.arange(self.size))
+        times = onnx.Div(onnx.Add(place, onnx.Sub(ends, ends)), ends)
+        repeated = onnx.GatherElements(signal, onnx.Sub(place, onnx.Mul(times, ends)), axis=1)
+        fits = onnx.Mul(onnx.Max(onnx.Div(size, ends), one), ends)
+        return onnx.Where(onnx.Less(place, fits), repeated, onnx.const(np.float32(0)))
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
-        return Cost.elementwise(out, out, operations=1) + Cost(strided=float(np.prod(out)), launches=8)
+        return Cost.elementwise(out, out, out, operations=0) + Cost(launches=7)
 
     def reach(self, *shapes: Shape) -> Reach:
-        return WHOLE_CLIP  # a piece of a clip does not say where the clip begins again
+        return WHOLE_CLIP
 
     @classmethod
     def examples(cls) -> Iterator[tuple]:
-        for whole in (False, True):
-            yield cls(250, whole), ("batch", "samples")
-            yield cls(1000, whole), ("batch", "samples")
+        for size in (500, 150, 97):
+            yield cls(size), ("batch", "samples")
+            yield cls(size), ("batch", "samples"), ("batch",)

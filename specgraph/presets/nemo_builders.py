@@ -32,9 +32,12 @@ NO_TORCH_STFT = "it is no longer used; set it to false"
 IN_TRAINING = dict.fromkeys(("dither", "nb_augmentation_prob", "nb_max_freq", "rng"), "only in training")
 
 
-def _samples(f: Fields, name: str, default: float, rate: int) -> int:
-    """A duration in seconds, or by ``n_`` before its name in samples."""
-    given, samples = f.number_or_none(name, default, 0.0), f.value(f"n_{name}", None)
+def _samples(f: Fields, name: str, default: float | None, rate: int) -> int:
+    """A duration in seconds, or by ``n_`` before its name in samples; with a ``default`` of None in samples only."""
+    if default is None:
+        return f.whole(f"n_{name}", 320 if name == "window_size" else 160)
+    given = None if f.value(name, default) is False else f.number_or_none(name, default, 0.0)
+    samples = f.value(f"n_{name}", None)
     if samples:
         if given and name in f:
             f.refuse(name, f"n_{name} {samples!r} is given too; take one of them out")
@@ -47,10 +50,10 @@ def _samples(f: Fields, name: str, default: float, rate: int) -> int:
     return count
 
 
-def _framing(f: Fields) -> dict[str, Any]:
-    """What both preprocessors say in the same way."""
+def _framing(f: Fields, seconds: bool = True) -> dict[str, Any]:
+    """What all of them say in the same way."""
     rate = f.even("sample_rate", 16000)
-    width, hop = _samples(f, "window_size", 0.02, rate), _samples(f, "window_stride", 0.01, rate)
+    width, hop = (_samples(f, name, default if seconds else None, rate) for name, default in (("window_size", 0.02), ("window_stride", 0.01)))
     n_fft = 2 ** math.ceil(math.log2(width)) if not f.value("n_fft", None) else f.even("n_fft", 512)
     if n_fft < max(width, 2):
         f.refuse("n_fft", f"it must be at least the window, {width} samples, and 2")
@@ -76,13 +79,24 @@ def _multiple(frames: int, bins: int) -> tuple[Op, ...]:
 
 
 def _log_mel(f: Fields) -> Preset:
-    """FilterbankFeatures and normalize_batch, in evaluation."""
-    sizes, bins = _framing(f), f.whole("features", 64)
+    """The preprocessor: FilterbankFeatures, by other names and in seconds."""
+    f.must_be("use_torchaudio", False, "those features differ from NeMo's own; set it to false if the model was trained with these")
+    return _filterbank(f, _framing(f), "features", 0.0)
+
+
+def _features(f: Fields) -> Preset:
+    """FilterbankFeatures itself, which a vocoder may take for gradients: then 1e-5 is added to the power."""
+    f.changes_nothing({"max_duration": "only of pad_to max"})
+    return _filterbank(f, _framing(f, seconds=False), "nfilt", 1e-5 if f.flag("use_grads", False) else 0.0)
+
+
+def _filterbank(f: Fields, sizes: dict[str, Any], filters: str, added: float) -> Preset:
+    """FilterbankFeatures and normalize_batch, in evaluation; ``filters`` is the field of how many there are."""
+    bins = f.whole(filters, 64)
     window = f.choice("window", "hann", WINDOWS)
     f.changes_nothing(IN_TRAINING)
     for name in ("stft_exact_pad", "stft_conv"):
         f.must_be(name, False, NO_TORCH_STFT)
-    f.must_be("use_torchaudio", False, "those features differ from NeMo's own; set it to false if the model was trained with these")
     emphasis = f.number_or_none("preemph", 0.97, 0.0, 1.0)
     exact = f.flag("exact_pad", False)
     if exact and sizes["hop_length"] % 2:
@@ -91,13 +105,13 @@ def _log_mel(f: Fields) -> Preset:
         f.refuse("exact_pad", f"it goes with a window_stride of at most n_fft, {sizes['n_fft']} samples")
     parameters = sizes | {
         "window": ("symmetric", window), "pad_mode": "constant", "center": not exact, "n_mels": bins, "power": f.above_zero("mag_power", 2.0),
-        "norm": f.choice("mel_norm", "slaney", ("slaney", None)),
+        "power_offset": added, "norm": f.choice("mel_norm", "slaney", ("slaney", None)),
     }  # fmt: skip
     guard, kind = f.value("log_zero_guard_value", 2.0**-24), f.choice("log_zero_guard_type", "add", ("add", "clamp"))
     least = SMALL[guard] if isinstance(guard, str) and guard in SMALL else f.above_zero("log_zero_guard_value", 2.0**-24)
-    with f.named(n_mels="features", fmin="lowfreq", fmax="highfreq"):
+    with f.named(n_mels=filters, fmin="lowfreq", fmax="highfreq"):
         if f.flag("log", True):
-            levels = {"amin": 0.0, "offset": least} if kind == "add" else {"amin": least}
+            levels: dict[str, Any] = {"amin": 0.0, "offset": least} if kind == "add" else {"amin": least}
             transform: LogMelSpectrogram | MelSpectrogram = LogMelSpectrogram(**parameters, log="ln", top_db=None, **levels)
         else:
             transform = MelSpectrogram(**parameters)
@@ -160,4 +174,5 @@ def _mfcc(f: Fields) -> Preset:
 BUILDERS: dict[str, Callable[[Fields], Preset]] = {
     "AudioToMelSpectrogramPreprocessor": _log_mel,
     "AudioToMFCCPreprocessor": _mfcc,
+    "FilterbankFeatures": _features,
 }

@@ -72,17 +72,21 @@ def _read(text: str, where: str) -> Mapping[str, Any]:
         held = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{where} is not YAML ({' '.join(str(error).split())}); give a {INSIDE}") from None
-    if not isinstance(held, Mapping):
-        raise ValueError(f"{where} holds no fields by their names; give a {INSIDE}")
-    return held
+    if isinstance(held, Mapping):
+        return held
+    raise ValueError(f"{where} holds no fields by their names; give a {INSIDE}")
 
 
 def _built(config: Mapping[str, Any], where: str) -> Preset:
     model = config.get("model")
     within = config if SECTION in config or not isinstance(model, Mapping) else model
     section = within.get(SECTION, config if "_target_" in config or "cls" in config else None)
-    if not isinstance(section, Mapping):
-        raise ValueError(f"{where} has no section {SECTION}; give the configuration of a model with one")
+    if isinstance(section, Mapping):
+        return _preset(section, config)
+    raise ValueError(f"{where} has no section {SECTION}; give the configuration of a model with one")
+
+
+def _preset(section: Mapping[str, Any], config: Mapping[str, Any]) -> Preset:
     kind = section.get("_target_", section.get("cls"))
     if "params" in section and "cls" in section:
         section = section["params"]  # as it was written before NeMo 1.0
@@ -98,14 +102,25 @@ def _built(config: Mapping[str, Any], where: str) -> Preset:
 
 def _resolved(value: Any, config: Mapping[str, Any]) -> Any:
     """A value, an interpolation such as ``${sample_rate}`` being looked up; a number that YAML takes for text (1e-5) is one."""
-    seen = 0
-    while isinstance(value, str) and (found := re.fullmatch(r"\$\{([\w.]+)\}", value)):
-        held: Any = config
-        for part in found[1].split("."):
-            held = held.get(part) if isinstance(held, Mapping) else None
-        if held is None or (seen := seen + 1) > 10:
-            raise ValueError(f"{value} is not in the configuration; write the number itself")
-        value = held
+    for _ in range(10):  # one may lead to another, and at worst to itself
+        if not (isinstance(value, str) and (found := re.fullmatch(r"\$\{([\w.]+)\}", value))):
+            break
+        value = _looked_up(found[1], config, value)
+    else:
+        raise ValueError(f"{value} leads to itself; write the number")
     if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", value, re.IGNORECASE):
         return float(value)
     return value
+
+
+def _looked_up(path: str, config: Mapping[str, Any], written: str) -> Any:
+    """What stands at ``a.b`` of a configuration; a .nemo file has a model's fields by themselves, which ``model.`` points into."""
+    for start in (path, path.removeprefix("model.")):
+        held: Any = config
+        for part in start.split("."):
+            if not isinstance(held, Mapping) or part not in held:
+                break
+            held = held[part]
+        else:
+            return held
+    raise ValueError(f"{written} is not in the configuration; write the number itself")

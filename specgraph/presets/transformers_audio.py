@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 from specgraph.ops.affine import Affine
+from specgraph.ops.fixed_length import FixedLength
 from specgraph.ops.pad import Pad
 from specgraph.ops.repeat_to_length import RepeatToLength
 from specgraph.presets.base import Preset
 from specgraph.presets.config_fields import Fields
-from specgraph.presets.transformers_base import BATCH, WINDOWS, builder, made
+from specgraph.presets.transformers_base import BATCH, MEL_BINS, WINDOWS, builder, made
 
 
 @builder("ClapFeatureExtractor")
@@ -28,9 +29,12 @@ def clap_features(f: Fields) -> Preset:
         "sample_rate": rate, "n_fft": n_fft, "hop_length": f.whole("hop_length", 480), "n_mels": f.whole("feature_size", 64), "fmin": low, "fmax": high,
         "allow_empty_filters": True,
     }  # fmt: skip
+    names = {"fmin": "frequency_min", "fmax": "frequency_max", "n_fft": "fft_window_size"}
     if padding == "pad":
-        return made(f, "clap", parameters, length=size)
-    return made(f, "clap", parameters, length=None, before=(RepeatToLength(size, whole=padding == "repeatpad"),))
+        return made(f, "clap", parameters, names, length=size)
+    # a clip that is shorter than size fits into twice the size so often that the copies reach beyond size
+    repeated = (RepeatToLength(size),) if padding == "repeatpad" else (RepeatToLength(2 * size), FixedLength(size))
+    return made(f, "clap", parameters, names, length=None, before=repeated)
 
 
 @builder("SpeechT5FeatureExtractor")
@@ -55,7 +59,7 @@ def speecht5_features(f: Fields) -> Preset:
         "fmin": f.number("fmin", 80.0, 0.0), "fmax": f.number("fmax", 7600.0, 1.0, rate / 2, "half the sampling_rate is"),
         "amin": f.above_zero("mel_floor", 1e-10), "allow_empty_filters": True,
     }  # fmt: skip
-    return made(f, "speecht5", parameters, "num_mel_bins", before=(Pad(width // 2, mode="reflect"),))
+    return made(f, "speecht5", parameters, MEL_BINS, before=(Pad(width // 2, mode="reflect"),))
 
 
 @builder("UnivNetFeatureExtractor")
@@ -86,4 +90,4 @@ def univnet_features(f: Fields) -> Preset:
     scale = 2 / (most - least) if scaled else 1.0
     shift = Affine(scale, (factor - least) * scale - 1 if scaled else factor)
     after = (shift,) if (shift.scale, shift.offset) != (1.0, 0.0) else ()
-    return made(f, "univnet", parameters, "num_mel_bins", before=(Pad((width - hop) // 2, mode="reflect"),), after=after, frames_first=True)
+    return made(f, "univnet", parameters, MEL_BINS, before=(Pad((width - hop) // 2, mode="reflect"),), after=after, frames_first=True)

@@ -23,6 +23,8 @@ BATCH = MASK | {
     "padding_side": "the side on which shorter clips of a batch are filled up",
     "padding_value": "what shorter clips of a batch are filled up with",
 }
+USUAL = {"sample_rate": "sampling_rate", "n_mels": "feature_size", "frame_length": "win_length", "frame_shift": "hop_length"}
+MEL_BINS = {"n_mels": "num_mel_bins"}
 NO_NOISE = "noise is not part of the features; set it to 0"
 WINDOWS = {"hann_window": "hann", "hann": "hann", "hamming_window": "hamming", "hamming": "hamming", "boxcar": "boxcar"}
 
@@ -37,10 +39,10 @@ def builder(name: str) -> Callable[[Builder], Builder]:
     return register
 
 
-def made(f: Fields, family: str, parameters: Mapping[str, Any], bins: str = "feature_size", **own: Any) -> Preset:
-    """The family's preset with other parameters of its transform, and other fields of its own; ``bins`` is the field of how many."""
+def made(f: Fields, family: str, parameters: Mapping[str, Any], names: Mapping[str, str] = USUAL, **own: Any) -> Preset:
+    """The family's preset with other parameters of its transform, and other fields of its own; ``names`` are the parameters' here."""
     base = FAMILIES[family]
-    with f.named(sample_rate="sampling_rate", n_mels=bins, frame_length="win_length", frame_shift="hop_length"):
+    with f.named(**{**USUAL, **names}):
         transform = dataclasses.replace(base.transform, **parameters)
         return dataclasses.replace(base, name=f.owner, models=f"the model whose {f.owner} this is", transform=transform, **own)
 

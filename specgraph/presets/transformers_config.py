@@ -72,9 +72,9 @@ def _from_file(path: Path) -> Preset:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); give a preprocessor_config.json") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} holds a {type(values).__name__}, not fields by their names; give a preprocessor_config.json")
-    return _built(values, str(path))
+    if isinstance(values, dict):
+        return _built(values, str(path))
+    raise ValueError(f"{path} holds a {type(values).__name__}, not fields by their names; give a preprocessor_config.json")
 
 
 def _built(values: Mapping[str, Any], where: str) -> Preset:

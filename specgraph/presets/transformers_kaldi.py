@@ -11,7 +11,7 @@ from specgraph.ops.standardize import Standardize
 from specgraph.presets.base import Preset
 from specgraph.presets.config_fields import Fields
 from specgraph.presets.kaldi import normal
-from specgraph.presets.transformers_base import BATCH, MASK, NO_NOISE, builder, made
+from specgraph.presets.transformers_base import BATCH, MASK, MEL_BINS, NO_NOISE, builder, made
 
 
 def milliseconds(samples: int, sample_rate: int) -> float:
@@ -32,7 +32,7 @@ def seamless_features(f: Fields) -> Preset:
     f.changes_nothing(MASK)
     parameters = {"sample_rate": rate, "frame_length": milliseconds(400, rate), "frame_shift": milliseconds(160, rate), "n_mels": f.whole("num_mel_bins", 80)}
     return made(
-        f, "seamless-m4t", parameters | {"fmax": float(rate // 2)}, "num_mel_bins", after=(Standardize(ddof=1, epsilon=1e-7), last, StackFrames(stride))
+        f, "seamless-m4t", parameters | {"fmax": float(rate // 2)}, MEL_BINS, after=(Standardize(ddof=1, epsilon=1e-7), last, StackFrames(stride))
     )
 
 
@@ -53,7 +53,7 @@ def speech2text_features(f: Fields) -> Preset:
     after: tuple[Op, ...] = ()
     if normalized and means:
         after = (Standardize(),) if variances else (Cmvn(norm_vars=False),)
-    return made(f, "speech2text", {"n_mels": f.whole("num_mel_bins", 80)}, "num_mel_bins", after=after)
+    return made(f, "speech2text", {"n_mels": f.whole("num_mel_bins", 80)}, MEL_BINS, after=after)
 
 
 @builder("ASTFeatureExtractor")
@@ -64,7 +64,7 @@ def ast_features(f: Fields) -> Preset:
     mean, deviation = f.number("mean", -4.2677393), f.above_zero("std", 4.5689974)
     fixed = FixedLength(f.whole("max_length", 1024), axis=2)
     after = (fixed, normal(mean, deviation)) if f.flag("do_normalize", True) else (fixed,)
-    return made(f, "ast", {"n_mels": f.whole("num_mel_bins", 128)}, "num_mel_bins", after=after)
+    return made(f, "ast", {"n_mels": f.whole("num_mel_bins", 128)}, MEL_BINS, after=after)
 
 
 @builder("Phi4MultimodalFeatureExtractor")
@@ -80,4 +80,4 @@ def phi4_features(f: Fields) -> Preset:
         "sample_rate": rate, "frame_length": milliseconds(width, rate), "frame_shift": milliseconds(hop, rate), "fmin": low, "fmax": high,
         "round_to_power_of_two": n_fft == power, "n_mels": f.whole("feature_size", 80), "preemphasis": f.number("preemphasis", 0.97, 0.0, 1.0),
     }  # fmt: skip
-    return made(f, "phi-4-multimodal", parameters)
+    return made(f, "phi-4-multimodal", parameters, {"fmin": "mel_min_frequency", "fmax": "mel_max_frequency"})

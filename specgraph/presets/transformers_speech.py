@@ -109,4 +109,4 @@ def granite_speech_features(f: Fields) -> Preset:
     f.changes_nothing(
         BATCH | {"feature_size": "n_mels counts"} | dict.fromkeys(("projector_window_size", "projector_downsample_rate"), "count the model's tokens")
     )
-    return made(f, "granite-speech", parameters | {"allow_empty_filters": True}, "n_mels")
+    return made(f, "granite-speech", parameters | {"allow_empty_filters": True}, {"n_mels": "n_mels"})
