@@ -222,7 +222,7 @@ REFUSED = [
     (section(normalize="per_frame"), "normalize is 'per_frame'; it must be per_feature, all_features or NA"),
     (section(normalize={"fixed_mean": [0], "fixed_std": [1]}), "fixed means are given by bin_shift and bin_scale here; set it to NA"),
     (section(use_torchaudio=True), "use_torchaudio is True; those features differ from NeMo's own"),
-    (section(stft_conv=True), "stft_conv is True; it is no longer used; set it to false"),
+    (section(stft_conv=True), "stft_conv is True; NeMo 2 no longer looks at it; set it to false"),
     (section(exact_pad=True, window_stride=None, n_window_stride=161), "exact_pad is True; it goes with an even window_stride, not 161 samples"),
     (section(exact_pad=True, window_stride=0.1), "exact_pad is True; it goes with a window_stride of at most n_fft, 512 samples"),
     (section(pad_to="max"), "AudioToMelSpectrogramPreprocessor: pad_to must be int, not 'max'"),

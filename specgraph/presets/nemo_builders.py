@@ -28,7 +28,7 @@ SOURCE = "NVIDIA/NeMo collections/asr/parts/preprocessing/features.py, Filterban
 WINDOWS = ("hann", "hamming", "blackman", "bartlett")
 NOT_NORMALIZED = (None, False, "NA", "None", "none", "null", "")
 SMALL = {"tiny": float(np.finfo(np.float32).tiny), "eps": float(np.finfo(np.float32).eps)}
-NO_TORCH_STFT = "it is no longer used; set it to false"
+NO_TORCH_STFT = "NeMo 2 no longer looks at it; set it to false for the features that NeMo 2 gives"
 IN_TRAINING = dict.fromkeys(("dither", "nb_augmentation_prob", "nb_max_freq", "rng"), "only in training")
 
 

@@ -24,6 +24,7 @@ def clap_features(f: Fields) -> Preset:
     f.changes_nothing(
         BATCH | {"padding_value": "clips are filled up with zeros, whatever it is", "top_db": "kept, and never looked at"}
         | dict.fromkeys(("nb_frequency_bins", "nb_max_samples"), "computed again")
+        | dict.fromkeys(("chunk_length_s", "n_fft", "nb_max_frames"), "in the files of LAION's checkpoints, and never looked at")
     )  # fmt: skip
     parameters = {
         "sample_rate": rate, "n_fft": n_fft, "hop_length": f.whole("hop_length", 480), "n_mels": f.whole("feature_size", 64), "fmin": low, "fmax": high,

@@ -29,7 +29,7 @@ def seamless_features(f: Fields) -> Preset:
     f.must_be("padding_side", "right", "frames are filled up on the right; set it to right")
     last = Pad(0, 1, "constant", f.number("padding_value", 0.0), axis=2)
     f.whole("feature_size", 80, 2, reason="features are filled up in two axes")
-    f.changes_nothing(MASK)
+    f.changes_nothing(MASK | {"language_code": "the languages of the tokenizer"})
     parameters = {"sample_rate": rate, "frame_length": milliseconds(400, rate), "frame_shift": milliseconds(160, rate), "n_mels": f.whole("num_mel_bins", 80)}
     return made(
         f, "seamless-m4t", parameters | {"fmax": float(rate // 2)}, MEL_BINS, after=(Standardize(ddof=1, epsilon=1e-7), last, StackFrames(stride))
