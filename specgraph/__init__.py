@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from specgraph.transforms import KaldiMfcc as KaldiMfcc
     from specgraph.transforms import LogMelSpectrogram as LogMelSpectrogram
     from specgraph.transforms import MelSpectrogram as MelSpectrogram
+    from specgraph.transforms import OctavewiseCQT as OctavewiseCQT
     from specgraph.transforms import Resample as Resample
     from specgraph.transforms import SpectralBandwidth as SpectralBandwidth
     from specgraph.transforms import SpectralCentroid as SpectralCentroid
@@ -60,14 +61,15 @@ if TYPE_CHECKING:
     from specgraph.transforms import Spectrogram as Spectrogram
     from specgraph.transforms import StandardizedWaveform as StandardizedWaveform
     from specgraph.transforms import Tonnetz as Tonnetz
+    from specgraph.transforms import WaveformFrames as WaveformFrames
     from specgraph.transforms import ZeroCrossingRate as ZeroCrossingRate
 
 _TRANSFORMS = (
     "CFP", "ChromaCQT", "ChromaSTFT", "Combined_Frequency_Periodicity", "CombinedFrequencyPeriodicity", "CQT", "CQT1992",
     "CQT1992v2", "CQT2010", "CQT2010v2", "Gammatonegram", "GriffinLim", "HarmonicCQT", "InverseCQT", "InverseMelSpectrogram", "InverseSpectrogram",
-    "KaldiFbank", "KaldiMfcc", "LFCC", "LogMelSpectrogram", "MelSpectrogram", "MFCC", "PCEN", "Resample", "RMS", "SpectralBandwidth",
+    "KaldiFbank", "KaldiMfcc", "LFCC", "LogMelSpectrogram", "MelSpectrogram", "MFCC", "OctavewiseCQT", "PCEN", "Resample", "RMS", "SpectralBandwidth",
     "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "StandardizedWaveform", "Tonnetz", "VQT",
-    "ZeroCrossingRate",
+    "WaveformFrames", "ZeroCrossingRate",
 )
 _HOME = {
     "Builder": "specgraph.builder",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
+from specgraph.dims import Shape
 from specgraph.op import Op, Value
 
 Build = TypeVar("Build", bound="Callable[..., Value | None]")
@@ -32,6 +33,10 @@ class Compound(Op):
     def forced(self) -> str | None:
         """The only lowering that may be used, if the op's parameters decide it."""
         return None
+
+    def inner_sizes(self, *shapes: Shape) -> Shape:
+        """Sizes inside of it, for operands of these shapes, that must not be empty and of which its result does not tell."""
+        return ()
 
     def accuracy(self, lowering: str) -> float | None:
         """The error that a lowering may make, as a fraction of the peak; None: none but rounding."""

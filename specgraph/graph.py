@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.dims import Dim
+from specgraph.compound import Compound
+from specgraph.dims import Dim, Shape
 from specgraph.op import Array, Constant, GraphError, Input, Value
 from specgraph.reach import Reach
 from specgraph.shapes import WAVEFORMS, time_axis
@@ -27,6 +28,10 @@ class About:
     unit: str = ""
     frequencies: tuple[float, ...] | None = None  # Hz, one for each bin
     axes: tuple[str, ...] | None = None  # where they are not the usual ones for that many
+
+
+def _inner_sizes(value: Value) -> Shape:
+    return value.op.inner_sizes(*(operand.shape for operand in value.inputs)) if isinstance(value.op, Compound) else ()
 
 
 def clip_by_clip(value: Value) -> bool:
@@ -139,8 +144,8 @@ class Graph:
 
     def least(self, axis: str = "samples") -> int:
         """The smallest size of an input axis at which no value of the graph is empty."""
-        sizes = (size for value in self.values() for size in value.shape if isinstance(size, Dim) and size.root == axis)
-        return max((size.least() for size in sizes), default=1)
+        every = [size for value in self.values() for size in (*value.shape, *_inner_sizes(value))]
+        return max((size.least() for size in every if isinstance(size, Dim) and size.root == axis), default=1)
 
     def least_along_the_clip(self) -> int:
         """The smallest size of the first input's axis along the clip at which no value is empty; 1 where there is none."""

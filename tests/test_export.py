@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -64,7 +65,7 @@ def test_one_export_runs_at_every_batch_and_length(transform: Transform, target:
 
 # What takes long at its defaults, in fewer iterations or with shorter kernels.
 SHORT = {"fmin": 262.0, "n_bins": 48}
-QUICKER = {"GriffinLim": {"n_iter": 3}} | dict.fromkeys(("CQT", "CQT1992", "CQT1992v2", "CQT2010", "CQT2010v2", "InverseCQT"), SHORT)
+QUICKER = {"GriffinLim": {"n_iter": 3}} | dict.fromkeys(("CQT", "CQT1992", "CQT1992v2", "CQT2010", "CQT2010v2", "OctavewiseCQT", "InverseCQT"), SHORT)
 QUICKER |= {"HarmonicCQT": {"fmin": 262.0, "n_bins": 30}, "ChromaCQT": {"fmin": 262.0, "n_bins": 108}}
 
 
@@ -385,6 +386,25 @@ def cuda_provider_environment() -> dict[str, str] | None:
     return os.environ | {"LD_LIBRARY_PATH": folder, "LD_PRELOAD": " ".join(f"{folder}/{name}" for name in names)}
 
 
+def environment_of_cuda() -> dict[str, str]:
+    """``cuda_provider_environment``, or the test is skipped."""
+    environment = cuda_provider_environment()
+    if environment is None or (shutil.which("nvidia-smi") is None and "SPECGRAPH_MOCK_CUDA" not in os.environ):
+        pytest.skip("needs a GPU, or SPECGRAPH_MOCK_CUDA naming a folder with mock CUDA libraries")
+    return environment
+
+
+def all_on_cuda(path: Path, environment: dict[str, str]) -> None:
+    """Every node of a file but shape arithmetic is placed on CUDA, and nothing is copied."""
+    done = subprocess.run([sys.executable, "-c", PLACE, str(path)], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    if "CUDAExecutionProvider" not in result["providers"]:
+        pytest.skip("this onnxruntime has no CUDA provider that loads")
+    assert result["copies"] == []
+    assert set(result["placed"].get("CPUExecutionProvider", [])) <= SHAPE_ARITHMETIC
+
+
 @pytest.mark.parametrize("lengths", [False, True], ids=["", "lengths"])
 @pytest.mark.parametrize(
     ("transform", "lowering"),
@@ -401,21 +421,9 @@ def cuda_provider_environment() -> dict[str, str] | None:
     ids=lambda x: type(x).__name__ if isinstance(x, Transform) else str(x),
 )
 def test_cuda_runs_every_node_without_a_copy(transform: Transform, lowering: str | None, lengths: bool, tmp_path: Path) -> None:
-    environment = cuda_provider_environment()
-    if environment is None or (shutil.which("nvidia-smi") is None and "SPECGRAPH_MOCK_CUDA" not in os.environ):
-        pytest.skip("needs a GPU, or SPECGRAPH_MOCK_CUDA naming a folder with mock CUDA libraries")
-    import json
-
+    environment = environment_of_cuda()
     if lengths and transform.input().name != "waveforms":
         pytest.skip("lengths are those of waveforms")
     prefer = {"Stft": lowering} if lowering else None
     sg.to_onnx(transform, tmp_path / "m.onnx", target="cuda", prefer=prefer, lengths=lengths)
-    done = subprocess.run(
-        [sys.executable, "-c", PLACE, str(tmp_path / "m.onnx")], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
-    if "CUDAExecutionProvider" not in result["providers"]:
-        pytest.skip("this onnxruntime has no CUDA provider that loads")
-    assert result["copies"] == []
-    assert set(result["placed"].get("CPUExecutionProvider", [])) <= SHAPE_ARITHMETIC
+    all_on_cuda(tmp_path / "m.onnx", environment)

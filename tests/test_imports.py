@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import specgraph as sg
 from specgraph.presets.transformers_base import BUILDERS
 from tests.conftest import one_sentence
-from tests.test_presets import bank, hann, power
+from tests.preset_formulas import bank, hann, power
 
 # ---- against transformers -----------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import specgraph as sg
 from tests.conftest import one_sentence
 from tests.test_imports import noise
-from tests.test_presets import bank, frames
+from tests.preset_formulas import bank, frames
 
 MEL = "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor"
 MFCC = "nemo.collections.asr.modules.AudioToMFCCPreprocessor"

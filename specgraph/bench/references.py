@@ -20,12 +20,13 @@ class Reference:
     package: str
     called: str
     make: Callable[[Preset], Run]
+    needs: tuple[str, ...] = ()  # other packages, which it does not work without
 
     @property
     def missing(self) -> str | None:
         """Why it cannot be used here, or None."""
-        module = self.package.replace("-", "_")
-        return None if importlib.util.find_spec(module) else f"{self.package} is not installed"
+        lacking = (name for name in (self.package, *self.needs) if importlib.util.find_spec(name.replace("-", "_")) is None)
+        return next((f"{name} is not installed" for name in lacking), None)
 
     @property
     def text(self) -> str:
@@ -36,13 +37,13 @@ class Reference:
 REFERENCES: dict[str, Reference] = {}
 
 
-def reference(*names: str, package: str, called: str) -> Callable[[Callable[[Preset], Run]], Callable[[Preset], Run]]:
+def reference(*names: str, package: str, called: str, needs: tuple[str, ...] = ()) -> Callable[[Callable[[Preset], Run]], Callable[[Preset], Run]]:
     """Register what makes the reference of these presets; it gets the preset."""
 
     def register(make: Callable[[Preset], Run]) -> Callable[[Preset], Run]:
         for name in names:
             preset(name)
-            REFERENCES[name] = Reference(package, called, make)
+            REFERENCES[name] = Reference(package, called, make, needs)
         return make
 
     return register
@@ -50,6 +51,6 @@ def reference(*names: str, package: str, called: str) -> Callable[[Callable[[Pre
 
 def load() -> dict[str, Reference]:
     """All of them by the names of their presets. No other library is imported before a reference is made."""
-    for part in ("transformers", "kaldi", "others"):
+    for part in ("transformers", "kaldi", "others", "music"):
         importlib.import_module(f"specgraph.bench.references_{part}")
     return REFERENCES

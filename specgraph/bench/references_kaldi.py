@@ -55,7 +55,7 @@ AFTER: dict[str, Callable[[Any], Any]] = {  # (frames, bins) -> the preset's fea
 
 
 @reference(
-    "kaldi-fbank", "kaldi-mfcc", "icefall", "wenet", "wespeaker", "paraformer", "fsmn-vad", "fsmn-kws", "telespeech",
+    "kaldi-fbank", "kaldi-mfcc", "icefall", "wenet", "fireredasr", "wespeaker", "paraformer", "fsmn-vad", "fsmn-kws", "telespeech",
     package="kaldi-native-fbank", called="OnlineFbank, OnlineMfcc",
 )  # fmt: skip
 def kaldi_native_fbank(p: Preset) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,26 +13,26 @@ from specgraph.presets import Preset
 
 
 def _transformers(
-    *names: str, called: str, output: str = "input_features", options: Callable[[Preset], dict[str, Any]] = lambda p: {}, **call: Any
-) -> None:
-    """Register a feature extractor of transformers, made with ``options`` and called with ``call``; it reads no files."""
+    *names: str, called: str, output: str = "input_features", options: Callable[[Preset], dict[str, Any]] = lambda p: {},
+    given: str = "raw_speech", needs: tuple[str, ...] = (), **call: Any,
+) -> None:  # fmt: skip
+    """Register a feature extractor of transformers, made with ``options``, given a clip and called with ``call``; it reads no files."""
 
     def make(p: Preset) -> Run:
         import transformers
 
         transformers.logging.set_verbosity_error()
         extractor = getattr(transformers, called)(**options(p))
-        target = called == "SpeechT5FeatureExtractor"  # whose features are those of what it is to say
+        tensors = "np" if given == "audio_target" else "pt"
 
         def run(wave: Any) -> Any:
-            clip = {"audio_target" if target else "raw_speech": wave}
-            made = extractor(**clip, sampling_rate=p.sample_rate, return_tensors="np" if target else "pt", **call)
+            made = extractor(**{given: wave}, sampling_rate=p.sample_rate, return_tensors=tensors, **call)
             features = np.asarray(made[output][0])
-            return features[0] if called == "ClapFeatureExtractor" else features  # which has a channel
+            return features[0] if p.name == "clap" else features  # which has a channel
 
         return run
 
-    reference(*names, package="transformers", called=called)(make)
+    reference(*names, package="transformers", called=called, needs=needs)(make)
 
 
 def _mels(p: Preset) -> dict[str, Any]:
@@ -54,8 +55,40 @@ _transformers("ast", called="ASTFeatureExtractor", output="input_values")
 _transformers("phi-4-multimodal", called="Phi4MultimodalFeatureExtractor", output="audio_input_features")
 _transformers("medasr", called="LasrFeatureExtractor")
 _transformers("voxtral-realtime", called="VoxtralRealtimeFeatureExtractor")
-_transformers("speecht5", called="SpeechT5FeatureExtractor", output="input_values")
+_transformers("speecht5", called="SpeechT5FeatureExtractor", output="input_values", given="audio_target")
 _transformers("clap", called="ClapFeatureExtractor", options=lambda p: {"frequency_min": 50}, truncation="rand_trunc", padding="pad")
+_transformers("clap-fused", called="ClapFeatureExtractor", options=lambda p: {"frequency_min": 50}, truncation="fusion", padding="repeatpad")
+_transformers("clap-unfused", called="ClapFeatureExtractor", options=lambda p: {"frequency_min": 50}, truncation="rand_trunc", padding="repeatpad")
+_transformers("gemma-3n", called="Gemma3nAudioFeatureExtractor")
+_transformers("tortoise", called="ClvpFeatureExtractor")
+_transformers("granite-speech-5", called="GraniteSpeech5FeatureExtractor", needs=("torchaudio",))
+_transformers("musicgen-melody", called="MusicgenMelodyFeatureExtractor", given="audio", needs=("torchaudio",))
+
+
+@reference("gemma-4", package="transformers", called="Gemma4AudioFeatureExtractor, its frames that are not masked")
+def gemma_4(p: Preset) -> Run:
+    """It fills clips up to a multiple of 128 samples, and masks the frames that read those; a list is what it takes."""
+    import transformers
+
+    extractor = transformers.Gemma4AudioFeatureExtractor()
+
+    def run(wave: Any) -> Any:
+        made = extractor([wave], return_tensors="np")
+        return made["input_features"][0][made["input_features_mask"][0]]
+
+    return run
+
+
+@reference("pop2piano", package="transformers", called="Pop2PianoFeatureExtractor.mel_spectrogram, then its logarithm")
+def pop2piano(p: Preset) -> Run:
+    """The method that makes features, and the line after it; a call of the extractor looks for beats."""
+    import transformers
+
+    method = transformers.Pop2PianoFeatureExtractor.mel_spectrogram
+    extractor: Any = SimpleNamespace(
+        window_size=4096, hop_length=1024, mel_filters=transformers.audio_utils.mel_filter_bank(2049, 512, 10.0, 11025.0, 22050, norm=None, mel_scale="htk")
+    )
+    return lambda wave: np.log(np.clip(method(extractor, wave[None]), 1e-6, None))[0].T
 
 
 @reference("hifi-gan", "univnet", "bigvgan-24k", "bigvgan-v2-44k", package="transformers", called="UnivNetFeatureExtractor.mel_spectrogram")

@@ -32,15 +32,15 @@ def transform_named(name: str) -> type[Transform] | Preset:
     found = {cls.command: cls for cls in registry().values()} | registry()
     if name in found:
         return found[name]
-    from specgraph.presets import presets
+    from specgraph.presets import preset, preset_names
     from specgraph.presets.configurations import from_configuration, is_configuration
 
-    if name in presets():
-        return presets()[name]
+    if name in preset_names():
+        return preset(name)
     if is_configuration(Path(name)):
         return from_configuration(Path(name))
     commands = ", ".join(sorted(cls.command for cls in registry().values()))
-    raise ValueError(f"there is no transform {name!r}{nearest(name, [*found, *presets()])}; there are {commands}, and the presets of specgraph list --presets")
+    raise ValueError(f"there is no transform {name!r}{nearest(name, [*found, *preset_names()])}; there are {commands}, and the presets of specgraph list --presets")
 
 
 def settings(pairs: list[str], option: str = "--set", example: str = "n_mels=80") -> dict[str, str]:
@@ -92,6 +92,8 @@ def _list_parameters(cls: type[Transform] | Preset) -> None:
     if isinstance(cls, type):
         console().print(f"specgraph export {cls.command} -o {cls.command}.onnx --set {cls.parameters()[0].name}=16000")
         return
+    if cls.aliases:
+        console().print(f"also found as {', '.join(cls.aliases)}")
     console().print(f"source: {escape(cls.source)}\ncompared with: {escape(cls.reference)}")
     console().print(f"specgraph export {cls.command} -o {cls.command}.onnx")
 

@@ -108,6 +108,19 @@ class _Kernels(Compound):
         """The kernels, scaled."""
         return _bank(self.design)
 
+    def rounded_share(self, signal: Array, result: Array, tolerance: float) -> Array:
+        """(batch, n_bins, frames, 2): by how much ``result`` may differ in float32.
+
+        Kernels cancel all that lies outside of their range: a fraction of the peak, or of what noise as loud as the clip
+        would give, or what rounding the sums of ten thousand products may leave of a drift.
+        """
+        peak = np.abs(result).max(axis=(1, 2, 3))
+        loudness = np.sqrt(np.mean(signal**2, axis=1)) * max(float(np.linalg.norm(kernel.samples)) for kernel in self.bank)
+        gains = np.array([np.abs(kernel.samples).sum() for kernel in self.bank])[:, None, None]
+        summed = np.mean(np.abs(signal), axis=1)[:, None, None, None] * gains
+        own = np.maximum(tolerance * np.maximum(peak, loudness)[:, None, None, None], ROUNDING * summed)
+        return np.broadcast_to(own, result.shape)
+
     @cached_property
     def half(self) -> int:
         """Samples that the longest kernel reads on either side of a frame's centre."""
@@ -155,16 +168,9 @@ class ConstantQ(_Kernels):
         return self.plan.bound if lowering == "multirate" else None
 
     def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
-        """Kernels cancel all that lies outside of their range: a fraction of the peak, or of what noise as loud as the clip
-        would give, or what rounding the sums of ten thousand products may leave of a drift."""
+        """That of the kernels, and what the operand's own becomes."""
         signal, *lengths = operands
-        peak = np.abs(self.numpy(signal, *lengths)).max(axis=(1, 2, 3))
-        loudness = np.sqrt(np.mean(signal**2, axis=1)) * max(float(np.linalg.norm(kernel.samples)) for kernel in self.bank)
-        gains = np.array([np.abs(kernel.samples).sum() for kernel in self.bank])[:, None, None]
-        summed = np.mean(np.abs(signal), axis=1)[:, None, None, None] * gains
-        own = np.maximum(tolerance * np.maximum(peak, loudness)[:, None, None, None], ROUNDING * summed)
-        frames = signal.shape[1] // self.hop_length + 1
-        own = np.broadcast_to(own, (len(signal), self.n_bins, frames, 2))
+        own = self.rounded_share(signal, self.numpy(signal, *lengths), tolerance)
         return own if spread[0] is None else own + np.abs(self.numpy(spread[0], *lengths))
 
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:

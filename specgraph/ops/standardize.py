@@ -13,19 +13,19 @@ from specgraph.dims import Shape
 from specgraph.op import GraphError, Op
 from specgraph.ops.compare import FLOAT32
 from specgraph.ops.frame_numbers import on_device
-from specgraph.ops.layout import check_axis
-from specgraph.reach import WHOLE_CLIP, Reach
+from specgraph.ops.layout import check_axis, is_time
+from specgraph.reach import HERE, WHOLE_CLIP, Reach
 
-Added = Literal["variance", "deviation"]
+Added = Literal["variance", "deviation", "least"]
 
 
 @dataclass(frozen=True, eq=False)
 class Standardize(Op):
-    """(...) -> the same: ``(x - mean) / deviation`` along the last axis, which runs along the clip.
+    """(...) -> the same: ``(x - mean) / deviation`` along the last axis, which runs along the clip, or along a frame.
 
     The variance is the sum of squares divided by ``count - ddof`` (by 1 where that is below 1: a single frame then gives zeros).
-    ``epsilon`` is added to the ``variance``, as wav2vec 2.0 and SeamlessM4T do, or to the ``deviation``, as NeMo does. Where what is
-    divided by is 0, constant features and an ``epsilon`` of 0, the result is 0.
+    ``epsilon`` is added to the ``variance``, as wav2vec 2.0 and SeamlessM4T do, or to the ``deviation``, as NeMo does, or is the
+    ``least`` that is divided by, as CREPE has it. Where that is 0, constant features and an ``epsilon`` of 0, the result is 0.
     """
 
     ddof: int = 0
@@ -47,7 +47,7 @@ class Standardize(Op):
     def _divisor(self, variance, root):
         if self.added_to == "variance":
             return root(variance + self.epsilon)
-        return root(variance) + self.epsilon
+        return np.maximum(root(variance), self.epsilon) if self.added_to == "least" else root(variance) + self.epsilon
 
     @staticmethod
     def _centred(features):
@@ -70,6 +70,8 @@ class Standardize(Op):
             return centred / (variance + self.epsilon).sqrt()
         flat = variance == 0  # a root has an infinite slope at zero, and infinity times zero is NaN
         divisor = torch.where(flat, 1.0, variance).sqrt() + (self.epsilon if self.added_to == "deviation" else 0.0)
+        if self.added_to == "least":
+            divisor = divisor.clamp_min(self.epsilon)
         return centred / torch.where(flat, self.epsilon or 1.0, divisor)
 
     def onnx(self, onnx, features):
@@ -88,7 +90,7 @@ class Standardize(Op):
         if self.epsilon and self.added_to == "variance":
             return onnx.Sqrt(onnx.Add(variance, epsilon))
         if self.epsilon:
-            return onnx.Add(onnx.Sqrt(variance), epsilon)
+            return (onnx.Max if self.added_to == "least" else onnx.Add)(onnx.Sqrt(variance), epsilon)
         nothing = onnx.Equal(variance, onnx.const(np.float32(0)))
         return onnx.Where(nothing, onnx.const(np.float32(1)), onnx.Sqrt(variance))
 
@@ -109,7 +111,7 @@ class Standardize(Op):
         return Cost.elementwise(out, out, out, out, operations=6) + Cost(launches=20)
 
     def reach(self, *shapes: Shape) -> Reach:
-        return WHOLE_CLIP
+        return WHOLE_CLIP if is_time(shapes[0][-1]) else HERE
 
     @classmethod
     def examples(cls) -> Iterator[tuple]:
@@ -117,3 +119,5 @@ class Standardize(Op):
         yield cls(ddof=1, epsilon=1e-5, added_to="deviation"), ("batch", 5, "frames")
         yield cls(ddof=1, epsilon=1e-7), ("batch", 5, "frames")
         yield cls(), ("batch", 5, "frames")
+        yield cls(epsilon=1e-8, added_to="least"), ("batch", "frames", 37)
+        yield cls(ddof=1, epsilon=3.0, added_to="least"), ("batch", "frames", 37)

@@ -14,16 +14,24 @@ from specgraph.presets.base import Preset as Preset
 from specgraph.transforms.parse import nearest
 
 _REGISTRY: dict[str, Preset] = {}
+_NAMES: dict[str, str] = {}  # every name, and the preset's own
 for _module in iter_modules(__path__):
     for _preset in getattr(import_module(f"{__name__}.{_module.name}"), "PRESETS", ()):
-        if _preset.name in _REGISTRY:
-            raise TypeError(f"there are two presets named {_preset.name}")
+        for _name in (_preset.name, *_preset.aliases):
+            if _name in _REGISTRY or _name in _NAMES:
+                raise TypeError(f"there are two presets named {_name}")
+            _NAMES[_name] = _preset.name
         _REGISTRY[_preset.name] = _preset
 
 
 def presets() -> dict[str, Preset]:
     """Every preset by its name, in alphabetical order."""
     return dict(sorted(_REGISTRY.items()))
+
+
+def preset_names() -> tuple[str, ...]:
+    """Every name that ``preset`` takes: the presets' own, and those of models whose front end is another's."""
+    return tuple(sorted(_NAMES))
 
 
 def preset(name: str, **parameters: Any) -> Preset:
@@ -33,12 +41,14 @@ def preset(name: str, **parameters: Any) -> Preset:
     (batch, 80, 3000)
 
     Args:
-        name: such as "whisper-80"; ``specgraph list --presets`` shows all of them.
+        name: such as "whisper-80", or the name of a model with the same front end, such as "hubert"; ``specgraph list --presets``
+            shows all of them.
         parameters: values other than the model's, such as ``length=None`` for clips of any length.
 
     Raises:
         ValueError: there is no such preset, or it has no such parameter; the nearest name is suggested.
     """
-    if name not in _REGISTRY:
-        raise ValueError(f"there is no preset {name!r}{nearest(str(name), _REGISTRY)}; there are {', '.join(presets())}")
-    return _REGISTRY[name].with_parameters(**parameters) if parameters else _REGISTRY[name]
+    if name not in _NAMES:
+        raise ValueError(f"there is no preset {name!r}{nearest(str(name), preset_names())}; there are {', '.join(preset_names())}")
+    found = _REGISTRY[_NAMES[name]]
+    return found.with_parameters(**parameters) if parameters else found

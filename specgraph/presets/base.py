@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -15,14 +15,10 @@ from specgraph.ops.arithmetic import Add, Multiply
 from specgraph.ops.fixed_length import FixedLength
 from specgraph.ops.layout import Transpose
 from specgraph.ops.stack_frames import StackFrames
+from specgraph.ops.stack_harmonics import StackHarmonics
 from specgraph.ragged import with_lengths
 from specgraph.transforms import parse
-from specgraph.transforms.base import Parameter, Transform, check_names, parts_to_train
-
-if TYPE_CHECKING:
-    import torch
-
-    from specgraph.module import GraphModule
+from specgraph.transforms.base import FrontEnd, Parameter, Transform, check_names, parts_to_train
 
 OWN = {  # the parameters that are not the transform's: type and help
     "length": (int | None, "samples that a clip is cut to, or filled up to with zeros; none: as long as it is"),
@@ -32,11 +28,12 @@ OWN = {  # the parameters that are not the transform's: type and help
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
+class Preset(FrontEnd):
     """The front end of a known model: usable wherever a transform is.
 
     ``waveforms`` (batch, samples) -> ``features``, in the model's own layout. Nothing of it is code of its own: ``length`` samples are
-    kept, the ops in ``before`` follow one another, ``transform`` is what it is anywhere else, the ops in ``after`` follow.
+    kept, the ops in ``before`` follow one another, ``transform`` is what it is anywhere else, the ops in ``after`` follow. Where the
+    transform gives ``waveforms``, ``length`` of those are kept, at the end, and ``takes`` is the layout of what the model gives.
     """
 
     name: str
@@ -51,6 +48,8 @@ class Preset:
     bin_scale: parse.NUMBERS | None = None
     frames_first: bool = False  # (batch, frames, bins) is the model's layout
     axes: tuple[str, ...] | None = None  # of another layout
+    takes: Input | None = None  # where it is not the transform's own input
+    aliases: tuple[str, ...] = ()  # other names to find it by
 
     def __post_init__(self) -> None:
         for name, (annotation, _) in OWN.items():
@@ -74,13 +73,18 @@ class Preset:
         return self.transform.trainable_parts
 
     @property
+    def smooth_parts(self) -> Mapping[str, str]:
+        """Parts of a few numbers, and the trainable part that each makes."""
+        return self.transform.smooth_parts
+
+    @property
     def output_name(self) -> str:
         """The name of its output."""
         return self.transform.output_name
 
     def input(self) -> Input:
-        """The graph's input, ``waveforms`` (batch, samples)."""
-        return self.transform.input()
+        """The graph's input: ``waveforms`` (batch, samples), but for what turns features into something else."""
+        return self.takes or self.transform.input()
 
     def about(self) -> About:
         """What the output holds."""
@@ -89,15 +93,19 @@ class Preset:
         axes = self.axes or (("batch", "frames", "bins") if self.frames_first else about.axes)
         # StackFrames makes several of one bin: those have no frequency of their own
         kept = None if any(isinstance(op, StackFrames) for op in self.after) and self.axes is None else about.frequencies
+        for op in self.after:
+            kept = kept[: op.n_bins] if kept and isinstance(op, StackHarmonics) else kept
         return dataclasses.replace(about, frequencies=kept, axes=axes)
 
     def _compose(self, wave: Value, trainable: frozenset[str]) -> Value:
-        value = wave if self.length is None else FixedLength(self.length)(wave)
-        for op in self.before:
+        inverse = self.output_name == "waveforms"
+        kept = () if self.length is None else (FixedLength(self.length),)
+        value = wave
+        for op in self.before if inverse else (*kept, *self.before):
             value = op(value)
         made = self.transform.compose(value, trainable)
         assert isinstance(made, Value)
-        for op in self.after:
+        for op in (*self.after, *kept) if inverse else self.after:
             made = op(made)
         for op, name in ((Add(), "bin_shift"), (Multiply(), "bin_scale")):
             if (numbers := getattr(self, name)) is not None:
@@ -107,25 +115,13 @@ class Preset:
         return Transpose((0, 2, 1))(made) if self.frames_first else made
 
     def graph(self, trainable: Sequence[str] = (), lengths: bool = False) -> Graph:
-        """The graph: input ``waveforms`` (batch, samples) and output ``features``; with ``lengths``, ``specgraph.with_lengths`` of it."""
-        parts = parts_to_train(self.name, trainable, self.trainable_parts)
+        """The graph from ``input`` to ``output_name``; with ``lengths``, ``specgraph.with_lengths`` of it."""
+        parts = parts_to_train(self.name, trainable, self.trainable_parts, self.smooth_parts)
         wave = self.input()()
         parameters = {name: getattr(self, name) for name in OWN} | dataclasses.asdict(self.transform)
         outputs, about = {self.output_name: self._compose(wave, parts)}, {self.output_name: self.about()}
         graph = Graph((wave,), outputs, self.sample_rate, self.name, parameters, about)
         return with_lengths(graph) if lengths else graph
-
-    def module(
-        self,
-        trainable: Sequence[str] = (),
-        dtype: torch.dtype | None = None,
-        prefer: Mapping[str, str] | None = None,
-        lengths: bool = False,
-    ) -> GraphModule:
-        """A ``torch.nn.Module``, as ``Transform.module`` makes it."""
-        from specgraph.module import GraphModule
-
-        return GraphModule(self.graph(trainable, lengths), dtype=dtype, prefer=prefer)
 
     def help(self) -> str:
         """Whose front end it is, in a line."""

@@ -41,7 +41,8 @@ PRESETS = (
         "icefall", "icefall, sherpa and lhotse (Zipformer, Conformer)", "k2-fsa/sherpa FeatureExtractorConfig: [-1, 1], 20 to 7600 Hz, not snip_edges",
         KaldiFbank(n_mels=80, scale=1.0, snip_edges=False, fmax=-400.0),
     ),
-    kaldi("wenet", "WeNet and FireRedASR (global CMVN: bin_shift, bin_scale)", "wenet-e2e/wenet dataset/processor.py compute_fbank; no dither", KaldiFbank(n_mels=80)),
+    kaldi("fireredasr", "FireRedASR (global CMVN: bin_shift, bin_scale)", "FireRedTeam/FireRedASR data/asr_feat.py; no dither", KaldiFbank(n_mels=80)),
+    kaldi("wenet", "WeNet (global CMVN: bin_shift, bin_scale)", "wenet-e2e/wenet dataset/processor.py compute_fbank; no dither", KaldiFbank(n_mels=80)),
     kaldi(
         "wespeaker", "WeSpeaker and pyannote's speaker embeddings", "wenet-e2e/wespeaker: Hamming, less each bin's mean over the clip; no dither",
         HAMMING_80, (Cmvn(norm_vars=False),),

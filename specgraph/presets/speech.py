@@ -1,10 +1,14 @@
 """Speech models whose features are a log-mel spectrogram and little else."""
 
+from dataclasses import replace
+
 from specgraph.design.bfloat16 import bfloat16
 from specgraph.design.windows import analysis_window
 from specgraph.ops.affine import Affine
+from specgraph.ops.append_deltas import AppendDeltas
 from specgraph.ops.arithmetic import Clip
 from specgraph.ops.cmvn import Cmvn
+from specgraph.ops.cut_to_multiple import CutToMultiple
 from specgraph.ops.layout import Slice
 from specgraph.ops.limit_range import LimitRange
 from specgraph.ops.stack_frames import StackFrames
@@ -12,6 +16,14 @@ from specgraph.presets.base import Preset
 from specgraph.transforms.mel import LogMelSpectrogram
 
 LOUDEST = 20.72326583694641  # ln(1e9)
+
+SPEECHBRAIN = LogMelSpectrogram(
+    sample_rate=16000, n_fft=400, hop_length=160, window="hamming", pad_mode="constant", n_mels=40, htk=True, norm=None,
+    straight="symmetric", amin=1e-10, top_db=80.0,
+)  # fmt: skip
+GRANITE = LogMelSpectrogram(
+    sample_rate=16000, n_fft=512, win_length=400, hop_length=160, n_mels=80, htk=True, norm=None, log="log10", amin=1e-10, top_db=None
+)
 
 PRESETS = (
     Preset(
@@ -36,14 +48,19 @@ PRESETS = (
         after=(Clip(maximum=LOUDEST),),
     ),
     Preset(
+        name="speechbrain-fbank",
+        models="SpeechBrain's Fbank with its defaults",
+        source="speechbrain lobes/features.py Fbank: decibels, 80 below the clip's maximum",
+        reference="none that installs without torchaudio; the formula in float64 numpy",
+        transform=SPEECHBRAIN,
+        frames_first=True,
+    ),
+    Preset(
         name="ecapa",
         models="SpeechBrain's ECAPA-TDNN and x-vectors on VoxCeleb (x-vectors: n_mels=24)",
         source="speechbrain processing/features.py STFT, Filterbank, InputNormalization: decibels, 80 below the clip's maximum, less each bin's mean",
         reference="none that installs without torchaudio; the formula in float64 numpy",
-        transform=LogMelSpectrogram(
-            sample_rate=16000, n_fft=400, hop_length=160, window="hamming", pad_mode="constant", n_mels=80, htk=True, norm=None,
-            straight="symmetric", amin=1e-10, top_db=80.0,
-        ),
+        transform=replace(SPEECHBRAIN, n_mels=80),
         after=(Cmvn(norm_vars=False),),
         frames_first=True,
     ),
@@ -52,10 +69,18 @@ PRESETS = (
         models="Granite Speech 3",
         source="transformers GraniteSpeechFeatureExtractor: torchaudio's filters, two frames as one, an odd one dropped",
         reference="transformers.GraniteSpeechFeatureExtractor",
-        transform=LogMelSpectrogram(
-            sample_rate=16000, n_fft=512, win_length=400, hop_length=160, n_mels=80, htk=True, norm=None, log="log10", amin=1e-10, top_db=None
-        ),
+        transform=GRANITE,
         after=(LimitRange(8.0), Affine(0.25, 1.0), StackFrames(2)),
+        frames_first=True,
+    ),
+    Preset(
+        name="granite-speech-5",
+        models="Granite Speech 5",
+        source="transformers GraniteSpeech5FeatureExtractor: as before with differences over 3 frames beside, and frames filled up to an even "
+        "number; where a clip is an odd number of whole hops, it mirrors the clip with a zero more, and the last frame differs",
+        reference="transformers.GraniteSpeech5FeatureExtractor",
+        transform=GRANITE,
+        after=(CutToMultiple(2, axis=2), LimitRange(8.0), Affine(0.25, 1.0), AppendDeltas(3, "regression"), StackFrames(2)),
         frames_first=True,
     ),
     Preset(

@@ -44,7 +44,7 @@ PRESETS = (
     ),
     Preset(
         name="clap",
-        models="LAION-CLAP without fusion, 10 s from the clip's beginning, filled up with zeros (padding='pad')",
+        models="LAION-CLAP without fusion as clap-unfused, but 10 s from the clip's beginning, filled up with zeros (padding='pad')",
         source="transformers ClapFeatureExtractor(truncation='rand_trunc', padding='pad', frequency_min=50)",
         reference="transformers.ClapFeatureExtractor",
         transform=LogMelSpectrogram(sample_rate=48000, n_fft=1024, hop_length=480, n_mels=64, fmin=50.0, fmax=14000.0, amin=1e-10, top_db=None),
@@ -72,6 +72,14 @@ PRESETS = (
             htk=True, norm=None, straight="mel", log="ln", amin=0.0, offset=1e-5, top_db=None,
         ),
         after=(Affine(0.2, 0.9),),
+        aliases=("efficientat",),
+    ),
+    Preset(
+        name="ced",
+        models="CED, before init_bn",
+        source="RicherMans/CED models/audiotransformer.py FrontEnd: torchaudio's filters, decibels, at most 120 below the clip's maximum",
+        reference="torchaudio.transforms.MelSpectrogram and AmplitudeToDB",
+        transform=LogMelSpectrogram(sample_rate=16000, n_fft=512, hop_length=160, n_mels=64, htk=True, norm=None, amin=1e-10, top_db=120.0),
     ),
     Preset(
         name="musicnn",

@@ -47,6 +47,17 @@ PRESETS = (
         ),
     ),
     Preset(
+        name="tortoise",
+        models="Tortoise's CLVP and conditioning, 6 s; bin_scale takes 1 / mel_norms",
+        source="transformers ClvpFeatureExtractor: HTK's scale with Slaney's norm",
+        reference="transformers.ClvpFeatureExtractor",
+        transform=LogMelSpectrogram(
+            sample_rate=22050, n_fft=1024, hop_length=256, n_mels=80, fmax=8000.0, htk=True, log="ln", amin=1e-5, top_db=None
+        ),
+        length=132300,
+        aliases=("clvp",),
+    ),
+    Preset(
         name="speecht5",
         models="SpeechT5's targets",
         source="transformers SpeechT5FeatureExtractor",

@@ -10,5 +10,6 @@ PRESETS = (
         source="transformers Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm",
         reference="transformers.Wav2Vec2FeatureExtractor",
         transform=StandardizedWaveform(sample_rate=16000),
+        aliases=("hubert", "wavlm", "data2vec-audio", "sew", "unispeech"),
     ),
 )

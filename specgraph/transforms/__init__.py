@@ -36,6 +36,7 @@ from specgraph.transforms.lfcc import LFCC as LFCC
 from specgraph.transforms.mel import LogMelSpectrogram as LogMelSpectrogram
 from specgraph.transforms.mel import MelSpectrogram as MelSpectrogram
 from specgraph.transforms.mfcc import MFCC as MFCC
+from specgraph.transforms.octavewise_cqt import OctavewiseCQT as OctavewiseCQT
 from specgraph.transforms.pcen import PCEN as PCEN
 from specgraph.transforms.resample import Resample as Resample
 from specgraph.transforms.spectral import SpectralBandwidth as SpectralBandwidth
@@ -44,6 +45,7 @@ from specgraph.transforms.spectral import SpectralFlatness as SpectralFlatness
 from specgraph.transforms.spectral import SpectralRolloff as SpectralRolloff
 from specgraph.transforms.spectrogram import Spectrogram as Spectrogram
 from specgraph.transforms.waveform import StandardizedWaveform as StandardizedWaveform
+from specgraph.transforms.waveform import WaveformFrames as WaveformFrames
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

@@ -7,6 +7,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
 
 from specgraph.graph import About, Graph
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from specgraph.module import GraphModule
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -34,8 +36,38 @@ def parameter(default: Any, help: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
 
 
+class FrontEnd(ABC):
+    """What gives a graph, with or without parts of it to be trained: a transform, or a preset."""
+
+    @abstractmethod
+    def graph(self, trainable: Sequence[str] = (), lengths: bool = False) -> Graph:
+        """The graph, with these parts as parameters."""
+
+    def module(
+        self,
+        trainable: Sequence[str] = (),
+        dtype: torch.dtype | None = None,
+        prefer: Mapping[str, str] | None = None,
+        constraints: Mapping[str, Any] | None = None,
+        lengths: bool = False,
+    ) -> GraphModule:
+        """A ``torch.nn.Module``, (batch, samples) -> (batch, bins, frames), with these parts as its parameters.
+
+        Args:
+            trainable: any of ``trainable_parts``, and of ``smooth_parts`` in place of what they make.
+            dtype: ``torch.float32`` (default) or ``torch.float64``.
+            prefer: lowerings by compound op instead of the cheapest, such as ``{"ConstantQ": "grouped"}``.
+            constraints: by trained part, what holds for it after every step: ``{"mel": "non-negative"}``, or a list of names and
+                objects of ``specgraph.constraints``.
+            lengths: take clips of different lengths in one batch: ``features, features_lens = net(waveforms, waveforms_lens)``.
+        """
+        from specgraph.module import GraphModule
+
+        return GraphModule(self.graph(trainable, lengths), dtype=dtype, prefer=prefer, constraints=constraints)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Transform(ABC):
+class Transform(FrontEnd):
     """Parameters of an audio transform; nothing is computed until its graph is asked for."""
 
     classes: ClassVar[dict[str, type[Transform]]] = {}
@@ -77,10 +109,7 @@ class Transform(ABC):
 
         With ``lengths`` it is ``specgraph.with_lengths`` of that, for clips of different lengths in one batch.
         """
-        parts = parts_to_train(type(self).__name__, trainable, (*self.trainable_parts, *self.smooth_parts))
-        for part in parts:
-            if (whole := self.smooth_parts.get(part)) in parts:
-                raise ValueError(f"part {part} makes {whole}, so that {whole} cannot be trained beside it; choose one of the two")
+        parts = parts_to_train(type(self).__name__, trainable, self.trainable_parts, self.smooth_parts)
         wave, about = self.input()(), self.about()
         made = self.compose(wave, parts)
         graph = Graph(
@@ -92,28 +121,6 @@ class Transform(ABC):
             {self.output_name: about} if isinstance(about, About) else about,
         )
         return with_lengths(graph) if lengths else graph
-
-    def module(
-        self,
-        trainable: Sequence[str] = (),
-        dtype: torch.dtype | None = None,
-        prefer: Mapping[str, str] | None = None,
-        constraints: Mapping[str, Any] | None = None,
-        lengths: bool = False,
-    ) -> GraphModule:
-        """A ``torch.nn.Module``, (batch, samples) -> (batch, bins, frames), with these parts as its parameters.
-
-        Args:
-            trainable: any of ``trainable_parts``, and of ``smooth_parts`` in place of what they make.
-            dtype: ``torch.float32`` (default) or ``torch.float64``.
-            prefer: lowerings by compound op instead of the cheapest, such as ``{"ConstantQ": "grouped"}``.
-            constraints: by trained part, what holds for it after every step: ``{"mel": "non-negative"}``, or a list of names and
-                objects of ``specgraph.constraints``.
-            lengths: take clips of different lengths in one batch: ``features, features_lens = net(waveforms, waveforms_lens)``.
-        """
-        from specgraph.module import GraphModule
-
-        return GraphModule(self.graph(trainable, lengths), dtype=dtype, prefer=prefer, constraints=constraints)
 
     @classmethod
     def help(cls) -> str:
@@ -144,12 +151,19 @@ def check_names(owner: str, given: Iterable[str], names: Sequence[str]) -> None:
             raise ValueError(f"{owner} has no parameter {name!r}{parse.nearest(name, names)}; it has {', '.join(names)}")
 
 
-def parts_to_train(owner: str, wanted: Sequence[str], parts: Sequence[str]) -> frozenset[str]:
-    """The parts wanted, a name or several; a ``ValueError`` names the first that ``owner`` does not have among ``parts``."""
+def parts_to_train(owner: str, wanted: Sequence[str], parts: Sequence[str], smooth: Mapping[str, str] = MappingProxyType({})) -> frozenset[str]:
+    """The parts wanted, a name or several, of ``parts`` and of ``smooth``, the parts of a few numbers with what each makes.
+
+    Raises:
+        ValueError: ``owner`` has no such part, or one is wanted beside what it makes.
+    """
     chosen = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    every = (*parts, *smooth)
     for part in chosen:
-        if part not in parts:
-            raise ValueError(f"{owner} has no part {part!r} to train; it has {', '.join(parts) or 'none'}")
+        if part not in every:
+            raise ValueError(f"{owner} has no part {part!r} to train; it has {', '.join(every) or 'none'}")
+        if (whole := smooth.get(part)) in chosen:
+            raise ValueError(f"part {part} makes {whole}, so that {whole} cannot be trained beside it; choose one of the two")
     return frozenset(chosen)
 
 

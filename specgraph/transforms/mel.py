@@ -19,6 +19,7 @@ from specgraph.ops.elementwise import Power
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.log import Log, Log10
 from specgraph.ops.magnitude import Magnitude
+from specgraph.ops.speech_stft import SpeechStft
 from specgraph.transforms.base import at_least, at_most, parameter
 from specgraph.transforms.filters import MOST_FILTERS, Filters
 from specgraph.transforms.smooth_parts import triangular_bank
@@ -74,16 +75,30 @@ class MelTransform(MelBank, FourierTransform):
 
     align: Align = parameter("center", "where a window shorter than n_fft stands in the frame; start: frames are counted by the window")
     power_offset: float = parameter(0.0, "added to the squared magnitude before it is raised to power / 2")
+    preemphasis: float = parameter(0.0, "share of the sample before that is taken away, in each frame, as HTK and Kaldi do; 0: none")
 
     def check(self) -> None:
         super().check()
-        at_least(self, 0, "power_offset")
+        at_least(self, 0, "power_offset", "preemphasis")
+        at_most(self, 1, "preemphasis")
+        if self.preemphasis and self.align != "start":
+            raise ValueError(f"preemphasis {self.preemphasis:g} goes with align start: frames are those of speech toolkits, counted by the window")
         if self.align == "start" and self.center:
             raise ValueError("align start goes with center false: a centred frame has its window in the middle")
 
     @property
     def alignment(self) -> Align:
         return self.align
+
+    def spectrum(self, wave: Value, trainable: frozenset[str]) -> Value:
+        if not self.preemphasis:
+            return super().spectrum(wave, trainable)
+        if parts := sorted(trainable & {"window", "window_shape"}):
+            raise ValueError(f"with preemphasis {self.preemphasis:g} the part {parts[0]} cannot be trained by itself; train fourier, which holds both")
+        frames = SpeechStft(
+            self.n_fft, self.hop, self.win_length, self.window, remove_mean=False, preemphasis=self.preemphasis, trainable="fourier" in trainable
+        )
+        return frames(wave)
 
     def mel(self, wave: Value, trainable: frozenset[str]) -> Value:
         """(batch, samples) -> (batch, n_mels, frames)."""

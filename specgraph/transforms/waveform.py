@@ -1,4 +1,4 @@
-"""The waveform itself, made comparable between clips."""
+"""The waveform itself: made comparable between clips, or in frames."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import ClassVar
 
 from specgraph.graph import About
 from specgraph.op import Value
+from specgraph.ops.frame import Frame
+from specgraph.ops.pad import Pad, PadMode
 from specgraph.ops.standardize import Standardize
-from specgraph.transforms.base import Transform, at_least, parameter
+from specgraph.transforms.base import Transform, at_least, at_most, parameter
+from specgraph.transforms.spectrogram import LONGEST_FRAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,3 +36,31 @@ class StandardizedWaveform(Transform):
 
     def about(self) -> About:
         return About("standardized waveform", axes=("batch", "samples"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaveformFrames(Transform):
+    """Overlapping frames of the waveform, as networks take them that learn from samples.
+
+    (batch, samples) -> (batch, frames, frame_length): ``frames = 1 + samples // hop_length`` where centred and ``frame_length`` is
+    even. Frames are not windowed.
+    """
+
+    command: ClassVar[str] = "frames"
+
+    frame_length: int = parameter(1024, "samples of a frame")
+    hop_length: int = parameter(160, "samples from one frame to the next")
+    center: bool = parameter(True, "frame t is centred on sample t * hop_length: frame_length // 2 samples are padded at both ends")
+    pad_mode: PadMode = parameter("constant", "how the clip is padded")
+
+    def check(self) -> None:
+        super().check()
+        at_least(self, 1, "frame_length", "hop_length")
+        at_most(self, LONGEST_FRAME, "frame_length", "hop_length")
+
+    def compose(self, wave: Value, trainable: frozenset[str]) -> Value | Mapping[str, Value]:
+        padded = Pad(self.frame_length // 2, mode=self.pad_mode)(wave) if self.center else wave
+        return Frame(self.frame_length, self.hop_length)(padded)
+
+    def about(self) -> About:
+        return About("frames of the waveform", axes=("batch", "frames", "places"))

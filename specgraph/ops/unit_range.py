@@ -1,0 +1,81 @@
+"""Features moved and scaled so that those of a clip go from 0 to 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from specgraph.cost import Cost
+from specgraph.dims import Shape
+from specgraph.op import GraphError, Op, Value
+from specgraph.ops.arithmetic import Subtract
+from specgraph.ops.layout import axis_along_the_clip
+from specgraph.ops.lengths import Mask
+from specgraph.ops.reduce import FARTHEST, Reduce
+from specgraph.reach import WHOLE_CLIP, Reach
+
+
+@dataclass(frozen=True, eq=False)
+class UnitRange(Op):
+    """(batch, ...) -> the same: ``(x - lowest) / (highest - lowest)`` of the batch item, as basic-pitch's; 0 where all of it is equal."""
+
+    def infer(self, features: Shape) -> Shape:
+        if len(features) < 2:
+            raise GraphError("takes features with a batch axis")
+        return features
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (features,) = operands
+        axis = axis_along_the_clip(features.shape)
+        if axis is None:
+            return self(features)
+        lowest = Mask(axis, FARTHEST)(features, lengths(features))
+        for other in range(1, len(features.shape)):
+            lowest = Reduce("min", other)(lowest)
+        return self(Mask(axis)(Subtract()(features, lowest), lengths(features)))
+
+    @staticmethod
+    def _ends(features):
+        axes = tuple(range(1, features.ndim))
+        return features.min(axes, keepdims=True), features.max(axes, keepdims=True)
+
+    def numpy(self, features):
+        lowest, highest = self._ends(features)
+        return (features - lowest) / np.where(highest > lowest, highest - lowest, 1.0)
+
+    def torch(self, features):
+        import torch
+
+        axes = tuple(range(1, features.ndim))
+        above = features - features.amin(axes, keepdim=True)
+        range_ = above.amax(axes, keepdim=True)
+        return above / torch.where(range_ > 0, range_, 1.0)
+
+    def onnx(self, onnx, features):
+        axes = onnx.const(np.arange(1, onnx.rank(features)))
+        above = onnx.Sub(features, onnx.ReduceMin(features, axes))
+        range_ = onnx.ReduceMax(above, axes)
+        zero, one = onnx.const(np.float32(0)), onnx.const(np.float32(1))
+        return onnx.Div(above, onnx.Where(onnx.Less(zero, range_), range_, one))
+
+    def carry(self, operands, spread, result):
+        features, off = operands[0], spread[0]
+        ends, down, up = self._ends(features), self._ends(features - off), self._ends(features + off)
+        low, high = (np.maximum(end - below, above - end) for end, below, above in zip(ends, down, up, strict=True))
+        least = np.maximum(ends[1] - ends[0] - low - high, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            room = (off + low + np.abs(result) * (low + high)) / least
+        return np.minimum(np.nan_to_num(room, nan=1.0), 1.0)  # 0 to 1 is all that there is
+
+    def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
+        return Cost.elementwise(out, out, out, operations=4) + Cost(launches=5)
+
+    def reach(self, *shapes: Shape) -> Reach:
+        return WHOLE_CLIP
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple]:
+        yield cls(), ("batch", 5, "frames")
+        yield cls(), ("batch", "samples")
