@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import specgraph as sg
 from tests.conftest import one_sentence
-from tests.test_imports import noise
 from tests.preset_formulas import bank, frames
+from tests.test_imports import noise
 
 MEL = "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor"
 MFCC = "nemo.collections.asr.modules.AudioToMFCCPreprocessor"

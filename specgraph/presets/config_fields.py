@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+import numpy as np
+
 from specgraph.transforms import parse
 
 
@@ -31,7 +33,7 @@ class Fields:
 
     def refuse(self, name: str, reason: str) -> NoReturn:
         """Raise the sentence about a field: its value, and what to do."""
-        raise ValueError(f"{self.owner}: {name} is {self._values.get(name)!r}; {reason}")
+        raise ValueError(f"{self.owner}: {name} is {_shown(self._values.get(name))}; {reason}")
 
     def _typed(self, name: str, default: Any, annotation: Any) -> Any:
         try:
@@ -78,6 +80,19 @@ class Fields:
         self._within(name, number, least, most, "")
         return number
 
+    def numbers_or_none(self, name: str, count: int) -> tuple[float, ...] | None:
+        """``count`` numbers, in whatever shape, or None."""
+        value = self.value(name, None)
+        if value is None:
+            return None
+        try:
+            numbers = np.asarray(value, np.float64).ravel()
+        except (TypeError, ValueError):
+            numbers = np.array([np.nan])
+        if numbers.size != count or not np.isfinite(numbers).all():
+            raise ValueError(f"{self.owner}: {name} must be {count} numbers, one for each bin, or none, not {_shown(value)}")
+        return tuple(numbers.tolist())
+
     def flag(self, name: str, default: bool) -> bool:
         """True or false."""
         flag: bool = self._typed(name, default, bool)
@@ -117,7 +132,12 @@ class Fields:
         for name, value in self._values.items():
             if name not in self._read:
                 hint = parse.nearest(name, self._read)
-                shown = repr(value) if len(repr(value)) < 60 else f"{repr(value)[:57]}..."
                 raise ValueError(
-                    f"{self.owner}: the field {name}, {shown}, is not known{hint}; take it out if it changes no features, else build the transform by hand"
+                    f"{self.owner}: the field {name}, {_shown(value)}, is not known{hint}; take it out if it changes no features, else build the transform by hand"
                 )
+
+
+def _shown(value: Any) -> str:
+    """A value in a sentence, the beginning of a long one."""
+    text = " ".join(repr(value).split())
+    return text if len(text) < 60 else f"{text[:57]}..."

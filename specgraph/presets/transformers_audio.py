@@ -1,24 +1,23 @@
-"""Feature extractors of transformers for audio tagging and speech synthesis."""
+"""Feature extractors of transformers for audio tagging and music."""
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
-from specgraph.ops.affine import Affine
+from specgraph.op import Op
 from specgraph.ops.fixed_length import FixedLength
-from specgraph.ops.pad import Pad
+from specgraph.ops.layout import Reshape, Take, Transpose
 from specgraph.ops.repeat_to_length import RepeatToLength
 from specgraph.presets.base import Preset
 from specgraph.presets.config_fields import Fields
-from specgraph.presets.transformers_base import BATCH, MEL_BINS, WINDOWS, builder, made
+from specgraph.presets.transformers_base import BATCH, builder, made
 
 
 @builder("ClapFeatureExtractor")
 def clap_features(f: Fields) -> Preset:
-    """(batch, frames, bins), the model's channel being left out; of a longer clip the beginning, where transformers cuts at random."""
+    """(batch, channels, frames, bins); of a longer clip the beginning, where transformers takes stretches at random."""
     rate, n_fft = f.even("sampling_rate", 48000), f.even("fft_window_size", 1024)
-    if f.choice("truncation", "fusion", ("fusion", "rand_trunc")) == "fusion":
-        raise ValueError(f"{f.owner}: truncation is fusion, which cuts longer clips at random into four channels; rand_trunc is supported")
+    fused = f.choice("truncation", "fusion", ("fusion", "rand_trunc")) == "fusion"
     size, padding = f.whole("max_length_s", 10) * rate, f.choice("padding", "repeatpad", ("repeatpad", "repeat", "pad"))
     low, high = f.number("frequency_min", 0.0, 0.0), f.number("frequency_max", 14000.0, 1.0, rate / 2, "half the sampling_rate is")
     f.changes_nothing(
@@ -26,69 +25,37 @@ def clap_features(f: Fields) -> Preset:
         | dict.fromkeys(("nb_frequency_bins", "nb_max_samples"), "computed again")
         | dict.fromkeys(("chunk_length_s", "n_fft", "nb_max_frames"), "in the files of LAION's checkpoints, and never looked at")
     )  # fmt: skip
-    parameters = {
+    parameters: dict[str, Any] = {
         "sample_rate": rate, "n_fft": n_fft, "hop_length": f.whole("hop_length", 480), "n_mels": f.whole("feature_size", 64), "fmin": low, "fmax": high,
         "allow_empty_filters": True,
     }  # fmt: skip
     names = {"fmin": "frequency_min", "fmax": "frequency_max", "n_fft": "fft_window_size"}
-    if padding == "pad":
-        return made(f, "clap", parameters, names, length=size)
     # a clip that is shorter than size fits into twice the size so often that the copies reach beyond size
-    repeated = (RepeatToLength(size),) if padding == "repeatpad" else (RepeatToLength(2 * size), FixedLength(size))
-    return made(f, "clap", parameters, names, length=None, before=repeated)
-
-
-@builder("SpeechT5FeatureExtractor")
-def speecht5_features(f: Fields) -> Preset:
-    """The features of what is to be said (``audio_target``); the window is at the beginning of a power of two."""
-    rate = f.even("sampling_rate", 16000)
-    width, hop = (f.whole(name, ms) * rate // 1000 for name, ms in (("win_length", 64), ("hop_length", 16)))
-    for name, samples in (("win_length", width), ("hop_length", hop)):
-        if not samples:
-            f.refuse(name, f"so many milliseconds are no sample at {rate} Hz; raise it")
-    n_fft = 1 << (width - 1).bit_length()
-    if n_fft < 2:
-        f.refuse("win_length", f"these milliseconds are 1 sample at {rate} Hz; raise it")
-    f.must_be("frame_signal_scale", 1.0, "it is no longer used; set it to 1")
-    f.changes_nothing(
-        BATCH | {"feature_size": "num_mel_bins counts", "do_normalize": "of the waveforms that the encoder takes"}
-        | {"reduction_factor": "of the decoder, and no longer used"}
-    )  # fmt: skip
-    parameters = {
-        "sample_rate": rate, "n_fft": n_fft, "win_length": width, "hop_length": hop, "center": False, "align": "start",
-        "window": WINDOWS[f.choice("win_function", "hann_window", tuple(WINDOWS))], "n_mels": f.whole("num_mel_bins", 80),
-        "fmin": f.number("fmin", 80.0, 0.0), "fmax": f.number("fmax", 7600.0, 1.0, rate / 2, "half the sampling_rate is"),
-        "amin": f.above_zero("mel_floor", 1e-10), "allow_empty_filters": True,
+    ways: dict[str, tuple[Op, ...]] = {
+        "pad": (FixedLength(size),), "repeatpad": (RepeatToLength(size),), "repeat": (RepeatToLength(2 * size), FixedLength(size)),
     }  # fmt: skip
-    return made(f, "speecht5", parameters, MEL_BINS, before=(Pad(width // 2, mode="reflect"),))
+    channels = (Reshape((0, 1, parameters["n_mels"], 1 + size // parameters["hop_length"])), Take((0,) * (4 if fused else 1)), Transpose((0, 1, 3, 2)))
+    return made(f, "clap-fused" if fused else "clap-unfused", parameters, names, before=ways[padding], after=channels)
 
 
-@builder("UnivNetFeatureExtractor")
-def univnet_features(f: Fields) -> Preset:
-    """HiFi-GAN's features with numbers of its own, frames first, without the noise and the padding that its call may add."""
-    rate, width, hop = f.even("sampling_rate", 24000), f.even("win_length", 1024), f.whole("hop_length", 256)
-    none = f.value("filter_length", 1024) is None
-    if (1 << (width - 1).bit_length() if none else f.even("filter_length", 1024)) != width:
-        f.refuse("filter_length", f"the window of win_length {width} must fill the frame; set both to the same number")
-    if hop > width:
-        f.refuse("hop_length", f"it must be at most win_length, {width}")
-    high = f.number_or_none("fmax", 12000.0, 1.0, rate / 2)
-    least, most = f.number("normalize_min", math.log(1e-5)), f.number("normalize_max", 2.3143386840820312)
-    factor = math.log(f.above_zero("compression_factor", 1.0))
-    scaled = f.flag("do_normalize", False)
-    if scaled and not least < most:
-        f.refuse("normalize_max", f"it must be above normalize_min, {least:g}")
+@builder("MusicgenMelodyFeatureExtractor")
+def musicgen_features(f: Fields) -> Preset:
+    """The loudest pitch class of each frame; a clip needs the ``n_fft`` samples that its extractor would fill it up to."""
     f.changes_nothing(
-        BATCH | {"feature_size": "num_mel_bins counts", "model_in_channels": "of the noise", "pad_end_length": "only where the call asks for it"}
-        | {"max_length_s": "longer clips are cut, which length does here", "num_max_samples": "computed again"}
+        BATCH | {"feature_size": "num_chroma counts", "stem_indices": "of stems, which a clip is not"}
+        | dict.fromkeys(("chunk_length", "n_samples"), "longer clips are cut, which length does here")
     )  # fmt: skip
+    parameters = {"sample_rate": f.whole("sampling_rate", 32000), "n_fft": f.even("n_fft", 16384, 4), "hop_length": f.whole("hop_length", 4096)}
+    return made(f, "musicgen-melody", parameters | {"n_chroma": f.whole("num_chroma", 12, 2)}, {"n_chroma": "num_chroma"})
+
+
+@builder("Pop2PianoFeatureExtractor")
+def pop2piano_features(f: Fields) -> Preset:
+    """Of a stretch of beats, which its extractor finds by other means."""
+    rate = f.even("sampling_rate", 22050)
+    f.changes_nothing(BATCH | {"num_bars": "how a clip is cut into stretches"})
     parameters = {
-        "sample_rate": rate, "n_fft": width, "win_length": width, "hop_length": hop, "center": f.flag("center", False),
-        "window": WINDOWS[f.choice("win_function", "hann_window", tuple(WINDOWS))], "n_mels": f.whole("num_mel_bins", 100),
-        "fmin": f.number("fmin", 0.0, 0.0), "fmax": high, "power_offset": f.number("mel_floor", 1e-9, 0.0),
-        "amin": f.above_zero("compression_clip_val", 1e-5), "allow_empty_filters": True,
+        "sample_rate": rate, "n_fft": f.even("window_size", 4096), "hop_length": f.whole("hop_length", 1024), "n_mels": f.whole("feature_size", 512),
+        "fmin": f.number("min_frequency", 10.0, 0.0), "fmax": None,
     }  # fmt: skip
-    scale = 2 / (most - least) if scaled else 1.0
-    shift = Affine(scale, (factor - least) * scale - 1 if scaled else factor)
-    after = (shift,) if (shift.scale, shift.offset) != (1.0, 0.0) else ()
-    return made(f, "univnet", parameters, MEL_BINS, before=(Pad((width - hop) // 2, mode="reflect"),), after=after, frames_first=True)
+    return made(f, "pop2piano", parameters, {"n_fft": "window_size", "fmin": "min_frequency"})

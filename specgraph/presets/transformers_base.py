@@ -10,13 +10,14 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from specgraph.presets import kaldi, nemo, speech, tagging, vocoders, wav2vec2, whisper
+from specgraph.presets import clap, gemma, kaldi, music, nemo, speech, vocoders, wav2vec2, whisper
 from specgraph.presets.base import Preset
 from specgraph.presets.config_fields import Fields
 
 Builder = Callable[[Fields], Preset]
 BUILDERS: dict[str, Builder] = {}
-FAMILIES = {p.name: p for family in (kaldi, nemo, speech, tagging, vocoders, wav2vec2, whisper) for p in family.PRESETS}
+AS_MADE: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {}  # of an object's fields, by its class, those that it was made with
+FAMILIES = {p.name: p for family in (clap, gemma, kaldi, music, nemo, speech, vocoders, wav2vec2, whisper) for p in family.PRESETS}
 
 MASK = {"return_attention_mask": "whether a mask comes beside the features"}
 BATCH = MASK | {

@@ -9,15 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from specgraph.presets import transformers_audio, transformers_kaldi, transformers_speech
+from specgraph.presets import (
+    transformers_audio,
+    transformers_gemma,
+    transformers_kaldi,
+    transformers_speech,
+    transformers_synthesis,
+)
 from specgraph.presets.base import Preset
 from specgraph.presets.config_fields import Fields
-from specgraph.presets.transformers_base import BUILDERS
+from specgraph.presets.transformers_base import AS_MADE, BUILDERS
 from specgraph.transforms.parse import nearest
 
 TYPE = "feature_extractor_type"
 FILES = ("preprocessor_config.json", "processor_config.json")
-BUILT_BY = (transformers_audio, transformers_kaldi, transformers_speech)  # importing them has filled BUILDERS
+BUILT_BY = (transformers_audio, transformers_gemma, transformers_kaldi, transformers_speech, transformers_synthesis)  # importing them has filled BUILDERS
 WAVEFORMS = ("EncodecFeatureExtractor", "DacFeatureExtractor", "KyutaiSpeechToTextFeatureExtractor", "PeAudioFeatureExtractor")
 ANYWHERE = {  # fields that any configuration may have, and why they change no features
     "processor_class": "the class that holds the extractor and a tokenizer",
@@ -35,8 +41,8 @@ def from_transformers(source: Any) -> Preset:
     (batch, 128, 1500)
 
     The features are those that the extractor gives for one clip, called with its defaults: the model's layout, without the mask beside
-    them. What it does at random in training is left out. Two differ: CLAP's features come without the channel that is
-    always 1, and of a clip that is too long its beginning, not a random part; UnivNet's do not cut a long clip.
+    them, and for Gemma 4 without the frames that the mask leaves out. Where an extractor cuts a longer clip, which ``length`` does here, CLAP
+    has its beginning, not a random part; UnivNet, MusicGen melody and Gemma do not cut. Pop2Piano's features are those of one stretch of beats.
 
     Args:
         source: a feature extractor or a processor that has one, its configuration as a dict, the path of a ``preprocessor_config.json`` or
@@ -50,8 +56,8 @@ def from_transformers(source: Any) -> Preset:
     if hasattr(extractor, "to_dict"):
         values = dict(extractor.to_dict())
         values.setdefault(TYPE, type(extractor).__name__)
-        if isinstance(inner := values.get("melspec_kwargs"), Mapping):  # GraniteSpeech keeps its numbers nowhere else
-            values = {name: number for name, number in inner.items() if name != "sample_rate"} | values
+        if (as_made := AS_MADE.get(str(values[TYPE]))) is not None:
+            values = as_made(values)
         found = _built(values, type(extractor).__name__)
         _check_filters(extractor, found)
         return found
@@ -97,13 +103,14 @@ def _built(values: Mapping[str, Any], where: str) -> Preset:
 
 def _check_filters(extractor: Any, made: Preset) -> None:
     """Raise where an extractor holds other filters than its fields make: some fields are not kept, and filters may be replaced."""
-    name = "mel_filters_slaney" if hasattr(extractor, "mel_filters_slaney") else "mel_filters"
-    held, bank = getattr(extractor, name, None), getattr(made.transform, "bank", None)
-    if held is None or bank is None or callable(held):
+    bank = getattr(made.transform, "bank", None)
+    held = [getattr(extractor, name, None) for name in ("mel_filters", "mel_filters_slaney")]  # CLAP has both
+    matrices = [np.asarray(filters, np.float64) for filters in held if filters is not None and not callable(filters)]
+    if bank is None or not matrices:
         return
-    theirs, ours = np.asarray(held, np.float64), bank()
-    theirs = theirs if theirs.shape == ours.shape else theirs.T
-    if theirs.shape != ours.shape or np.abs(theirs - ours).max() > 0.005 * ours.max():  # bfloat16 rounds to 0.4 %
-        raise ValueError(
-            f"{made.name}: its {name} are not those that its fields make; give its configuration as a dict, with the fields that they were made with"
-        )
+    ours = bank()
+    for theirs in matrices:
+        for filters in (theirs, theirs.T):
+            if filters.shape == ours.shape and np.abs(filters - ours).max() <= 0.005 * ours.max():  # bfloat16 rounds to 0.4 %
+                return
+    raise ValueError(f"{made.name}: its mel_filters are not those that its fields make; give its configuration as a dict, with the fields that they were made with")

@@ -9,13 +9,16 @@ from specgraph.design.bfloat16 import bfloat16
 from specgraph.design.windows import analysis_window
 from specgraph.op import Op
 from specgraph.ops.affine import Affine
+from specgraph.ops.append_deltas import AppendDeltas
 from specgraph.ops.arithmetic import Clip
+from specgraph.ops.cut_to_multiple import CutToMultiple
 from specgraph.ops.layout import Slice
 from specgraph.ops.limit_range import LimitRange
 from specgraph.ops.pre_emphasis import PreEmphasis
+from specgraph.ops.stack_frames import StackFrames
 from specgraph.presets.base import Preset
 from specgraph.presets.config_fields import Fields
-from specgraph.presets.transformers_base import BATCH, MASK, NO_NOISE, builder, made, short_time
+from specgraph.presets.transformers_base import AS_MADE, BATCH, MASK, MEL_BINS, NO_NOISE, builder, made, short_time
 
 FILTERS_END = "its filters reach up to 8000 Hz"
 
@@ -110,3 +113,24 @@ def granite_speech_features(f: Fields) -> Preset:
         BATCH | {"feature_size": "n_mels counts"} | dict.fromkeys(("projector_window_size", "projector_downsample_rate"), "count the model's tokens")
     )
     return made(f, "granite-speech", parameters | {"allow_empty_filters": True}, {"n_mels": "n_mels"})
+
+
+def at_the_top(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What an extractor says of itself, with the numbers that it was made with where a configuration has them."""
+    return {name: number for name, number in values.get("melspec_kwargs", {}).items() if name != "sample_rate"} | dict(values)
+
+
+AS_MADE["GraniteSpeechFeatureExtractor"] = at_the_top
+
+
+@builder("GraniteSpeech5FeatureExtractor")
+def granite_speech_5_features(f: Fields) -> Preset:
+    """The same with differences over frames beside; the last frame differs where a clip is an odd number of whole hops."""
+    width = f.whole("delta_win_length", 3, 3)
+    if width % 2 == 0:
+        f.refuse("delta_win_length", "a difference is centred on its frame; use an odd number")
+    f.changes_nothing(BATCH | {"feature_size": "computed again from num_mel_bins"})
+    parameters = short_time(f, 512, 160, 400) | {"sample_rate": f.even("sampling_rate", 16000), "n_mels": f.whole("num_mel_bins", 80)}
+    below = LimitRange(f.number("logmel_floor_db", 8.0, 0.0))
+    after = (CutToMultiple(2, axis=2), below, Affine(0.25, 1.0), AppendDeltas(width, "regression"), StackFrames(2))
+    return made(f, "granite-speech-5", parameters | {"allow_empty_filters": True}, MEL_BINS, after=after)
