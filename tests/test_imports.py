@@ -286,6 +286,7 @@ def test_granite_keeps_its_numbers_in_a_mapping() -> None:
 REFUSED = [
     (config("Wisper"), "feature_extractor_type is 'WisperFeatureExtractor', which is not supported (did you mean 'WhisperFeatureExtractor'?); supported are AST"),
     ({"image_processor_type": "CLIP"}, "the configuration has no feature_extractor_type; add it, one of ASTFeatureExtractor"),
+    (config("Dac"), "DacFeatureExtractor gives the waveform as it is"),
     (config("Encodec"), "EncodecFeatureExtractor gives the waveform as it is, filled up to whole chunks: there is nothing to compute"),
     (config("Whisper", n_mels=80), "WhisperFeatureExtractor: the field n_mels, 80, is not known; take it out if it changes no features"),
     (config("Whisper", hop_lenght=160), "the field hop_lenght, 160, is not known (did you mean 'hop_length'?)"),
@@ -372,8 +373,8 @@ def test_what_is_no_configuration_is_named(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(ValueError, match=re.escape(sentence)):
             sg.from_transformers(path)
-    with pytest.raises(FileNotFoundError):
-        sg.from_transformers(tmp_path / "missing.json")
+    with pytest.raises(FileNotFoundError, match="there is no file openai/whisper-tiny; give a preprocessor_config.json or the folder of a model"):
+        sg.from_transformers("openai/whisper-tiny")
 
 
 @settings(max_examples=40, deadline=None)
@@ -428,11 +429,14 @@ def test_exported_from_the_command_line(cli: Any, tmp_path: Path) -> None:
     assert wanted.shape == (40, 160)
     np.testing.assert_allclose(sg.load("x.onnx")(wave), wanted, atol=2e-5)
     assert sg.load("x.onnx").meta.name == "WhisperFeatureExtractor"
+    code, out, _ = cli("list", "preprocessor_config.json")
+    assert code == 0
+    assert "specgraph export preprocessor_config.json -o WhisperFeatureExtractor.onnx" in out
     code, _, err = cli("export", "preprocessor_config.json", "-o", "x.onnx", "--set", "n_mel=3")
     assert code == 1
     assert "WhisperFeatureExtractor has no parameter 'n_mel' (did you mean 'n_mels'?)" in one_sentence(err)
     Path("preprocessor_config.json").write_text(json.dumps(WHISPER | {"dither": 1.0}))
-    for name, sentence in (("preprocessor_config.json", "dither is 1.0"), (".", "dither is 1.0"), ("other.json", "other.json: no such file")):
+    for name, sentence in (("preprocessor_config.json", "dither is 1.0"), (".", "dither is 1.0"), ("other.json", "there is no file other.json; give a preprocessor_config.json")):
         code, _, err = cli("export", name, "-o", "y.onnx")
         assert code == 1
         assert sentence in one_sentence(err)

@@ -80,10 +80,10 @@ def list_transforms(
         console().print(table)
         console().print("specgraph list NAME shows a transform's parameters, specgraph list --presets the front ends of known models.")
         return
-    _list_parameters(transform_named(name))
+    _list_parameters(transform_named(name), name)
 
 
-def _list_parameters(cls: type[Transform] | Preset) -> None:
+def _list_parameters(cls: type[Transform] | Preset, name: str) -> None:
     table = Table(Column("parameter", no_wrap=True), "type", "default", "what it is", title=f"{cls.command}: {cls.help()}", title_justify="left")
     for parameter in cls.parameters():
         default = "none" if parameter.default is None else str(parameter.default)
@@ -95,7 +95,7 @@ def _list_parameters(cls: type[Transform] | Preset) -> None:
     if cls.aliases:
         console().print(f"also found as {', '.join(cls.aliases)}")
     console().print(f"source: {escape(cls.source)}\ncompared with: {escape(cls.reference)}")
-    console().print(f"specgraph export {cls.command} -o {cls.command}.onnx")
+    console().print(f"specgraph export {escape(name)} -o {cls.command}.onnx")
 
 
 def _list_presets() -> None:

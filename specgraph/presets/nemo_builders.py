@@ -50,11 +50,12 @@ def _samples(f: Fields, name: str, default: float | None, rate: int) -> int:
     return count
 
 
-def _framing(f: Fields, seconds: bool = True) -> dict[str, Any]:
-    """What all of them say in the same way."""
-    rate = f.even("sample_rate", 16000)
+def _framing(f: Fields, seconds: bool = True, even: bool = False) -> dict[str, Any]:
+    """What all of them say in the same way; torchaudio's filters are where they should be for ``even`` sizes only."""
+    number = f.even if even else f.whole
+    rate = number("sample_rate", 16000, 2)
     width, hop = (_samples(f, name, default if seconds else None, rate) for name, default in (("window_size", 0.02), ("window_stride", 0.01)))
-    n_fft = 2 ** math.ceil(math.log2(width)) if not f.value("n_fft", None) else f.even("n_fft", 512)
+    n_fft = 2 ** math.ceil(math.log2(width)) if not f.value("n_fft", None) else number("n_fft", 512)
     if n_fft < max(width, 2):
         f.refuse("n_fft", f"it must be at least the window, {width} samples, and 2")
     low, high = f.number("lowfreq", 0.0, 0.0, rate / 2), f.number_or_none("highfreq", None, 0.0, rate / 2)
@@ -154,7 +155,7 @@ class NaturalMfcc(MFCC):
 
 def _mfcc(f: Fields) -> Preset:
     """torchaudio's MFCC, with HTK's filters and a periodic window."""
-    sizes, bins = _framing(f), f.whole("n_mels", 64)
+    sizes, bins = _framing(f, even=True), f.whole("n_mels", 64)
     if f.value("highfreq", None) == 0:
         f.refuse("highfreq", "set it to null for half the sample_rate")
     window = f.choice("window", "hann", (*WINDOWS, "ones", None))

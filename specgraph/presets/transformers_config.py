@@ -24,7 +24,7 @@ from specgraph.transforms.parse import nearest
 TYPE = "feature_extractor_type"
 FILES = ("preprocessor_config.json", "processor_config.json")
 BUILT_BY = (transformers_audio, transformers_gemma, transformers_kaldi, transformers_speech, transformers_synthesis)  # importing them has filled BUILDERS
-WAVEFORMS = ("EncodecFeatureExtractor", "DacFeatureExtractor", "KyutaiSpeechToTextFeatureExtractor", "PeAudioFeatureExtractor")
+WAVEFORMS = ("EncodecFeatureExtractor", "DacFeatureExtractor")
 ANYWHERE = {  # fields that any configuration may have, and why they change no features
     "processor_class": "the class that holds the extractor and a tokenizer",
     "_commit_hash": "where the file is from",
@@ -74,6 +74,8 @@ def _from_file(path: Path) -> Preset:
         if not inside:
             raise ValueError(f"{path} has no {' and no '.join(FILES)}; give the folder of a model of transformers")
         path = inside[0]
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}; give a preprocessor_config.json or the folder of a model, as nothing is downloaded")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
