@@ -86,6 +86,7 @@ def ced(x: Wave) -> Wave:
 
 def granite_5(x: Wave) -> Wave:
     count = 2 * -(-(len(x) // 160) // 2)
+    x = np.pad(x, (0, max(0, (count - 1) * 160 + 1 - len(x))))
     mel = (power(x, 512, 160, hann(400)) @ bank(16000, 512, 80, 0, 8000, "htk", False).T)[:count]
     logarithms = np.log10(np.maximum(mel, 1e-10))
     f = np.maximum(logarithms, logarithms.max() - 8) / 4 + 1

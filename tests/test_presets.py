@@ -254,6 +254,34 @@ def test_a_preset_trains_as_a_transform_does(tmp_path: Path) -> None:
         p.module(trainable=("centres", "mel"))
 
 
+FIXED = {"basic-pitch", "htdemucs", "tortoise"}  # whose clips are of one length, unless asked otherwise
+
+
+@pytest.mark.parametrize("name", ["basic-pitch", "ced", "clap-fused", "clap-unfused", "crepe", "granite-speech-5", "htdemucs", "musicgen-melody", "tortoise"])
+def test_clips_of_different_lengths(name: str) -> None:
+    p = sg.preset(name, **({"length": None} if name in FIXED else {}))
+    lengths = np.array([9000, 5001, 1440])
+    batch = 0.2 * np.random.default_rng(0).standard_normal((3, 9000))
+    for clip, length in zip(batch, lengths, strict=True):
+        clip[length:] = 1e3
+    together = p.graph(lengths=True).numpy(batch, lengths)
+    for i, length in enumerate(lengths):
+        alone, got = p.graph().numpy(batch[i : i + 1, :length])["features"][0], together["features"][i]
+        if "features_lens" in together:
+            axis = next((axis for axis, (have, want) in enumerate(zip(got.shape, alone.shape, strict=True)) if have != want), None)
+            got, rest = (got, got[:0]) if axis is None else np.split(got, [together["features_lens"][i]], axis)
+            assert not rest.any()
+        np.testing.assert_allclose(got, alone, atol=1e-9)
+
+
+def test_granite_5_at_whole_hops() -> None:
+    for size in (1600, 1759, 1760, 1761, 1920, 2080, 2081):
+        wave = 0.2 * np.random.default_rng(size).standard_normal(size)
+        got, wanted = sg.preset("granite-speech-5").graph().numpy(wave[None])["features"][0], TRANSCRIBED["granite-speech-5"](wave)
+        assert got.shape == wanted.shape
+        np.testing.assert_allclose(got, wanted, atol=1e-9)
+
+
 def test_other_names_find_a_preset() -> None:
     assert sg.preset("hubert") is sg.preset("wav2vec2")
     assert sg.preset("efficientat").name == "passt"

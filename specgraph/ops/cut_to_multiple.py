@@ -17,8 +17,8 @@ from specgraph.reach import HERE, WHOLE_CLIP, Reach
 class CutToMultiple(Op):
     """(..., n, ...) -> (..., (n - rest) // multiple * multiple + rest, ...): the beginning, a multiple of positions and ``rest`` more.
 
-    Behind ``Pad`` with ``multiple - 1`` positions more at the end it fills up instead: a clip to a multiple of 128 samples is
-    ``pad(x, 0, 127, "constant")``, then ``cut_to_multiple(128)``. With ``rest`` the padding that follows stays.
+    Behind ``Pad`` with ``multiple - 1`` positions more at the end it pads to a multiple instead, in any of its modes: a clip that is mirrored
+    up to a multiple of 128 samples is ``pad(x, 0, 127)``, then ``cut_to_multiple(128)``. With ``rest`` the padding that follows stays.
     """
 
     linear = True

@@ -9,6 +9,7 @@ from specgraph.ops.append_deltas import AppendDeltas
 from specgraph.ops.arithmetic import Clip
 from specgraph.ops.cmvn import Cmvn
 from specgraph.ops.cut_to_multiple import CutToMultiple
+from specgraph.ops.fill_up import FillUp
 from specgraph.ops.layout import Slice
 from specgraph.ops.limit_range import LimitRange
 from specgraph.ops.stack_frames import StackFrames
@@ -24,6 +25,9 @@ SPEECHBRAIN = LogMelSpectrogram(
 GRANITE = LogMelSpectrogram(
     sample_rate=16000, n_fft=512, win_length=400, hop_length=160, n_mels=80, htk=True, norm=None, log="log10", amin=1e-10, top_db=None
 )
+# The extractor fills a clip up to the centre of its last frame. That is a sample more where there are 160 of 320 over, and none
+# elsewhere: n + (n + 160) // 320, of which the second step takes away what is too much behind that place.
+ONE_MORE_AT_ODD_HOPS = FillUp(((321, 160, 320), (320, 161, 321)))
 
 PRESETS = (
     Preset(
@@ -76,9 +80,9 @@ PRESETS = (
     Preset(
         name="granite-speech-5",
         models="Granite Speech 5",
-        source="transformers GraniteSpeech5FeatureExtractor: as before with differences over 3 frames beside, and frames filled up to an even "
-        "number; where a clip is an odd number of whole hops, it mirrors the clip with a zero more, and the last frame differs",
+        source="transformers GraniteSpeech5FeatureExtractor: as before with differences over 3 frames beside, and frames filled up to an even number",
         reference="transformers.GraniteSpeech5FeatureExtractor",
+        before=(ONE_MORE_AT_ODD_HOPS,),
         transform=GRANITE,
         after=(CutToMultiple(2, axis=2), LimitRange(8.0), Affine(0.25, 1.0), AppendDeltas(3, "regression"), StackFrames(2)),
         frames_first=True,
