@@ -13,7 +13,7 @@ from specgraph.ops.pad import Pad
 from specgraph.ops.pre_emphasis import PreEmphasis
 from specgraph.presets.base import Preset
 from specgraph.presets.config_fields import Fields
-from specgraph.presets.transformers_base import AS_MADE, MASK, NO_NOISE, builder, made
+from specgraph.presets.transformers_base import AS_MADE, FAMILIES, MASK, NO_NOISE, builder, made
 
 OF_IMAGES = dict.fromkeys(  # which stand in the same file in older checkpoints, beside the sounds'
     (
@@ -68,8 +68,9 @@ def gemma(f: Fields, family: str, frame: float, band: tuple[float, float], empha
 @builder("Gemma3nAudioFeatureExtractor")
 def gemma_3n_features(f: Fields) -> Preset:
     """A clip filled up to a multiple of 128 samples."""
-    end = Pad(0, 127, "constant", f.number("padding_value", 0.0))
-    return gemma(f, "gemma-3n", 32.0, (125.0, 7600.0), 0.97, True, lambda width: (end, CutToMultiple(128)))
+    value = f.number("padding_value", 0.0)
+    multiple = (Pad(0, 127, "constant", value), CutToMultiple(128)) if value else FAMILIES["gemma-3n"].before[:1]
+    return gemma(f, "gemma-3n", 32.0, (125.0, 7600.0), 0.97, True, lambda width: multiple)
 
 
 @builder("Gemma4AudioFeatureExtractor")

@@ -18,6 +18,7 @@ from specgraph.ops.pre_emphasis import PreEmphasis
 from specgraph.ops.stack_frames import StackFrames
 from specgraph.presets.base import Preset
 from specgraph.presets.config_fields import Fields
+from specgraph.presets.speech import one_more_at_odd_hops
 from specgraph.presets.transformers_base import AS_MADE, BATCH, MASK, MEL_BINS, NO_NOISE, builder, made, short_time
 
 FILTERS_END = "its filters reach up to 8000 Hz"
@@ -125,7 +126,7 @@ AS_MADE["GraniteSpeechFeatureExtractor"] = at_the_top
 
 @builder("GraniteSpeech5FeatureExtractor")
 def granite_speech_5_features(f: Fields) -> Preset:
-    """The same with differences over frames beside; the last frame differs where a clip is an odd number of whole hops."""
+    """The same with differences over frames beside."""
     width = f.whole("delta_win_length", 3, 3)
     if width % 2 == 0:
         f.refuse("delta_win_length", "a difference is centred on its frame; use an odd number")
@@ -133,4 +134,5 @@ def granite_speech_5_features(f: Fields) -> Preset:
     parameters = short_time(f, 512, 160, 400) | {"sample_rate": f.even("sampling_rate", 16000), "n_mels": f.whole("num_mel_bins", 80)}
     below = LimitRange(f.number("logmel_floor_db", 8.0, 0.0))
     after = (CutToMultiple(2, axis=2), below, Affine(0.25, 1.0), AppendDeltas(width, "regression"), StackFrames(2))
-    return made(f, "granite-speech-5", parameters | {"allow_empty_filters": True}, MEL_BINS, after=after)
+    before = (one_more_at_odd_hops(parameters["hop_length"]),)
+    return made(f, "granite-speech-5", parameters | {"allow_empty_filters": True}, MEL_BINS, before=before, after=after)
