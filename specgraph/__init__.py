@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from specgraph.groups import parameter_groups as parameter_groups
     from specgraph.lowering import lower as lower
     from specgraph.presets import preset as preset
+    from specgraph.presets.nemo_config import from_nemo as from_nemo
+    from specgraph.presets.transformers_config import from_transformers as from_transformers
     from specgraph.ragged import with_lengths as with_lengths
     from specgraph.runtimes import load as load
     from specgraph.transforms import CFP as CFP
@@ -72,6 +74,8 @@ _TRANSFORMS = (
 _HOME = {
     "Builder": "specgraph.builder",
     "constraints": "specgraph.constraints",
+    "from_nemo": "specgraph.presets.nemo_config",
+    "from_transformers": "specgraph.presets.transformers_config",
     "Graph": "specgraph.graph",
     "load": "specgraph.runtimes",
     "lower": "specgraph.lowering",

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from specgraph.transforms import Transform
 
 Model = Annotated[Path, typer.Argument(help="A file that specgraph wrote.", show_default=False)]
+EXPORTED = "A transform or a preset, see specgraph list; or a file: preprocessor_config.json, NeMo's model_config.yaml or .nemo."
 Target = Annotated[str, typer.Option(help="What the lowerings are chosen for: cpu or cuda. The file runs on either.")]
 
 
 def transform_named(name: str) -> type[Transform] | Preset:
-    """A transform by its name on the command line, "mel", or in Python, "MelSpectrogram"; or a preset, "whisper-80"."""
+    """A transform by its name on the command line, "mel", or in Python, "MelSpectrogram"; a preset, "whisper-80"; or a configuration's file."""
     from specgraph.transforms import registry
     from specgraph.transforms.parse import nearest
 
@@ -32,9 +33,12 @@ def transform_named(name: str) -> type[Transform] | Preset:
     if name in found:
         return found[name]
     from specgraph.presets import preset, preset_names
+    from specgraph.presets.configurations import from_configuration, is_configuration
 
     if name in preset_names():
         return preset(name)
+    if is_configuration(Path(name)):
+        return from_configuration(Path(name))
     commands = ", ".join(sorted(cls.command for cls in registry().values()))
     raise ValueError(f"there is no transform {name!r}{nearest(name, [*found, *preset_names()])}; there are {commands}, and the presets of specgraph list --presets")
 
@@ -76,10 +80,10 @@ def list_transforms(
         console().print(table)
         console().print("specgraph list NAME shows a transform's parameters, specgraph list --presets the front ends of known models.")
         return
-    _list_parameters(transform_named(name))
+    _list_parameters(transform_named(name), name)
 
 
-def _list_parameters(cls: type[Transform] | Preset) -> None:
+def _list_parameters(cls: type[Transform] | Preset, name: str) -> None:
     table = Table(Column("parameter", no_wrap=True), "type", "default", "what it is", title=f"{cls.command}: {cls.help()}", title_justify="left")
     for parameter in cls.parameters():
         default = "none" if parameter.default is None else str(parameter.default)
@@ -91,7 +95,7 @@ def _list_parameters(cls: type[Transform] | Preset) -> None:
     if cls.aliases:
         console().print(f"also found as {', '.join(cls.aliases)}")
     console().print(f"source: {escape(cls.source)}\ncompared with: {escape(cls.reference)}")
-    console().print(f"specgraph export {cls.command} -o {cls.command}.onnx")
+    console().print(f"specgraph export {escape(name)} -o {cls.command}.onnx")
 
 
 def _list_presets() -> None:
@@ -107,7 +111,7 @@ def _list_presets() -> None:
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="A transform or a preset: see specgraph list, specgraph list --presets.", show_default=False)],
+    name: Annotated[str, typer.Argument(help=EXPORTED, show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)],
     set_: Annotated[
         list[str] | None, typer.Option("--set", "-s", help="A parameter, name=value; repeat for more.", show_default=False)
@@ -128,7 +132,7 @@ def export(
         bool, typer.Option("--lengths", help="Take clips of different lengths in one batch: waveforms_lens -> features_lens.")
     ] = False,
 ) -> None:
-    """Export a transform or a preset as one verified .onnx file.
+    """Export a transform, a preset or a model's configuration as one verified .onnx file.
 
     Example: specgraph export mel -o mel.onnx --set sample_rate=16000 --set n_mels=80
     """

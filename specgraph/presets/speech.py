@@ -25,9 +25,16 @@ SPEECHBRAIN = LogMelSpectrogram(
 GRANITE = LogMelSpectrogram(
     sample_rate=16000, n_fft=512, win_length=400, hop_length=160, n_mels=80, htk=True, norm=None, log="log10", amin=1e-10, top_db=None
 )
-# The extractor fills a clip up to the centre of its last frame. That is a sample more where there are 160 of 320 over, and none
-# elsewhere: n + (n + 160) // 320, of which the second step takes away what is too much behind that place.
-ONE_MORE_AT_ODD_HOPS = FillUp(((321, 160, 320), (320, 161, 321)))
+
+
+def one_more_at_odd_hops(hop: int) -> FillUp:
+    """What Granite Speech 5 does: it fills a clip up to the centre of its last frame, of an even number of frames.
+
+    That is a sample more where a clip is an odd number of whole hops, and none elsewhere: n + (n + hop) // (2 hop), of which the second
+    step takes away what is too much behind that place.
+    """
+    return FillUp(((2 * hop + 1, hop, 2 * hop), (2 * hop, hop + 1, 2 * hop + 1)))
+
 
 PRESETS = (
     Preset(
@@ -82,7 +89,7 @@ PRESETS = (
         models="Granite Speech 5",
         source="transformers GraniteSpeech5FeatureExtractor: as before with differences over 3 frames beside, and frames filled up to an even number",
         reference="transformers.GraniteSpeech5FeatureExtractor",
-        before=(ONE_MORE_AT_ODD_HOPS,),
+        before=(one_more_at_odd_hops(160),),
         transform=GRANITE,
         after=(CutToMultiple(2, axis=2), LimitRange(8.0), Affine(0.25, 1.0), AppendDeltas(3, "regression"), StackFrames(2)),
         frames_first=True,

@@ -45,8 +45,12 @@ class MFCC(MelTransform, CepstralTransform):
             raise ValueError(f"n_mfcc {self.n_mfcc} is more than the {self.n_mels} mel filters; lower it or raise n_mels")
         Decibel(amin=self.amin)
 
+    def levels(self, mel: Value) -> Value:
+        """The mel spectrogram, compressed: in decibels."""
+        return Decibel(amin=self.amin, top_db=self.top_db)(mel)
+
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
-        level = Decibel(amin=self.amin, top_db=self.top_db)(self.mel(wave, trainable))
+        level = self.levels(self.mel(wave, trainable))
         matrix = Constant.lazy(
             "dct",
             (self.n_mfcc, self.n_mels),
