@@ -1,0 +1,80 @@
+"""The command that answers requests: serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from specgraph.cli.run import Device
+from specgraph.cli.show import console
+
+if TYPE_CHECKING:
+    from specgraph.runtimes.serving.models import ServedModel
+    from specgraph.runtimes.serving.server import Server
+
+
+def serve(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Files that specgraph wrote, or NAME=FILE, or NAME:VERSION=FILE.", show_default=False),
+    ],
+    host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 for every one that this machine has.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Of HTTP; 0 for a free one.", min=0, max=65535)] = 8000,
+    grpc_port: Annotated[int, typer.Option(help="Of gRPC; 0 for a free one.", min=0, max=65535)] = 8001,
+    no_grpc: Annotated[bool, typer.Option("--no-grpc", help="HTTP alone.")] = False,
+    device: Device = "cpu",
+    workers: Annotated[int | None, typer.Option(help="Calls at once; all cores if not given.", min=1, show_default=False)] = None,
+    max_batch: Annotated[int, typer.Option(help="Most clips of a call.", min=1)] = 32,
+    delay: Annotated[float, typer.Option(help="Milliseconds to wait for more clips where a worker is free.", min=0)] = 0.0,
+    queue: Annotated[int, typer.Option(help="Most requests of a model that wait; more are refused.", min=1)] = 256,
+    timeout: Annotated[float, typer.Option(help="Seconds within which a request is answered or refused.", min=0.001)] = 30.0,
+    max_mb: Annotated[float, typer.Option("--max-request", help="Most megabytes of a request.", min=0.001)] = 64.0,
+    drain: Annotated[float, typer.Option(help="Seconds to finish requests in when told to stop.", min=0)] = 30.0,
+) -> None:
+    """Serve models over HTTP and gRPC by the Open Inference Protocol V2, as tritonclient and KServe's clients speak it.
+
+    Also answers audio files: curl --data-binary @speech.wav -H 'Content-Type: audio/wav' http://127.0.0.1:8000/v2/models/mel/infer
+
+    Example: specgraph serve mel.onnx whisper:2=whisper.onnx --port 8000
+    """
+    try:
+        import asyncio
+
+        from specgraph.runtimes.serving.batching import Limits
+        from specgraph.runtimes.serving.server import Addresses, Server
+    except ImportError as error:
+        raise ImportError(f"serve needs {error.name}, which is not installed: pip install 'specgraph[serve]'") from None
+    limits = Limits(
+        clips=max_batch, delay=delay / 1e3, queue=queue, request_bytes=int(max_mb * 1e6), seconds=timeout, arrival=timeout, drain=drain
+    )
+    server = Server([_loaded(text, device) for text in models], Addresses(host, port, None if no_grpc else grpc_port), limits, workers)
+    asyncio.run(server.run(_announce))
+
+
+def _loaded(text: str, device: str) -> ServedModel:
+    """A model of the command line: FILE, NAME=FILE or NAME:VERSION=FILE."""
+    from specgraph.runtimes import load
+    from specgraph.runtimes.ort import OrtRunner
+    from specgraph.runtimes.serving.models import ServedModel
+
+    named, equals, file = text.rpartition("=")
+    path = Path(file)
+    name, colon, version = named.partition(":") if equals else (path.stem, "", "")
+    if not name or (colon and not version) or "/" in named:
+        raise ValueError(f"a model is FILE, NAME=FILE or NAME:VERSION=FILE, and {text!r} is none of them")
+    runner = load(path, device=device)
+    if not isinstance(runner, OrtRunner):
+        raise ValueError(f"models are served by onnxruntime, on cpu or cuda, not on {device}")
+    return ServedModel(name, version or "1", runner)
+
+
+def _announce(server: Server) -> None:
+    host = server.addresses.host
+    for model in server.service.repository:
+        console().print(f"[bold]{escape(model.name)}[/] version {escape(model.version)}: {escape(model.runner.path)} on {model.runner.device}", highlight=False)
+    address = f"[{host}]" if ":" in host else host
+    places = [f"http://{address}:{server.http_port}"] + [f"grpc://{address}:{server.grpc_port}"] * (server.grpc_port is not None)
+    console().print(f"listening at {' and '.join(places)}; Ctrl-C stops", highlight=False)
