@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -28,10 +28,10 @@ pytest.importorskip("uvicorn")
 clients = pytest.importorskip("tritonclient.http")
 rpc_clients = pytest.importorskip("tritonclient.grpc")
 
-from specgraph.runtimes.serving import messages  # noqa: E402
-from specgraph.runtimes.serving.batching import Limits  # noqa: E402
-from specgraph.runtimes.serving.models import Job, ServedModel  # noqa: E402
-from specgraph.runtimes.serving.server import Addresses, Server  # noqa: E402
+from specgraph.runtimes.serving import messages
+from specgraph.runtimes.serving.batching import Limits
+from specgraph.runtimes.serving.models import Job, ServedModel
+from specgraph.runtimes.serving.server import Addresses, Server
 
 RATE = 8000
 CLOSE = 1e-5  # of the peak: what a clip is in a batch and alone
@@ -51,7 +51,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 class Running:
     """A server in a thread of its own, as long as the ``with`` block lasts."""
 
-    def __init__(self, files: dict[str, Path], limits: Limits = Limits(), workers: int = 2, slow: float = 0.0) -> None:
+    def __init__(self, files: dict[str, Path], limits: Limits | None = None, workers: int = 2, slow: float = 0.0) -> None:
         self.models = [ServedModel(name, "1", sg.load(path)) for name, path in files.items()]
         if slow:
             for model in self.models:
@@ -68,7 +68,7 @@ class Running:
 
         return slowly
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> Self:
         self._thread.start()
         self.do(self.server.start())
         return self

@@ -19,7 +19,14 @@ from starlette.routing import Route
 from specgraph.runtimes.serving import audio
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
 from specgraph.runtimes.serving.service import Answer, Service, checked_seconds
-from specgraph.runtimes.serving.tensors import checked_datatype, checked_shape, datatype_of, from_bytes, from_values, to_bytes
+from specgraph.runtimes.serving.tensors import (
+    checked_datatype,
+    checked_shape,
+    datatype_of,
+    from_bytes,
+    from_values,
+    to_bytes,
+)
 
 HEADER_LENGTH = "inference-header-content-length"
 BINARY, NPY = "application/octet-stream", "application/x-npy"

@@ -11,7 +11,14 @@ import numpy as np
 from specgraph.runtimes.serving import messages
 from specgraph.runtimes.serving.problems import Refusal, invalid
 from specgraph.runtimes.serving.service import Answer, Service, checked_seconds
-from specgraph.runtimes.serving.tensors import checked_datatype, checked_shape, datatype_of, from_bytes, from_values, to_bytes
+from specgraph.runtimes.serving.tensors import (
+    checked_datatype,
+    checked_shape,
+    datatype_of,
+    from_bytes,
+    from_values,
+    to_bytes,
+)
 
 # Where each type's numbers stand in a message that has them as numbers and not as raw bytes.
 CONTENTS = {
@@ -103,14 +110,20 @@ async def _infer(service: Service, request: Any, context: Any) -> Any:
         else:
             raise invalid(f"{sent.name} is {sent.datatype}, which gRPC takes as raw_input_contents only")
     wanted = [one.name for one in request.outputs]
-    stated = request.parameters["timeout"] if "timeout" in request.parameters else None
-    seconds = checked_seconds(getattr(stated, stated.WhichOneof("parameter_choice") or "", None) if stated is not None else None)
+    seconds = checked_seconds(_parameter(request.parameters, "timeout"))
     left = context.time_remaining()
     if left is not None:
         seconds = left if seconds is None else min(left, seconds)
     if not arrays:
         raise invalid(f"the request has no inputs; {model.name} takes {', '.join(declared)}")
     return _written(await service.infer(model, arrays, wanted, seconds), request.id)
+
+
+def _parameter(parameters: Any, name: str) -> Any:
+    if name not in parameters:  # asking a map of messages for a key puts it in
+        return None
+    kind = parameters[name].WhichOneof("parameter_choice")
+    return getattr(parameters[name], kind) if kind else None
 
 
 def _written(answer: Answer, identity: str) -> Any:

@@ -45,11 +45,10 @@ class Server:
     """
 
     def __init__(
-        self, models: Sequence[ServedModel], addresses: Addresses = Addresses(), limits: Limits = Limits(), workers: int | None = None
+        self, models: Sequence[ServedModel], addresses: Addresses | None = None, limits: Limits | None = None, workers: int | None = None
     ) -> None:
-        self.limits = limits
-        self.service = Service(models, workers or available_cores(), limits)
-        self.addresses = addresses
+        self.addresses, self.limits = addresses or Addresses(), limits or Limits()
+        self.service = Service(models, workers or available_cores(), self.limits)
         self.http_port: int | None = None
         self.grpc_port: int | None = None
 

@@ -65,9 +65,10 @@ def _loaded(text: str, device: str) -> ServedModel:
     name, colon, version = named.partition(":") if equals else (path.stem, "", "")
     if not name or (colon and not version) or "/" in named:
         raise ValueError(f"a model is FILE, NAME=FILE or NAME:VERSION=FILE, and {text!r} is none of them")
-    runner = load(path, device=device)
-    if not isinstance(runner, OrtRunner):
+    if device.startswith("torch"):
         raise ValueError(f"models are served by onnxruntime, on cpu or cuda, not on {device}")
+    runner = load(path, device=device)
+    assert isinstance(runner, OrtRunner)
     return ServedModel(name, version or "1", runner)
 
 
