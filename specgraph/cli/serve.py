@@ -1,4 +1,4 @@
-"""The command that answers requests: serve."""
+"""The commands that put models where requests are answered: serve, triton."""
 
 from __future__ import annotations
 
@@ -79,3 +79,32 @@ def _announce(server: Server) -> None:
     address = f"[{host}]" if ":" in host else host
     places = [f"http://{address}:{server.http_port}"] + [f"grpc://{address}:{server.grpc_port}"] * (server.grpc_port is not None)
     console().print(f"listening at {' and '.join(places)}; Ctrl-C stops", highlight=False)
+
+
+def triton(
+    model: Annotated[Path, typer.Argument(help="A file that specgraph wrote.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model repository, a folder.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Of the model in Triton; the file's if not given.", show_default=False)] = None,
+    version: Annotated[int, typer.Option(help="The version that is written.", min=1)] = 1,
+    then: Annotated[
+        Path | None, typer.Option(help="An .onnx model that takes the features: also an ensemble of the two, NAME_pipeline.", show_default=False)
+    ] = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Run on GPUs; Triton refuses the model where there is none.")] = False,
+    instances: Annotated[int, typer.Option(help="Copies that run at once, on each GPU or the CPU.", min=1)] = 1,
+    max_batch: Annotated[int, typer.Option(help="Most clips of a call.", min=1)] = 32,
+    delay: Annotated[float, typer.Option(help="Milliseconds to wait for more clips of the same length.", min=0)] = 2.0,
+    queue: Annotated[int, typer.Option(help="Most requests that wait; more are refused.", min=1)] = 256,
+    timeout: Annotated[float, typer.Option(help="Seconds that a request may wait.", min=0.001)] = 5.0,
+) -> None:
+    """Write a model repository for NVIDIA's Triton Inference Server: tritonserver --model-repository FOLDER.
+
+    Triton joins requests of equal length only: send clips of one length, or lengths with a file exported with --lengths.
+
+    Example: specgraph triton mel.onnx -o repository --then classifier.onnx
+    """
+    from specgraph.runtimes.triton import Options, write_repository
+
+    options = Options(max_batch, delay / 1e3, queue, timeout, instances, gpu)
+    for folder in write_repository(model, output, name, version, options, then):
+        console().print(f"wrote [bold]{escape(str(folder))}[/]", highlight=False)
+    console().print(f"next: tritonserver --model-repository {escape(str(output))}", highlight=False)
