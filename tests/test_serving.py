@@ -8,6 +8,7 @@ import gzip
 import http.client
 import io
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -490,6 +491,41 @@ def test_the_command_serves_on_loopback_alone_until_sigterm(files: dict[str, Pat
             for answer in answers:
                 assert answer.result(30).as_numpy("features").shape == (1, 20, 1 + RATE * 600 // 80)
         assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.stdout.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="replicas need SO_REUSEPORT")
+def test_a_replica_that_is_killed_is_replaced(files: dict[str, Path]) -> None:
+    process, http_port, grpc_port = started(str(files["mel"]), "--replicas", "2", "--workers", "1")
+    try:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        if not children.exists():
+            pytest.skip("the system does not list a process' children")
+
+        def replicas() -> set[int]:
+            return {int(child) for child in children.read_text().split() if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
+
+        first = replicas()
+        assert len(first) == 2
+        os.kill(min(first), signal.SIGKILL)
+        wanted, wave = sg.load(files["mel"])(noise(800)), noise(800)
+        deadline = time.monotonic() + 30
+        right = refused = 0
+        while time.monotonic() < deadline and (right < 20 or len(replicas() - {min(first)}) < 2):
+            try:
+                answer = clients.InferenceServerClient(f"127.0.0.1:{http_port}").infer("mel", [asked(clients, wave)])
+                rpc_clients.InferenceServerClient(f"127.0.0.1:{grpc_port}").infer("mel", [asked(rpc_clients, wave)])
+            except (OSError, rpc_clients.InferenceServerException):
+                refused += 1
+                continue
+            np.testing.assert_array_equal(answer.as_numpy("features"), wanted)
+            right += 1
+        assert right >= 20
+        assert refused <= 2  # those that the killed one had accepted
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
     finally:
         process.kill()
         process.stdout.close()  # type: ignore[union-attr]

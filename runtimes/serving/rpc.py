@@ -29,10 +29,10 @@ CONTENTS = {
 OVERHEAD = 1 << 16  # of a message, besides its tensors
 
 
-def server(service: Service) -> grpc.aio.Server:
-    """A gRPC server without an address yet."""
+def server(service: Service, shared: bool = False) -> grpc.aio.Server:
+    """A gRPC server without an address yet, which with ``shared`` other processes may have too."""
     most = service.limits.request_bytes + OVERHEAD
-    made = grpc.aio.server(options=[("grpc.max_receive_message_length", most), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)])
+    made = grpc.aio.server(options=[("grpc.max_receive_message_length", most), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", int(shared))])
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
             _method(service, name), messages.message(f"{name}Request").FromString, messages.message(f"{name}Response").SerializeToString

@@ -49,8 +49,14 @@ class Server:
     ) -> None:
         self.addresses, self.limits = addresses or Addresses(), limits or Limits()
         self.service = Service(models, workers or available_cores(), self.limits)
+        self._listening: socket.socket | None = None
+        self._shared = False
         self.http_port: int | None = None
         self.grpc_port: int | None = None
+
+    def share(self, listening: socket.socket | None) -> None:
+        """Listen where other processes do: for HTTP at a socket that they have too, for gRPC at the port of ``addresses``."""
+        self._listening, self._shared = listening, True
 
     async def start(self) -> None:
         """Listen; ``http_port`` and ``grpc_port`` are set after it.
@@ -61,7 +67,7 @@ class Server:
         await asyncio.get_running_loop().run_in_executor(None, self.service.warm)
         host = self.addresses.host
         if self.addresses.http is not None:
-            listening = bound(host, self.addresses.http)
+            listening = self._listening or bound(host, self.addresses.http)
             self.http_port = listening.getsockname()[1]
             config = uvicorn.Config(
                 http.application(self.service), log_level="warning", access_log=False, lifespan="off", backlog=BACKLOG,
@@ -72,8 +78,8 @@ class Server:
             while not self._uvicorn.started and not self._serving.done():
                 await asyncio.sleep(0.005)
         if self.addresses.grpc is not None:
-            self._grpc = rpc.server(self.service)
-            bound(host, self.addresses.grpc).close()  # gRPC's own complaint about a port that is taken has three lines
+            self._grpc = rpc.server(self.service, self._shared)
+            bound(host, self.addresses.grpc, self._shared).close()  # gRPC's own complaint about a port that is taken has three lines
             self.grpc_port = self._grpc.add_insecure_port(f"[{host}]:{self.addresses.grpc}" if ":" in host else f"{host}:{self.addresses.grpc}")
             await self._grpc.start()
 
@@ -101,11 +107,11 @@ class Server:
         await self.stop()
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address, or an ``OSError`` that names it."""
+def bound(host: str, port: int, shared: bool = False) -> socket.socket:
+    """A socket at an address, which with ``shared`` other processes may have too, or an ``OSError`` that names it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
     try:
         made.bind((host, port))
     except (OSError, OverflowError) as error:

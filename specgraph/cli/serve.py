@@ -12,8 +12,9 @@ from specgraph.cli.run import Device
 from specgraph.cli.show import console
 
 if TYPE_CHECKING:
+    from specgraph.runtimes.serving.batching import Limits
     from specgraph.runtimes.serving.models import ServedModel
-    from specgraph.runtimes.serving.server import Server
+    from specgraph.runtimes.serving.server import Addresses, Server
 
 
 def serve(
@@ -27,6 +28,7 @@ def serve(
     no_grpc: Annotated[bool, typer.Option("--no-grpc", help="HTTP alone.")] = False,
     device: Device = "cpu",
     workers: Annotated[int | None, typer.Option(help="Calls at once; all cores if not given.", min=1, show_default=False)] = None,
+    replicas: Annotated[int, typer.Option(help="Server processes at the same address; one that is killed is replaced.", min=1)] = 1,
     max_batch: Annotated[int, typer.Option(help="Most clips of a call.", min=1)] = 32,
     delay: Annotated[float, typer.Option(help="Milliseconds to wait for more clips where a worker is free.", min=0)] = 0.0,
     queue: Annotated[int, typer.Option(help="Most requests of a model that wait; more are refused.", min=1)] = 256,
@@ -44,14 +46,25 @@ def serve(
         import asyncio
 
         from specgraph.runtimes.serving.batching import Limits
-        from specgraph.runtimes.serving.server import Addresses, Server
+        from specgraph.runtimes.serving.replicas import Replicas
+        from specgraph.runtimes.serving.server import Addresses
     except ImportError as error:
         raise ImportError(f"serve needs {error.name}, which is not installed: pip install 'specgraph[serve]'") from None
     limits = Limits(
         clips=max_batch, delay=delay / 1e3, queue=queue, request_bytes=int(max_mb * 1e6), seconds=timeout, arrival=timeout, drain=drain
     )
-    server = Server([_loaded(text, device) for text in models], Addresses(host, port, None if no_grpc else grpc_port), limits, workers)
-    asyncio.run(server.run(_announce))
+    addresses = Addresses(host, port, None if no_grpc else grpc_port)
+    server = _server(models, device, limits, workers, addresses)
+    if replicas == 1:
+        asyncio.run(server.run(lambda server: _announce(server, Addresses(host, server.http_port, server.grpc_port))))
+    else:
+        Replicas(_server, (models, device, limits, workers), addresses, replicas).run(lambda addresses: _announce(server, addresses))
+
+
+def _server(models: list[str], device: str, limits: Limits, workers: int | None, addresses: Addresses) -> Server:
+    from specgraph.runtimes.serving.server import Server
+
+    return Server([_loaded(text, device) for text in models], addresses, limits, workers)
 
 
 def _loaded(text: str, device: str) -> ServedModel:
@@ -72,12 +85,12 @@ def _loaded(text: str, device: str) -> ServedModel:
     return ServedModel(name, version or "1", runner)
 
 
-def _announce(server: Server) -> None:
-    host = server.addresses.host
+def _announce(server: Server, addresses: Addresses) -> None:
+    host = f"[{addresses.host}]" if ":" in addresses.host else addresses.host
     for model in server.service.repository:
-        console().print(f"[bold]{escape(model.name)}[/] version {escape(model.version)}: {escape(model.runner.path)} on {model.runner.device}", highlight=False)
-    address = f"[{host}]" if ":" in host else host
-    places = [f"http://{address}:{server.http_port}"] + [f"grpc://{address}:{server.grpc_port}"] * (server.grpc_port is not None)
+        what = f"[bold]{escape(model.name)}[/] version {escape(model.version)}: {escape(model.runner.path)} on {model.runner.device}"
+        console().print(what, highlight=False)
+    places = [f"http://{host}:{addresses.http}"] + [f"grpc://{host}:{addresses.grpc}"] * (addresses.grpc is not None)
     console().print(f"listening at {' and '.join(places)}; Ctrl-C stops", highlight=False)
 
 
