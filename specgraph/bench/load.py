@@ -69,9 +69,9 @@ class Client:
         self._port = port
         self._connection: socket.socket | None = None
 
-    def ask(self, request: Request, outcome: Outcome, start: float | None = None) -> None:
-        """Send a request and count what became of it, from ``start`` on if that is earlier than now."""
-        start = time.perf_counter() if start is None else start
+    def ask(self, request: Request, outcome: Outcome) -> None:
+        """Send a request and count what became of it."""
+        start = time.perf_counter()
         try:
             if self._connection is None:
                 self._connection = socket.create_connection(("127.0.0.1", self._port), TIMEOUT)
@@ -130,7 +130,7 @@ def closed_loop(port: int, requests: Sequence[Request], clients: int, seconds: f
 
 
 def open_loop(port: int, requests: Sequence[Request], rate: float, clients: int, seconds: float) -> Outcome:
-    """Requests that come ``rate`` a second whether the server keeps up or not, over so many connections; latency is from when each was due."""
+    """Requests that come ``rate`` a second, over so many connections, whether the server keeps up or not."""
     begin = time.perf_counter()
     turn, lock = iter(range(round(rate * seconds))), threading.Lock()
 
@@ -141,9 +141,8 @@ def open_loop(port: int, requests: Sequence[Request], rate: float, clients: int,
                 number = next(turn, None)
             if number is None:
                 return one.close()
-            due = begin + number / rate
-            time.sleep(max(0.0, due - time.perf_counter()))
-            one.ask(requests[number % len(requests)], outcome, due)
+            time.sleep(max(0.0, begin + number / rate - time.perf_counter()))
+            one.ask(requests[number % len(requests)], outcome)
 
     return _threads(client, clients)
 
