@@ -78,15 +78,14 @@ class Runner(Described, ABC):
         tensor = first if is_torch(first) else None
         single = (not others or self.takes_lengths) and lacks_batch(self.input_sizes[0], first.ndim)
         on_device = tensor is not None and tensor.device.type == "cuda" and (not others or self.takes_lengths)
-        name = self.input_names[0]
-        given = [self._checked_tensor(first[None] if single else first) if on_device else self._checked(name, first, single)]
-        if self.takes_lengths:
-            shape = tuple(given[0].shape)
-            lengths = as_lengths(self.input_names[1], others[0].reshape(-1) if single else others[0], name, shape, self.meta.min_samples)
-            given.append(sys.modules["torch"].from_numpy(lengths).to(given[0].device) if on_device else lengths)
+        if on_device:
+            given = [self._checked_tensor(first[None] if single else first)]
+            if others:
+                lengths = self._checked_lengths(others[0], tuple(given[0].shape), single)
+                given.append(sys.modules["torch"].from_numpy(lengths).to(given[0].device))
+            outputs = self._run_on_device(given)
         else:
-            given += [self._checked(name, value, single) for name, value in zip(self.input_names[1:], others, strict=True)]
-        outputs = self._run_on_device(given) if on_device else self._run(given)
+            outputs = self._run(self._checked_all(first, others, single))
         if tensor is not None and not on_device:
             outputs = [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
         found = dict(zip(self.output_names, outputs, strict=True))
@@ -128,6 +127,20 @@ class Runner(Described, ABC):
             ValueError: the model looks at the whole clip, or does not take waveforms; the message says what to do.
         """
         return Stream(self, batch)
+
+    def checked(self, *inputs: Any, **named: Any) -> tuple[list[npt.NDArray[Any]], bool]:
+        """The inputs as arrays that the model can be run on without a further check, and whether they were a single item without a batch axis.
+
+        Raises:
+            ValueError, TypeError: as from ``run``.
+        """
+        first, *others = self._gathered(inputs, named)
+        single = (not others or self.takes_lengths) and lacks_batch(self.input_sizes[0], first.ndim)
+        return self._checked_all(first, others, single), single
+
+    def run_checked(self, arrays: list[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """The outputs by name for what ``checked`` gave, or for several of those joined along the batch."""
+        return dict(zip(self.output_names, self._run(arrays), strict=True))
 
     def at_once(self, wave: Array) -> list[Any]:
         """The outputs for checked waveforms (batch, samples), in the order of ``output_names``."""
@@ -194,6 +207,16 @@ class Runner(Described, ABC):
             raise ValueError(
                 f"{first} are a list whose items have different lengths; run them one by one, or export with lengths=True"
             ) from None
+
+    def _checked_all(self, first: Any, others: list[Any], single: bool) -> list[npt.NDArray[Any]]:
+        given: list[npt.NDArray[Any]] = [self._checked(self.input_names[0], first, single)]
+        if self.takes_lengths:
+            return [*given, self._checked_lengths(others[0], given[0].shape, single)]
+        return given + [self._checked(name, value, single) for name, value in zip(self.input_names[1:], others, strict=True)]
+
+    def _checked_lengths(self, value: Any, shape: tuple[int, ...], single: bool) -> npt.NDArray[np.int64]:
+        waveforms, lengths = self.input_names
+        return as_lengths(lengths, value.reshape(-1) if single else value, waveforms, shape, self.meta.min_samples)
 
     def _checked(self, name: str, value: Any, single: bool) -> Array:
         if is_torch(value):

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "specgraph/cli": {"typer", "rich"},
     "export": LIGHT | {"onnx_ir"},
     "runtimes": LIGHT,
+    "runtimes/serving": LIGHT | {"starlette", "uvicorn", "grpc", "google", "prometheus_client"},
 }
 HAVE_TORCH = {f"specgraph/{name}.py" for name in ("module", "module_inputs", "constraints", "frame_product")}
 

@@ -1,4 +1,4 @@
-"""The command line: ``specgraph list | export | inspect | verify | run | plot | bench | demo``."""
+"""The command line: ``specgraph list | export | inspect | verify | run | serve | triton | plot | bench | demo``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from specgraph.cli.demo import demo
 from specgraph.cli.files import export, inspect, list_transforms, verify
 from specgraph.cli.plot import plot
 from specgraph.cli.run import run
+from specgraph.cli.serve import serve, triton
 from specgraph.cli.show import error_console
 
 app = typer.Typer(
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("list")(list_transforms)
-for command in (export, inspect, verify, run, plot, bench, demo):
+for command in (export, inspect, verify, run, serve, triton, plot, bench, demo):
     app.command()(command)
 
 

@@ -35,17 +35,15 @@ def bench(
     lowerings: Annotated[str, typer.Option(help="Of specgraph: chosen, or all.")] = "chosen",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     accuracy: Annotated[bool, typer.Option("--accuracy", help="Measure errors on chirps, an impulse, a scale and noise, not speed.")] = False,
-    paper: Annotated[
-        bool, typer.Option("--paper", help="The nnAudio paper's experiment: seconds for a set of clips; after the rest, if names are given.")
-    ] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="The nnAudio paper's experiment, a set of clips; after the rest, if names are given.")] = False,
     start: Annotated[bool, typer.Option("--start", help="Also measure new processes, from importing to the first features.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="With --paper: as many clips as there, 1,770 and not 100.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="With --paper: as many clips as there, 1,770.")] = False,
     memory: Annotated[float, typer.Option(help="Gigabytes that runners may use; what needs more is left out, and said to be.")] = 4.0,
     parity: Annotated[bool, typer.Option("--parity", help="Compare presets with independent implementations; -o takes a .md file.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Load a server and break it: requests a second, latency, memory; -o takes a .md file.")] = False,
+    soak: Annotated[float, typer.Option(help="With --serve: seconds of load for memory; 0 for none.", min=0)] = 60.0,
     ranking: Annotated[bool, typer.Option("--ranking", help="Time every lowering and see whether the fastest is chosen.")] = False,
-    calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Fit the prices that lowerings are chosen by to this machine, and keep them for this user.")
-    ] = False,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Fit the prices of lowerings to this machine, and keep them for this user.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .json file, or a folder for results.json, README.md and pictures.", show_default=False)
     ] = None,
@@ -64,6 +62,12 @@ def bench(
         from specgraph.bench.parity import command
 
         return command(names or [], seconds, output)
+    if serve:
+        if device != "cpu" or threads or batch or sizes or plot or accuracy or ranking or calibrate or paper or start or names:
+            raise ValueError("--serve takes --budget, --soak and -o only; leave out the other options")
+        from specgraph.bench import serving
+
+        return serving.command(budget, soak, output)
     load()
     if lowerings not in ("chosen", "all"):
         raise ValueError(f"--lowerings must be chosen or all, not {lowerings!r}")

@@ -1,0 +1,136 @@
+"""Requests that wait while all workers are busy share the next call: batches without a delay that nobody needs."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from specgraph.runtimes.serving.metrics import Metrics
+from specgraph.runtimes.serving.models import Arrays, Job, ServedModel
+from specgraph.runtimes.serving.problems import Kind, Refusal
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server takes on.
+
+    Attributes:
+        clips: most clips of a call.
+        delay: seconds that a request may wait for others to share its call, where a worker is free.
+        queue: most requests of a model that wait; more are refused at once.
+        queue_bytes: most memory that the inputs of those take.
+        request_bytes: most bytes of a request.
+        seconds: how long a request may take, from when it was checked, unless it says less itself.
+        arrival: seconds within which a request must have arrived.
+        drain: seconds that a server which was told to stop waits for the requests it has.
+    """
+
+    clips: int = 32
+    delay: float = 0.0
+    queue: int = 256
+    queue_bytes: int = 1 << 30
+    request_bytes: int = 64 << 20
+    seconds: float = 30.0
+    arrival: float = 30.0
+    drain: float = 30.0
+
+
+class Batcher:
+    """The queue of one model. Used from one event loop; the calls run in threads."""
+
+    def __init__(self, model: ServedModel, threads: ThreadPoolExecutor, workers: int, limits: Limits, metrics: Metrics) -> None:
+        self._model, self._threads, self._workers, self._limits, self._metrics = model, threads, workers, limits, metrics
+        self._waiting: collections.deque[Job] = collections.deque()
+        self._bytes = 0
+        self._busy = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self._labels = (model.name, model.version)
+
+    async def answer(self, job: Job) -> Arrays:
+        """The outputs for a job; a ``Refusal`` if the queue is full or the answer does not come in time."""
+        if len(self._waiting) >= self._limits.queue or self._bytes + job.nbytes > self._limits.queue_bytes:
+            raise Refusal(Kind.FULL, f"{len(self._waiting)} requests wait for {self._model.name} already; send this one again later")
+        self._waiting.append(job)
+        self._bytes += job.nbytes
+        self._start()
+        try:
+            async with asyncio.timeout_at(job.deadline):
+                return await job.answer
+        except TimeoutError:
+            raise Refusal(Kind.LATE, f"{self._model.name} had no answer in time; send this request again later, or with a longer timeout") from None
+        finally:  # also where the client is gone: nobody computes for it
+            if job in self._waiting:
+                self._remove(job)
+            self._metrics.seconds.labels(*self._labels).observe(self._now() - job.arrived)
+
+    def _start(self) -> None:
+        while self._waiting and self._busy < self._workers:
+            jobs = self._next()
+            oldest = self._now() - jobs[0].arrived
+            full = sum(job.clips for job in jobs) >= self._limits.clips
+            if not full and oldest < self._limits.delay:
+                if self._timer is None:
+                    self._timer = asyncio.get_running_loop().call_later(self._limits.delay - oldest, self._late)
+                return
+            for job in jobs:
+                self._remove(job)
+            self._busy += 1
+            call = asyncio.create_task(self._run(jobs))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+
+    def _late(self) -> None:
+        self._timer = None
+        self._start()
+
+    def _next(self) -> list[Job]:
+        """The oldest job, and those behind it that can share its call."""
+        jobs = [self._waiting[0]]
+        for job in list(self._waiting)[1:]:
+            if self._model.together(jobs, job, self._limits.clips):
+                jobs.append(job)
+        return jobs
+
+    def _remove(self, job: Job) -> None:
+        self._waiting.remove(job)
+        self._bytes -= job.nbytes
+        self._metrics.waiting.labels(*self._labels).set(len(self._waiting))
+
+    async def _run(self, jobs: Sequence[Job]) -> None:
+        start, loop = self._now(), asyncio.get_running_loop()
+        for job in jobs:
+            self._metrics.queued.labels(*self._labels).observe(start - job.arrived)
+        self._metrics.clips.labels(*self._labels).observe(sum(job.clips for job in jobs))
+        try:
+            for batch in [jobs] if len(jobs) == 1 else [jobs, *([job] for job in jobs)]:
+                try:
+                    answers = await loop.run_in_executor(self._threads, self._model.run, batch)
+                except Exception as error:  # noqa: BLE001  (onnxruntime's own types, MemoryError)
+                    if len(batch) == 1:  # others of its call may be right: each is tried alone before it is refused
+                        _settle(batch[0], Refusal(Kind.INTERNAL, f"{self._model.name} cannot be run on this request: {error}"))
+                    continue
+                for job, answer in zip(batch, answers, strict=True):
+                    _settle(job, answer)
+                if len(batch) > 1:
+                    break
+        finally:
+            self._metrics.computed.labels(*self._labels).observe(self._now() - start)
+            self._busy -= 1
+            self._start()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _settle(job: Job, answer: Arrays | Refusal) -> None:
+    if job.answer.done():  # late, or its client is gone
+        return
+    if isinstance(answer, Refusal):
+        job.answer.set_exception(answer)
+    else:
+        job.answer.set_result(answer)

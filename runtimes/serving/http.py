@@ -1,0 +1,167 @@
+"""The protocol over HTTP, with audio files and .npy besides: an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from specgraph.runtimes.serving import audio
+from specgraph.runtimes.serving.http_bodies import (
+    BINARY,
+    HEADER_LENGTH,
+    NPY,
+    in_thread,
+    objects,
+    parameters_of,
+    read_body,
+    read_tensors,
+    written,
+)
+from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
+from specgraph.runtimes.serving.service import Answer, Service, checked_seconds
+from specgraph.runtimes.serving.tensors import (
+    checked_datatype,
+    checked_shape,
+    from_bytes,
+    from_values,
+)
+
+RETRY_SECONDS = "1"
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def application(service: Service) -> Starlette:
+    """The application for uvicorn, or any other ASGI server."""
+
+    def answering(handler: Callable[[Service, Request], Awaitable[Response]]) -> Handler:
+        async def answered(request: Request) -> Response:
+            try:
+                return await handler(service, request)
+            except Refusal as refusal:
+                return _refused(refusal)
+
+        return answered
+
+    paths: list[tuple[str, Callable[[Service, Request], Awaitable[Response]], str]] = [
+        ("/v2", _server, "GET"),
+        ("/v2/health/live", _live, "GET"),
+        ("/v2/health/ready", _ready, "GET"),
+        ("/metrics", _metrics, "GET"),
+    ]
+    for prefix in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+        paths += [(prefix, _model, "GET"), (f"{prefix}/ready", _model_ready, "GET"), (f"{prefix}/infer", _infer_counted, "POST")]
+    routes = [Route(path, answering(handler), methods=[method]) for path, handler, method in paths]
+    return Starlette(routes=routes, exception_handlers={HTTPException: _no_such_path})
+
+
+async def _server(service: Service, _: Request) -> Response:
+    return JSONResponse(service.server_metadata())
+
+
+async def _live(_: Service, __: Request) -> Response:
+    return JSONResponse({"live": True})
+
+
+async def _ready(service: Service, _: Request) -> Response:
+    return JSONResponse({"ready": not service.closing}, 503 if service.closing else 200)
+
+
+async def _metrics(service: Service, _: Request) -> Response:
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+async def _model(service: Service, request: Request) -> Response:
+    return JSONResponse(service.model_metadata(*_named(request)))
+
+
+async def _model_ready(service: Service, request: Request) -> Response:
+    name, version = _named(request)
+    service.repository.get(name, version)
+    return JSONResponse({"name": name, "ready": not service.closing}, 503 if service.closing else 200)
+
+
+async def _infer_counted(service: Service, request: Request) -> Response:
+    try:
+        response = await _infer(service, request)
+    except Refusal as refusal:
+        response = _refused(refusal)
+    except ClientDisconnect:
+        response = _refused(invalid("the client went away"))
+    service.count("http", *_named(request), response.status_code)
+    return response
+
+
+async def _infer(service: Service, request: Request) -> Response:
+    model = service.repository.get(*_named(request))
+    body = await read_body(request, service.limits.request_bytes, service.limits.arrival)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith(("audio/", "video/")) or (kind == BINARY and HEADER_LENGTH not in request.headers):
+        clip = await in_thread(audio.decoded, model, body)
+        answer = await _unless_gone(request, service.infer(model, clip, None, None))
+        return await in_thread(written, answer, "", {}, _accepted(request))
+    head, tensors = await read_tensors(request, body)
+    seconds = checked_seconds(parameters_of(head).get("timeout"))
+    declared = {one["name"]: one["datatype"] for one in model.inputs}
+    arrays = {}
+    for sent in tensors:
+        name = sent["name"]
+        if name not in declared:
+            raise invalid(f"{model.name} has no input {name!r:.60}; it takes {', '.join(declared)}")
+        shape, dtype = checked_shape(name, sent.get("shape")), checked_datatype(name, sent.get("datatype"), declared[name])
+        raw = sent.get("raw")
+        arrays[name] = from_values(name, sent.get("data"), shape, dtype) if raw is None else from_bytes(name, raw, shape, dtype)
+    wanted = objects(head, "outputs")
+    answer = await _unless_gone(request, service.infer(model, arrays, [one["name"] for one in wanted], seconds))
+    everything = bool(parameters_of(head).get("binary_data_output", False))
+    binary = {one["name"]: bool(parameters_of(one).get("binary_data", everything)) for one in wanted}
+    binary = binary or dict.fromkeys(answer.outputs, everything)
+    accepted = NPY if _accepted(request) == NPY else ""
+    return await in_thread(written, answer, str(head.get("id", "")), binary, accepted)
+
+
+def _accepted(request: Request) -> str:
+    """How features of an audio file are wanted: .npy, raw bytes, or nothing for JSON."""
+    accept = request.headers.get("accept", "")
+    return next((kind for kind in (NPY, BINARY) if kind in accept), "")
+
+
+async def _unless_gone(request: Request, answer: Any) -> Answer:
+    """An answer, given up where the client closes the connection before it is there."""
+    task = asyncio.ensure_future(answer)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _named(request: Request) -> tuple[str, str]:
+    return request.path_params["name"], request.path_params.get("version", "")
+
+
+def _refused(refusal: Refusal) -> Response:
+    headers = {"Retry-After": RETRY_SECONDS} if refusal.kind is Kind.FULL else None
+    return JSONResponse({"error": str(refusal)}, refusal.kind.http, headers)
+
+
+async def _no_such_path(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    sentence = f"{request.method} {request.url.path} is not part of the protocol; inference is POST /v2/models/NAME/infer"
+    return JSONResponse({"error": sentence}, error.status_code)

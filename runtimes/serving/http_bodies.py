@@ -1,0 +1,135 @@
+"""What the protocol sends over HTTP: bodies, their JSON and what stands behind it, and answers."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
+from specgraph.runtimes.serving.service import Answer
+from specgraph.runtimes.serving.tensors import datatype_of, to_bytes
+
+HEADER_LENGTH = "inference-header-content-length"
+BINARY, NPY = "application/octet-stream", "application/x-npy"
+LARGE = 1 << 16  # bytes of JSON above which it is read in a thread, while others are answered
+WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+
+async def read_body(request: Request, most: int, seconds: float) -> bytes:
+    """All of a request, uncompressed."""
+    stated = request.headers.get("content-length", "")
+    if stated.isdigit() and int(stated) > most:
+        raise _too_large(most)
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding not in ("identity", *WINDOWS):
+        raise Refusal(Kind.UNSUPPORTED, f"Content-Encoding must be gzip, deflate or none, not {encoding:.40}")
+    unpacked = zlib.decompressobj(WINDOWS[encoding]) if encoding in WINDOWS else None
+    found = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                found += unpacked.decompress(chunk, most + 1 - len(found)) if unpacked else chunk
+                if len(found) > most or (unpacked and unpacked.unconsumed_tail):
+                    raise _too_large(most)
+    except TimeoutError:
+        raise Refusal(Kind.SLOW, f"the request did not arrive within {seconds:g} s") from None
+    except zlib.error:
+        raise invalid(f"the request is not {encoding}, which its Content-Encoding says it is") from None
+    return bytes(found)
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(Kind.TOO_LARGE, f"the request has more than {most:,} bytes, the most that this server takes; send fewer or shorter clips")
+
+
+async def read_tensors(request: Request, body: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The JSON of a request, and its inputs; raw bytes, where an input has them, as ``raw``."""
+    stated = request.headers.get(HEADER_LENGTH)
+    if stated is not None and not (stated.isdigit() and int(stated) <= len(body)):
+        raise invalid(f"Inference-Header-Content-Length is {stated!r:.40}, and the request has {len(body)} bytes")
+    at = len(body) if stated is None else int(stated)
+    text = body[:at]
+    head = await in_thread(_parsed, text) if len(text) > LARGE else _parsed(text)
+    tensors = objects(head, "inputs")
+    if not tensors:
+        raise invalid("the request has no inputs; send {\"inputs\": [{\"name\": ..., \"shape\": ..., \"datatype\": ..., \"data\": ...}]}")
+    names = [one["name"] for one in tensors]
+    if len(set(names)) < len(names):
+        raise invalid(f"an input is sent twice: {', '.join(names)}")
+    for one in tensors:
+        size = parameters_of(one).get("binary_data_size")
+        if size is None:
+            continue
+        if not isinstance(size, int) or not 0 <= size <= len(body) - at:
+            raise invalid(f"binary_data_size of {one['name']} is {size!r:.40}, and {len(body) - at} bytes follow the inputs before it")
+        one["raw"] = memoryview(body)[at : at + size]
+        at += size
+    if at != len(body):
+        raise invalid(f"{len(body) - at} bytes follow the inputs, of which none says that they are its own")
+    return head, tensors
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    try:
+        head = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"the request is not JSON ({error!s:.100}); an audio file needs a Content-Type such as audio/wav") from None
+    if not isinstance(head, dict):
+        raise invalid('the request must be a JSON object with "inputs"')
+    return head
+
+
+def objects(head: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """The named objects that a request lists under a key."""
+    found = head.get(key) or []
+    if not isinstance(found, list) or not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in found):
+        raise invalid(f'"{key}" must be a list of objects that each have a "name"')
+    return [dict(one) for one in found]
+
+
+def parameters_of(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters of a request, or of a tensor in it."""
+    found = part.get("parameters") or {}
+    if not isinstance(found, dict):
+        raise invalid('"parameters" must be an object')
+    return found
+
+
+def written(answer: Answer, identity: str, binary: Mapping[str, bool], accepted: str) -> Response:
+    """An answer as JSON, with what ``binary`` names as raw bytes behind it; or its first output as .npy."""
+    model, outputs = answer.model, answer.outputs
+    if accepted == NPY:
+        file = io.BytesIO()
+        np.save(file, next(iter(outputs.values())), allow_pickle=False)
+        return Response(file.getvalue(), media_type=NPY)
+    described: list[dict[str, Any]] = []
+    raw: list[bytes] = []
+    for name, array in outputs.items():
+        one: dict[str, Any] = {"name": name, "datatype": datatype_of(array), "shape": list(array.shape)}
+        if binary.get(name, accepted == BINARY):
+            raw.append(to_bytes(array))
+            one["parameters"] = {"binary_data_size": len(raw[-1])}
+        else:
+            one["data"] = array.ravel().tolist()
+        described.append(one)
+    head = {"model_name": model.name, "model_version": model.version, "outputs": described} | ({"id": identity} if identity else {})
+    try:
+        text = json.dumps(head, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:
+        raise invalid("an output has values that are not finite, which JSON has no numbers for; ask for binary data") from None
+    if not raw:
+        return Response(text, media_type="application/json")
+    return Response(b"".join([text, *raw]), media_type=BINARY, headers={HEADER_LENGTH: str(len(text))})
+
+
+async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function that takes long while others are answered."""
+    return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)

@@ -1,0 +1,157 @@
+"""A model as it is served: what it takes and gives, and which requests can share a call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specgraph.runtimes.ort import OrtRunner
+from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
+from specgraph.shapes import time_axis
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+# What onnxruntime calls the types, and what the protocol does.
+TYPES = {
+    "tensor(float)": "FP32", "tensor(float16)": "FP16", "tensor(double)": "FP64", "tensor(int16)": "INT16", "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64", "tensor(bool)": "BOOL",
+}  # fmt: skip
+PADDING = 1.25  # of clips of different lengths in one call: samples with what pads them, by samples
+
+
+@dataclass(eq=False)
+class Job:
+    """A request that was checked: its inputs in the model's order, and where its answer goes."""
+
+    inputs: list[npt.NDArray[Any]]
+    single: bool  # without a batch axis
+    deadline: float
+    arrived: float
+    answer: asyncio.Future[Arrays] = field(repr=False)
+
+    @property
+    def clips(self) -> int:
+        """How many clips it has."""
+        return int(self.inputs[0].shape[0])
+
+    @property
+    def samples(self) -> int:
+        """How long its clips are."""
+        return int(self.inputs[0].shape[-1])
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that its inputs take."""
+        return sum(array.nbytes for array in self.inputs)
+
+
+class ServedModel:
+    """A loaded file with a name and a version."""
+
+    def __init__(self, name: str, version: str, runner: OrtRunner) -> None:
+        self.name, self.version, self.runner = name, version, runner
+        batched = all(sizes and sizes[0] == "batch" for sizes in (*runner.input_sizes, *runner.output_sizes))
+        self._ragged = batched and runner.takes_lengths
+        self._joins = batched
+        self.inputs = _described(runner.session.get_inputs())
+        self.outputs = _described(runner.session.get_outputs())
+
+    def checked(self, arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[list[npt.NDArray[Any]], bool]:
+        """The inputs of a request in the model's order, and whether they lack the batch axis; refused in a sentence."""
+        names = self.runner.input_names
+        needed = names[:1] if self.runner.takes_lengths else names
+        if unknown := [name for name in arrays if name not in names]:
+            raise invalid(f"{self.name} has no input {unknown[0]!r}; it takes {', '.join(names)}")
+        if missing := [name for name in needed if name not in arrays]:
+            raise invalid(f"{self.name} takes {', '.join(names)}, and {', '.join(missing)} was not sent")
+        try:
+            return self.runner.checked(**arrays)
+        except (ValueError, TypeError) as error:
+            raise invalid(str(error)) from None
+
+    def wanted(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        """The outputs that were asked for: all if none was named."""
+        if unknown := [name for name in names or () if name not in self.runner.output_names]:
+            raise invalid(f"{self.name} has no output {unknown[0]!r}; it gives {', '.join(self.runner.output_names)}")
+        return tuple(names or self.runner.output_names)
+
+    def together(self, jobs: Sequence[Job], job: Job, most: int) -> bool:
+        """Whether one more job can share the call of some others; ``most`` clips may."""
+        clips = sum(one.clips for one in jobs) + job.clips
+        if not self._joins or clips > most:
+            return False
+        if not self._ragged:
+            return [array.shape[1:] for array in jobs[0].inputs] == [array.shape[1:] for array in job.inputs]
+        longest = max(one.samples for one in (*jobs, job))
+        return longest * clips <= PADDING * sum(one.samples * one.clips for one in (*jobs, job))
+
+    def run(self, jobs: Sequence[Job]) -> list[Arrays]:
+        """The outputs for each of some jobs, computed in one call."""
+        if len(jobs) == 1:
+            found = [self.runner.run_checked(jobs[0].inputs)]
+        else:
+            outputs, found, at = self.runner.run_checked(self._joined(jobs)), [], 0
+            for job in jobs:
+                found.append({name: self._cut(name, array[at : at + job.clips], job.samples) for name, array in outputs.items()})
+                at += job.clips
+        return [{name: array[0] for name, array in one.items()} if job.single else one for job, one in zip(jobs, found, strict=True)]
+
+    def _joined(self, jobs: Sequence[Job]) -> list[npt.NDArray[Any]]:
+        if not self._ragged:
+            return [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
+        first = jobs[0].inputs[0]
+        waves = np.zeros((sum(job.clips for job in jobs), max(job.samples for job in jobs)), first.dtype)
+        at = 0
+        for job in jobs:
+            waves[at : at + job.clips, : job.samples] = job.inputs[0]
+            at += job.clips
+        return [waves, np.concatenate([job.inputs[1] for job in jobs])]
+
+    def _cut(self, name: str, array: npt.NDArray[Any], samples: int) -> npt.NDArray[Any]:
+        """As long as the request alone would have it."""
+        axis = time_axis(self.runner.output_sizes[self.runner.output_names.index(name)])
+        if not self._ragged or axis is None:
+            return array
+        kept = [slice(None)] * array.ndim
+        kept[axis] = slice(self.runner.meta.outputs[name].count(samples))
+        return array[tuple(kept)]
+
+
+class Repository:
+    """The models that a server has, by name and version."""
+
+    def __init__(self, models: Sequence[ServedModel]) -> None:
+        self._models: dict[str, dict[str, ServedModel]] = {}
+        for model in models:
+            versions = self._models.setdefault(model.name, {})
+            if model.version in versions:
+                raise ValueError(f"version {model.version} of {model.name} is given twice; name each model once, as NAME:VERSION=FILE")
+            versions[model.version] = model
+
+    def __iter__(self) -> Any:
+        return (model for versions in self._models.values() for model in versions.values())
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        """The versions of a model, the newest first."""
+        if name not in self._models:
+            raise Refusal(Kind.NOT_FOUND, f"there is no model {name!r}; there are {', '.join(self._models)}")
+        return tuple(sorted(self._models[name], key=lambda version: (int(version) if version.isdigit() else -1, version), reverse=True))
+
+    def get(self, name: str, version: str = "") -> ServedModel:
+        """A model; the newest version if none is named."""
+        versions = self.versions(name)
+        if version and version not in versions:
+            raise Refusal(Kind.NOT_FOUND, f"{name} has no version {version!r}; it has {', '.join(versions)}")
+        return self._models[name][version or versions[0]]
+
+
+def _described(nodes: Sequence[Any]) -> list[dict[str, Any]]:
+    return [
+        {"name": node.name, "datatype": TYPES[node.type], "shape": [size if isinstance(size, int) else -1 for size in node.shape]}
+        for node in nodes
+    ]

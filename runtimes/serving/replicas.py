@@ -1,0 +1,100 @@
+"""Several server processes at one address: one that is killed is replaced, and costs what it was working on alone."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing import connection
+from typing import Any
+
+from specgraph.runtimes.serving.metrics import FOLDER, gone
+from specgraph.runtimes.serving.server import Addresses, Server, bound
+
+STEADY = 10.0  # seconds after which a replica that ends is simply replaced
+MOST_FAILURES = 5  # in a row, of replicas that ended sooner
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """``make`` makes a server for addresses; it must be a function of a module, since each process calls it anew."""
+
+    make: Callable[..., Server]
+    arguments: tuple[Any, ...]
+    addresses: Addresses
+    count: int
+
+    def run(self, started: Callable[[Addresses], None] = lambda addresses: None) -> None:
+        """Serve until SIGINT or SIGTERM; called in the main thread.
+
+        Raises:
+            OSError: a port is taken.
+            RuntimeError: the replicas end again and again.
+        """
+        if not hasattr(socket, "SO_REUSEPORT"):
+            raise OSError(f"several replicas need SO_REUSEPORT, which {sys.platform} lacks; use one")
+        told: list[int] = []
+        before = {number: signal.signal(number, lambda number, _: told.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+        addresses = self.addresses
+        listening = bound(addresses.host, addresses.http) if addresses.http is not None else None
+        reserved = bound(addresses.host, addresses.grpc, shared=True) if addresses.grpc is not None else None
+        ports = [None if held is None else held.getsockname()[1] for held in (listening, reserved)]
+        addresses = replace(addresses, http=ports[0], grpc=ports[1])
+        with tempfile.TemporaryDirectory(prefix="specgraph-") as folder:
+            os.environ[FOLDER] = folder  # where the processes count together
+            try:
+                self._watch(addresses, listening, told, started)
+            finally:
+                del os.environ[FOLDER]
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+                for held in (listening, reserved):
+                    if held is not None:
+                        held.close()
+
+    def _watch(self, addresses: Addresses, listening: socket.socket | None, told: list[int], started: Callable[[Addresses], None]) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        ready, failures = spawn.Semaphore(0), 0
+        running: dict[Any, float] = {}
+
+        def begin() -> None:
+            process = spawn.Process(target=_serve, args=(self.make, self.arguments, addresses, listening, ready))
+            process.start()
+            running[process] = time.monotonic()
+
+        try:
+            for _ in range(self.count):
+                begin()
+            waiting = self.count
+            while not told:
+                while waiting and ready.acquire(block=False):
+                    waiting -= 1
+                    if not waiting:
+                        started(addresses)
+                connection.wait([process.sentinel for process in running], timeout=0.1)
+                for process in [process for process in running if process.exitcode is not None]:
+                    failures = 0 if time.monotonic() - running.pop(process) > STEADY else failures + 1
+                    gone(process.pid)
+                    if failures > MOST_FAILURES:
+                        raise RuntimeError(f"replicas end as soon as they begin, the last with exit code {process.exitcode}")
+                    if not told:
+                        begin()
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.join()
+
+
+def _serve(make: Callable[..., Server], arguments: tuple[Any, ...], addresses: Addresses, listening: socket.socket | None, ready: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, whose Ctrl-C goes to all: the parent tells
+    server = make(*arguments, addresses)
+    server.share(listening)
+    asyncio.run(server.run(lambda _: ready.release()))

@@ -1,0 +1,120 @@
+"""A server process: its addresses, its signals, and how it ends without losing what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import uvicorn
+
+from specgraph.runtimes.serving import http, rpc
+from specgraph.runtimes.serving.batching import Limits
+from specgraph.runtimes.serving.models import ServedModel
+from specgraph.runtimes.serving.service import Service
+from specgraph.runtimes.workers import available_cores
+
+LOOPBACK = "127.0.0.1"
+BACKLOG = 2048
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a server listens; a port of 0 takes a free one, None none."""
+
+    host: str = LOOPBACK
+    http: int | None = 8000
+    grpc: int | None = 8001
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, which leaves signals to us: gRPC and the queues end with it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Server:
+    """Serves models until it is told to stop.
+
+    ``run`` does all of it in a process of its own; ``start`` and ``stop`` are for a program that has an event loop.
+    """
+
+    def __init__(
+        self, models: Sequence[ServedModel], addresses: Addresses | None = None, limits: Limits | None = None, workers: int | None = None
+    ) -> None:
+        self.addresses, self.limits = addresses or Addresses(), limits or Limits()
+        self.service = Service(models, workers or available_cores(), self.limits)
+        self._listening: socket.socket | None = None
+        self._shared = False
+        self.http_port: int | None = None
+        self.grpc_port: int | None = None
+
+    def share(self, listening: socket.socket | None) -> None:
+        """Listen where other processes do: for HTTP at a socket that they have too, for gRPC at the port of ``addresses``."""
+        self._listening, self._shared = listening, True
+
+    async def start(self) -> None:
+        """Listen; ``http_port`` and ``grpc_port`` are set after it.
+
+        Raises:
+            OSError: a port is taken.
+        """
+        await asyncio.get_running_loop().run_in_executor(None, self.service.warm)
+        host = self.addresses.host
+        if self.addresses.http is not None:
+            listening = self._listening or bound(host, self.addresses.http)
+            self.http_port = listening.getsockname()[1]
+            config = uvicorn.Config(
+                http.application(self.service), log_level="warning", access_log=False, lifespan="off", backlog=BACKLOG,
+                timeout_graceful_shutdown=None, timeout_keep_alive=30,
+            )  # fmt: skip
+            self._uvicorn = _Uvicorn(config)
+            self._serving = asyncio.create_task(self._uvicorn.serve([listening]))
+            while not self._uvicorn.started and not self._serving.done():
+                await asyncio.sleep(0.005)
+        if self.addresses.grpc is not None:
+            self._grpc = rpc.server(self.service, self._shared)
+            bound(host, self.addresses.grpc, self._shared).close()  # gRPC's own complaint about a port that is taken has three lines
+            self.grpc_port = self._grpc.add_insecure_port(f"[{host}]:{self.addresses.grpc}" if ":" in host else f"{host}:{self.addresses.grpc}")
+            await self._grpc.start()
+
+    async def stop(self) -> None:
+        """Take no new requests, answer those that are here, and end; after ``limits.drain`` seconds without them."""
+        self.service.closing = True
+        ending = []
+        if self.http_port is not None:
+            self._uvicorn.config.timeout_graceful_shutdown = max(1, round(self.limits.drain))
+            self._uvicorn.should_exit = True
+            ending.append(self._serving)
+        if self.grpc_port is not None:
+            ending.append(asyncio.ensure_future(self._grpc.stop(self.limits.drain)))
+        await asyncio.gather(*ending)
+        self.service.close()
+
+    async def run(self, started: Callable[[Server], None] = lambda server: None) -> None:
+        """Start, call ``started``, and serve until SIGINT or SIGTERM."""
+        told, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, told.set)
+        await self.start()
+        started(self)
+        await told.wait()
+        await self.stop()
+
+
+def bound(host: str, port: int, shared: bool = False) -> socket.socket:
+    """A socket at an address, which with ``shared`` other processes may have too, or an ``OSError`` that names it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # of protocol 0, asyncio would leave Nagle's delay on: 40 ms
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+    except (OSError, OverflowError) as error:
+        made.close()
+        raise OSError(f"cannot listen at {host}, port {port}: {getattr(error, 'strerror', None) or error}; give another --port or --host") from None
+    return made

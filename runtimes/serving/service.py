@@ -1,0 +1,103 @@
+"""What the protocols share: models, queues, and what is said of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specgraph import __version__
+from specgraph.runtimes.serving.batching import Batcher, Limits
+from specgraph.runtimes.serving.metrics import Metrics
+from specgraph.runtimes.serving.models import Job, Repository, ServedModel
+from specgraph.runtimes.serving.problems import Refusal, invalid
+from specgraph.runtimes.workers import pool
+
+LEAST_SECONDS = 1e-3  # a shorter timeout was meant in another unit
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The outputs that were asked for, in order."""
+
+    model: ServedModel
+    outputs: dict[str, npt.NDArray[Any]]
+
+
+class Service:
+    """The models of a server, each with its queue, and threads that all share."""
+
+    def __init__(self, models: Sequence[ServedModel], workers: int, limits: Limits) -> None:
+        self.repository, self.limits, self.metrics = Repository(models), limits, Metrics()
+        self._threads = pool(workers)
+        self._queues = {model: Batcher(model, self._threads, workers, limits, self.metrics) for model in self.repository}
+        self.closing = False  # whether it is about to stop, and should get no new requests
+
+    async def infer(
+        self, model: ServedModel, arrays: Mapping[str, npt.NDArray[Any]], wanted: Sequence[str] | None, seconds: float | None
+    ) -> Answer:
+        """Check a request, queue it, and wait for its outputs.
+
+        Args:
+            model: which.
+            arrays: its inputs by name.
+            wanted: the names of the outputs to give; all if None or empty.
+            seconds: how long it may take; None for what the server allows, which is also the most.
+        """
+        names = model.wanted(wanted)
+        loop = asyncio.get_running_loop()
+        if sum(array.nbytes for array in arrays.values()) > 1 << 20:  # whose check for NaN would keep others waiting
+            inputs, single = await loop.run_in_executor(None, model.checked, arrays)
+        else:
+            inputs, single = model.checked(arrays)
+        allowed = self.limits.seconds if seconds is None else min(seconds, self.limits.seconds)
+        now = loop.time()
+        found = await self._queues[model].answer(Job(inputs, single, now + allowed, now, loop.create_future()))
+        return Answer(model, {name: found[name] for name in names})
+
+    def count(self, protocol: str, name: str, version: str, status: int) -> None:
+        """Count a request; of models that do not exist under no name, since clients choose those."""
+        try:
+            model = self.repository.get(name, version)
+        except Refusal:
+            self.metrics.requests.labels("", "", protocol, status).inc()
+        else:
+            self.metrics.requests.labels(model.name, model.version, protocol, status).inc()
+
+    def server_metadata(self) -> dict[str, Any]:
+        """What the protocol says of a server."""
+        return {"name": "specgraph", "version": __version__, "extensions": ["binary_tensor_data"]}
+
+    def model_metadata(self, name: str, version: str) -> dict[str, Any]:
+        """What the protocol says of a model."""
+        model = self.repository.get(name, version)
+        versions = self.repository.versions(name)
+        return {"name": name, "versions": list(versions), "platform": "specgraph", "inputs": model.inputs, "outputs": model.outputs}
+
+    def warm(self) -> None:
+        """Run each model once on the shortest clip, so that the first request finds its session made."""
+        for model in self.repository:
+            runner = model.runner
+            if runner.takes_waveforms:
+                self._threads.submit(runner, np.zeros((1, max(runner.meta.min_samples, 1)), np.float32)).result()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def checked_seconds(value: Any) -> float | None:
+    """The protocol's parameter ``timeout``, which is in microseconds, in seconds; None if there is none."""
+    if value in (None, 0):
+        return None
+    try:
+        seconds = int(value) / 1e6
+    except (ValueError, TypeError, OverflowError):
+        raise invalid(f"timeout must be a whole number of microseconds, not {value!r:.40}") from None
+    if seconds < LEAST_SECONDS:
+        raise invalid(f"timeout is in microseconds, and {value} are less than a millisecond; give more")
+    return seconds

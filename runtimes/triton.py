@@ -1,0 +1,226 @@
+"""A model repository for NVIDIA's Triton Inference Server: folders, models and their config.pbtxt.
+
+The configuration's schema is ``model_config.proto`` of Triton, of which tritonclient brings the messages; its meaning is that of
+Triton's documentation ("Model Configuration", "Model Repository", "Ensemble Models", "Ragged Batching" for inputs of one number a clip).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from specgraph.runtimes.loading import load
+from specgraph.runtimes.ort import OrtRunner
+from specgraph.runtimes.session import session
+from specgraph.runtimes.wire import read_header
+
+TYPES = {
+    "tensor(float)": "TYPE_FP32", "tensor(float16)": "TYPE_FP16", "tensor(double)": "TYPE_FP64", "tensor(int16)": "TYPE_INT16",
+    "tensor(int32)": "TYPE_INT32", "tensor(int64)": "TYPE_INT64", "tensor(bool)": "TYPE_BOOL",
+}  # fmt: skip
+WARM_SECONDS = 1.0  # of sound that an instance is run on before it takes requests
+MICROSECONDS = 1e6
+
+
+@dataclass(frozen=True)
+class Options:
+    """How Triton runs a model.
+
+    Attributes:
+        max_batch: most clips of a call.
+        delay: seconds that a request may wait for others of its length to share its call.
+        queue: most requests that wait; more are refused.
+        timeout: seconds that a request may wait before it is refused; clients may ask for less.
+        instances: copies of the model that run at once, on each GPU or on the CPU.
+        gpu: whether they run on GPUs; Triton does not load the model where there is none.
+        warm_up: whether each is run once before it takes requests.
+    """
+
+    max_batch: int = 32
+    delay: float = 0.002
+    queue: int = 256
+    timeout: float = 5.0
+    instances: int = 1
+    gpu: bool = False
+    warm_up: bool = True
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a model file; None is a size that varies."""
+
+    name: str
+    type: str
+    shape: tuple[int | None, ...]
+
+
+def write_repository(
+    model: Path, folder: Path, name: str | None = None, version: int = 1, options: Options | None = None, then: Path | None = None
+) -> list[Path]:
+    """Write a model repository, or add to one.
+
+    Args:
+        model: a file that specgraph wrote.
+        folder: the repository; made if it is not there. A model of that name and version in it is not replaced.
+        name: of the model in Triton; the file's if None.
+        version: the number of its folder, from 1.
+        options: how Triton runs it, and the model behind it.
+        then: an .onnx model that takes the features: it is added too, and ``NAME_pipeline``, an ensemble from waveforms to its outputs.
+
+    Returns:
+        The folders of the models that were written.
+
+    Raises:
+        ValueError: the model does not suit Triton, or the two do not fit together; the message says where.
+        FileExistsError: the repository has one of them already.
+    """
+    options = options or Options()
+    if version < 1:
+        raise ValueError(f"version must be 1 or more, not {version}")
+    runner = load(model)
+    assert isinstance(runner, OrtRunner)
+    name = name or model.stem
+    first = _config(name, model, runner.session, options)
+    if options.warm_up:
+        _warm_up(first, runner, options)
+    made: list[tuple[Any, Path | None]] = [(first, model)]
+    if then is not None:
+        if then.resolve() == model.resolve():
+            raise ValueError(f"{then} is the front end itself; name the model that takes its features")
+        second = _config(then.stem, then, session(_single_file(then), path=str(then)), options)
+        if second.name == name:
+            raise ValueError(f"{model} and {then} would both be called {name}; give another --name")
+        made += [(second, then), (_ensemble(f"{name}_pipeline", first, second), None)]
+    for config, _ in made:
+        if (folder / config.name / str(version)).exists():
+            raise FileExistsError(f"{folder / config.name / str(version)} exists already; give another --version or --name")
+    return [_written(folder, config, version, file) for config, file in made]
+
+
+def _config(name: str, file: Path, loaded: Any, options: Options) -> Any:
+    """The configuration of a model that onnxruntime runs."""
+    proto = _proto()
+    inputs, outputs = (tuple(_tensors(nodes)) for nodes in (loaded.get_inputs(), loaded.get_outputs()))
+    config = proto.ModelConfig(name=_checked_name(name), backend="onnxruntime", default_model_filename="model.onnx")
+    batched = all(tensor.shape and tensor.shape[0] is None for tensor in (*inputs, *outputs))
+    config.max_batch_size = options.max_batch if batched else 0
+    for tensors, kept in ((inputs, config.input), (outputs, config.output)):
+        for tensor in tensors:
+            made = kept.add(name=tensor.name, data_type=proto.DataType.Value(tensor.type))
+            sizes = [-1 if size is None else size for size in tensor.shape[batched:]]
+            made.dims.extend(sizes or [1])
+            if not sizes:  # one number a clip: Triton has no empty dims, and takes the axis of 1 off again
+                made.reshape.SetInParent()
+    if batched:
+        batching = config.dynamic_batching
+        batching.max_queue_delay_microseconds = round(options.delay * MICROSECONDS)
+        policy = batching.default_queue_policy
+        policy.timeout_action = proto.ModelQueuePolicy.REJECT
+        policy.default_timeout_microseconds = round(options.timeout * MICROSECONDS)
+        policy.allow_timeout_override = True
+        policy.max_queue_size = options.queue
+    kind = "KIND_GPU" if options.gpu else "KIND_CPU"
+    config.instance_group.add(count=options.instances, kind=proto.ModelInstanceGroup.Kind.Value(kind))
+    if not options.gpu:  # instances share the cores: each with all of them would wait for the others
+        config.parameters["intra_op_thread_count"].string_value = "1"
+    return config
+
+
+def _tensors(nodes: Sequence[Any]) -> Iterator[Tensor]:
+    for node in nodes:
+        if node.type not in TYPES:
+            raise ValueError(f"{node.name} is {node.type}, which is not served")
+        yield Tensor(node.name, TYPES[node.type], tuple(size if isinstance(size, int) else None for size in node.shape))
+
+
+def _warm_up(config: Any, runner: OrtRunner, options: Options) -> None:
+    """A second of noise, of one clip and of a full batch; not for lengths, of which neither zeros nor random numbers are right."""
+    if not runner.takes_waveforms or runner.takes_lengths or not config.max_batch_size:
+        return
+    samples = max(round(runner.sample_rate * WARM_SECONDS), runner.meta.min_samples)
+    (tensor,) = config.input
+    for clips in sorted({1, options.max_batch}):
+        one = config.model_warmup.add(name=f"{clips} of {samples} samples", batch_size=clips).inputs[tensor.name]
+        one.data_type = tensor.data_type
+        one.dims.extend(samples if size == -1 else size for size in tensor.dims)
+        one.random_data = True
+
+
+def _ensemble(name: str, first: Any, second: Any) -> Any:
+    """From the inputs of one model to the outputs of a second that takes the first's features."""
+    proto = _proto()
+    features, *others = first.output
+    takers = [tensor for tensor in second.input if tensor.data_type == features.data_type and len(tensor.dims) == len(features.dims)]
+    if len(second.input) != 1 or not takers:
+        listed = ", ".join(f"{tensor.name} {_text(tensor)}" for tensor in second.input)
+        raise ValueError(f"{second.name} takes {listed}, and {first.name} gives {features.name} {_text(features)}; it must take that alone")
+    (taker,) = takers
+    unequal = [(mine, theirs) for mine, theirs in zip(features.dims, taker.dims, strict=True) if -1 not in (mine, theirs) and mine != theirs]
+    if unequal or bool(first.max_batch_size) != bool(second.max_batch_size):
+        raise ValueError(f"{first.name} gives {features.name} {_text(features)}, and {second.name} takes {taker.name} {_text(taker)}")
+    config = proto.ModelConfig(name=_checked_name(name), platform="ensemble", max_batch_size=min(first.max_batch_size, second.max_batch_size))
+    config.input.extend(first.input)
+    config.output.extend([*second.output, *others])
+    if len({tensor.name for tensor in config.output}) < len(config.output):
+        raise ValueError(f"{first.name} and {second.name} both give {', '.join(tensor.name for tensor in second.output)}; rename an output")
+    for model, taken, given in ((first, {}, {features.name: "_features"}), (second, {taker.name: "_features"}, {})):
+        step = config.ensemble_scheduling.step.add(model_name=model.name, model_version=-1)
+        for tensor in model.input:
+            step.input_map[tensor.name] = taken.get(tensor.name, tensor.name)
+        for tensor in model.output:
+            step.output_map[tensor.name] = given.get(tensor.name, tensor.name)
+    return config
+
+
+def _written(folder: Path, config: Any, version: int, file: Path | None) -> Path:
+    """A model's folder, whole or not at all where it is new."""
+    from google.protobuf import text_format
+
+    text = text_format.MessageToString(config)
+    if text_format.Parse(text, _proto().ModelConfig()) != config:
+        raise RuntimeError(f"the configuration of {config.name} does not survive its text")
+    folder.mkdir(parents=True, exist_ok=True)
+    there = folder / config.name
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
+        made = Path(temporary) / config.name
+        (made / str(version)).mkdir(parents=True)
+        if file is not None:
+            shutil.copyfile(file, made / str(version) / "model.onnx")
+        (made / "config.pbtxt").write_text(text)
+        if there.exists():
+            (made / str(version)).rename(there / str(version))
+            (made / "config.pbtxt").replace(there / "config.pbtxt")
+        else:
+            made.rename(there)
+    return there
+
+
+def _single_file(path: Path) -> bytes:
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    data = path.read_bytes()
+    if read_header(data, str(path)).external:
+        raise ValueError(f"{path} keeps tensors in other files; save it as one file first")
+    return data
+
+
+def _checked_name(name: str) -> str:
+    if not name or "/" in name or name.startswith("."):
+        raise ValueError(f"the name of a model is that of a folder in the repository, and {name!r} cannot be one; give --name")
+    return name
+
+
+def _text(tensor: Any) -> str:
+    return f"{_proto().DataType.Name(tensor.data_type)} ({', '.join(str(size) for size in tensor.dims)})"
+
+
+def _proto() -> Any:
+    try:
+        from tritonclient.grpc import model_config_pb2
+    except ImportError as error:
+        raise ImportError(f"a Triton repository needs {error.name or 'tritonclient'}, which is not installed: pip install 'specgraph[triton]'") from None
+    return model_config_pb2
