@@ -173,7 +173,10 @@ def emit(graph: Graph, opset: int = 18, inner: Collection[str] = ()) -> ir.Model
         name=graph.name,
     )
     model = ir.Model(body, ir_version=IR_VERSION, producer_name="specgraph")
+    kinds = [(output.type, output.shape) for output in outputs]
     model = tidied(model)
+    for output, (kind, shape) in zip(model.graph.outputs, kinds, strict=True):
+        output.type, output.shape = kind, shape  # one that was made twice, and is now the first, has none
     for output in [output for output in model.graph.outputs if output.name in inner]:
         model.graph.outputs.remove(output)
     return common.CheckerPass()(model).model

@@ -279,6 +279,13 @@ def test_clips_of_different_lengths(name: str) -> None:
         np.testing.assert_allclose(got, alone, atol=1e-9)
 
 
+def test_an_output_that_is_also_made_on_the_way_keeps_its_type(tmp_path: Path) -> None:
+    sg.to_onnx(sg.preset("granite-speech-5"), tmp_path / "m.onnx", lengths=True)  # its lengths are half of what its deltas have
+    features, lengths = sg.load(tmp_path / "m.onnx")(np.zeros((2, 3200), np.float32), np.array([3200, 1600]))
+    assert features.shape == (2, 10, 320)
+    assert lengths.tolist() == [10, 5]
+
+
 def test_granite_5_at_whole_hops() -> None:
     for size in (1600, 1759, 1760, 1761, 1920, 2080, 2081):
         wave = 0.2 * np.random.default_rng(size).standard_normal(size)
