@@ -18,6 +18,7 @@ from specgraph.ops.constant_q_direct import conjugated, direct, grouped, parts_l
 from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.layout import Reshape, Slice, Transpose
+from specgraph.ops.lengths import Mask
 from specgraph.ops.pad import Pad
 
 MOST_PIECES = 4  # blocks that a decimator's window may lie in before a convolution is simpler
@@ -35,7 +36,9 @@ def multirate(op: ConstantQ, signal: Value, *lengths: Value) -> Value:
     if len(plan.levels) < 2:
         return grouped(op, signal, *lengths) or direct(op, signal, *lengths)
     before, after = plan.margins(op.half, op.hop_length)
-    padded = Pad(before, after, op.pad_mode)(signal, *lengths)
+    # A block of a decimator multiplies what is not the clip's by zero, which NaN outlives.
+    finite = Mask()(signal, *lengths) if lengths else signal
+    padded = Pad(before, after, op.pad_mode)(finite, *lengths)
     low = Reshape((0, -1))(Frame(op.hop_length, op.hop_length)(padded))
     parts = []
     for number, level in enumerate(plan.levels):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.op import Op
+from specgraph.op import Op, Value
 from specgraph.ops.frame_conv import check_positive
-from specgraph.ops.layout import check_axis
+from specgraph.ops.layout import check_axis, is_time
+from specgraph.ops.lengths import Mask, ends_in_zeros
 from specgraph.reach import WHOLE_CLIP, Reach
 
 
@@ -31,6 +32,12 @@ class FixedLength(Op):
         check_axis(self.axis, signal)
         axis = self.axis % len(signal)
         return *signal[:axis], self.size, *signal[axis + 1 :]
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (signal,) = operands
+        if not is_time(signal.shape[self.axis]):
+            return None
+        return self(signal) if ends_in_zeros(signal) else Mask(self.axis)(self(signal), lengths(signal))
 
     def numpy(self, signal):
         axis = self.axis % signal.ndim

@@ -1,0 +1,101 @@
+"""Ragged batches of every preset, as files: a clip's features are those of the clip alone, and what they are to other code."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import specgraph as sg
+from specgraph.dims import Dim
+from specgraph.lowering import lower
+from specgraph.ops.layout import axis_along_the_clip
+from specgraph.presets import presets
+from tests.conftest import session
+
+CUT = 3000  # samples, instead of half a minute
+BLANK = {"nemo-80", "nemo-128", "parakeet", "nemotron-streaming"}  # their last frame is zeros and nobody's
+OF_ONE_LENGTH = {"whisper-80": CUT // 160, "whisper-128": CUT // 160, "clap": CUT // 480 + 1, "ast": 1024}  # frames
+FILLINGS = (0.0, 1e3, np.inf, np.nan)
+
+
+def small(name: str) -> sg.Preset:
+    """A preset, for shorter clips where it cuts them."""
+    made = presets()[name]
+    return made if made.length is None else made.with_parameters(length=CUT)
+
+
+@cache
+def sessions(name: str) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
+    """A file with lengths, and one without."""
+    preset = small(name)
+    return session(lower(preset.graph(lengths=True))), session(lower(preset.graph()))
+
+
+def batch(lengths: list[int], filling: float, seed: int) -> np.ndarray:
+    """Noise on a tone, (clips, the longest), with ``filling`` behind each clip."""
+    rng, longest = np.random.default_rng(seed), max(lengths)
+    waves = 0.1 * rng.standard_normal((len(lengths), longest)) + 0.3 * np.sin(0.2 * np.arange(longest))
+    waves[np.arange(longest) >= np.array(lengths)[:, None]] = filling
+    return waves.astype(np.float32)
+
+
+def check(name: str, features: np.ndarray, counts: np.ndarray, alone: list[np.ndarray], tolerance: float) -> None:
+    """Each clip's part of a batch is what it gives alone, and what follows is zero."""
+    axis = axis_along_the_clip(small(name).graph().outputs[small(name).output_name].shape)
+    for got, count, wanted in zip(features, counts, alone, strict=True):
+        if axis is None:
+            assert count == OF_ONE_LENGTH[name]
+        else:
+            assert count == wanted.shape[axis - 1] - (name in BLANK)
+            got, rest = np.split(got, [wanted.shape[axis - 1]], axis - 1)
+            assert not rest.any()
+            assert not np.split(got, [count], axis - 1)[1].any()
+        assert np.abs(got - wanted).max() <= tolerance * np.abs(wanted).max()
+
+
+def lengths_from(least: int) -> st.SearchStrategy[list[int]]:
+    edges = st.sampled_from([least, least + 1, least + 159, least + 160, max(least, CUT + 1), max(least, 2 * CUT)])
+    return st.lists(edges | st.integers(least, least + 2 * CUT), min_size=1, max_size=4)
+
+
+@pytest.mark.parametrize("name", presets())
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_a_clip_does_not_depend_on_its_batch(name: str, data: st.DataObject) -> None:
+    preset = small(name)
+    graph, ragged = preset.graph(), preset.graph(lengths=True)
+    lengths = data.draw(lengths_from(graph.least()))
+    waves = batch(lengths, 1e3, data.draw(st.integers(0, 99)))
+    alone = [graph.numpy(wave[None, :length])[preset.output_name][0] for wave, length in zip(waves, lengths, strict=True)]
+    with np.errstate(over="ignore"):
+        features, counts = ragged.numpy(waves, lengths).values()
+    check(name, features, counts, alone, 1e-9)
+
+
+@pytest.mark.parametrize("name", presets())
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_nor_does_it_in_the_file(name: str, data: st.DataObject) -> None:
+    """Clips of a frame and more, of which no band is empty: the logarithm of rounding is any number."""
+    preset = small(name)
+    lengths = data.draw(lengths_from(max(preset.graph().least(), getattr(preset.transform, "n_fft", 400))))
+    waves = batch(lengths, data.draw(st.sampled_from(FILLINGS)), data.draw(st.integers(0, 99)))
+    ragged, alone = sessions(name)
+    features, counts = ragged.run(None, {"waveforms": waves, "waveforms_lens": np.array(lengths)})
+    assert counts.dtype == np.int64
+    results = [alone.run(None, {"waveforms": wave[None, :length]})[0][0] for wave, length in zip(waves, lengths, strict=True)]
+    check(name, features, counts, results, 1e-5)
+
+
+def test_every_preset_has_lengths_and_few_are_of_one_length() -> None:
+    along = {name: axis_along_the_clip(small(name).graph().outputs[small(name).output_name].shape) for name in presets()}
+    assert {name for name, axis in along.items() if axis is None} == OF_ONE_LENGTH.keys()
+    for name in presets():
+        (first, ends) = small(name).graph(lengths=True).outputs.items()
+        assert ends[0] == f"{first[0]}_lens"
+        assert ends[1].shape == (Dim("batch"),)
