@@ -79,13 +79,15 @@ class Runner(Described, ABC):
         single = (not others or self.takes_lengths) and lacks_batch(self.input_sizes[0], first.ndim)
         on_device = tensor is not None and tensor.device.type == "cuda" and (not others or self.takes_lengths)
         name = self.input_names[0]
-        given = [self._checked_tensor(first[None] if single else first) if on_device else self._checked(name, first, single)]
+        first, lengths = first[None] if single else first, None
         if self.takes_lengths:
-            shape = tuple(given[0].shape)
-            lengths = as_lengths(self.input_names[1], others[0].reshape(-1) if single else others[0], name, shape, self.meta.min_samples)
+            self._check_shape(name, tuple(first.shape))
+            lengths = as_lengths(self.input_names[1], others[0].reshape(-1) if single else others[0], name, first.shape, self.meta.min_samples)
+        given = [(self._checked_tensor if on_device else self._checked)(name, first, lengths)]
+        if lengths is not None:
             given.append(sys.modules["torch"].from_numpy(lengths).to(given[0].device) if on_device else lengths)
         else:
-            given += [self._checked(name, value, single) for name, value in zip(self.input_names[1:], others, strict=True)]
+            given += [self._checked(name, value) for name, value in zip(self.input_names[1:], others, strict=True)]
         outputs = self._run_on_device(given) if on_device else self._run(given)
         if tensor is not None and not on_device:
             outputs = [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
@@ -195,22 +197,19 @@ class Runner(Described, ABC):
                 f"{first} are a list whose items have different lengths; run them one by one, or export with lengths=True"
             ) from None
 
-    def _checked(self, name: str, value: Any, single: bool) -> Array:
+    def _checked(self, name: str, value: Any, lengths: npt.NDArray[np.int64] | None = None) -> Array:
         if is_torch(value):
             value = value.detach().cpu().numpy()
-        if single:
-            value = value[None]
         self._check_shape(name, value.shape)
-        return np.ascontiguousarray(self.converted(name, value))
+        return np.ascontiguousarray(self.converted(name, value, lengths))
 
-    def converted(self, name: str, value: npt.NDArray[Any]) -> Array:
-        """An array as float32, refused where it holds another dtype, NaN or infinity."""
-        return checked_array(name, value, self._check_finite)
+    def converted(self, name: str, value: npt.NDArray[Any], lengths: npt.NDArray[np.int64] | None = None) -> Array:
+        """An array as float32, refused where it holds another dtype, NaN or infinity: within clips of these ``lengths``."""
+        return checked_array(name, value, self._check_finite, lengths)
 
-    def _checked_tensor(self, tensor: Any) -> Any:
-        name = self.input_names[0]
+    def _checked_tensor(self, name: str, tensor: Any, lengths: npt.NDArray[np.int64] | None) -> Any:
         self._check_shape(name, tuple(tensor.shape))
-        return checked_tensor(name, tensor, self._check_finite)
+        return checked_tensor(name, tensor, self._check_finite, lengths)
 
     def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
         alone = len(self.input_names) == 1

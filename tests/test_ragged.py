@@ -281,16 +281,18 @@ def test_module_gives_dicts_for_several_outputs() -> None:
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
 def test_gradients_stay_within_the_clip(name: str, options: dict) -> None:
     transform = small(name, **options)
-    net = transform.module(lengths=True, dtype=torch.float64)
+    net = transform.module(trainable=transform.trainable_parts, lengths=True, dtype=torch.float64)
     least = transform.graph().least()
     waves, lengths = batch([150, max(41, least), least])
+    waves[np.arange(150) >= lengths[:, None]] = np.nan
     tensor = torch.from_numpy(waves).double().requires_grad_()
     results = net(tensor, torch.from_numpy(lengths))[0]
     sum(part.square().sum() for part in (results.values() if isinstance(results, dict) else [results])).backward()
     assert tensor.grad is not None
-    assert torch.isfinite(tensor.grad).all()
     for clip, length in enumerate(lengths):
         assert not tensor.grad[clip, length:].any()
+    for each in (tensor, *net.parameters()):
+        assert torch.isfinite(each.grad).all()
 
 
 @pytest.mark.parametrize(
@@ -393,6 +395,20 @@ def test_runner_takes_lists_of_clips_and_cuts_batches_by_rows(files: tuple[Path,
     np.testing.assert_allclose(mapped, features, atol=1e-6 * np.abs(features).max())
     eager = sg.load(files[0], device="torch")
     np.testing.assert_allclose(eager(waves, lengths)[0], features, atol=1e-4 * np.abs(features).max())
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch"])
+def test_only_a_clips_own_samples_must_be_finite(device: str, tmp_path: Path) -> None:
+    sg.to_onnx(small("MelSpectrogram"), tmp_path / "m.onnx", lengths=True)
+    run = sg.load(tmp_path / "m.onnx", device=device)
+    waves, lengths = batch([150, 40])
+    wanted = run(waves, lengths)[0]
+    waves[1, 40:] = np.nan
+    np.testing.assert_array_equal(run(waves, lengths)[0], wanted)
+    np.testing.assert_array_equal(run(torch.from_numpy(waves), torch.from_numpy(lengths))[0].numpy(), wanted)
+    waves[1, 39] = np.inf
+    with pytest.raises(ValueError, match="waveforms has 1 values that are not finite, the first infinity at sample 39 of clip 1"):
+        run(waves, lengths)
 
 
 def test_file_is_verified_read_back_and_trained_on(tmp_path: Path) -> None:
