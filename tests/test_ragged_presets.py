@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -99,3 +101,23 @@ def test_every_preset_has_lengths_and_few_are_of_one_length() -> None:
         (first, ends) = small(name).graph(lengths=True).outputs.items()
         assert ends[0] == f"{first[0]}_lens"
         assert ends[1].shape == (Dim("batch"),)
+
+
+@pytest.mark.parametrize("name", ["parakeet", "paraformer", "wav2vec2", "clap", "ast", "vggish"])
+def test_large_batches_run_in_parts_as_long_as_their_longest_clip(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sg.to_onnx(small(name), tmp_path / "m.onnx", lengths=True)
+    lengths = np.array([20000, 16100, 39000, 15999, 16001, 39001, 20003])
+    waves = batch(lengths.tolist(), np.nan, 0)
+    wanted, counts = sg.load(tmp_path / "m.onnx", most_bytes=math.inf)(waves, lengths)
+    assert not np.isnan(wanted).any()
+    for most, threads in ((1e3, 1), (1e6, 1), (1e3, 2)):
+        run = sg.load(tmp_path / "m.onnx", most_bytes=most, threads=threads)
+        features, same = run(waves, lengths)
+        np.testing.assert_array_equal(same, counts)
+        assert features.shape == wanted.shape
+        assert np.abs(features - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    seen: list[int] = []
+    at_once = run._at_once
+    monkeypatch.setattr(run, "_at_once", lambda made, names, arrays: seen.append(arrays[0].shape[1]) or at_once(made, names, arrays))
+    run(waves, lengths)
+    assert sorted(seen) == sorted(lengths)
