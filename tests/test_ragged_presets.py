@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,3 +122,35 @@ def test_large_batches_run_in_parts_as_long_as_their_longest_clip(name: str, tmp
     monkeypatch.setattr(run, "_at_once", lambda made, names, arrays: seen.append(arrays[0].shape[1]) or at_once(made, names, arrays))
     run(waves, lengths)
     assert sorted(seen) == sorted(lengths)
+
+
+EXTRACTORS = {
+    "whisper-80": ("WhisperFeatureExtractor", "input_features"),
+    "wav2vec2": ("Wav2Vec2FeatureExtractor", "input_values"),
+    "parakeet": ("ParakeetFeatureExtractor", "input_features"),
+    "nemotron-streaming": ("NemotronAsrStreamingFeatureExtractor", "input_features"),
+    "seamless-m4t": ("SeamlessM4TFeatureExtractor", "input_features"),
+    "speech2text": ("Speech2TextFeatureExtractor", "input_features"),
+    "ast": ("ASTFeatureExtractor", "input_values"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter")
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_batches_are_those_of_transformers(name: str) -> None:
+    """Its features of a padded batch, the zeros in them, and how many are attended to."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    called, output = EXTRACTORS[name]
+    lengths = [16000, 9999, 4400]
+    waves = batch(lengths, 0.0, 0)
+    clips = [wave[:length] for wave, length in zip(waves, lengths, strict=True)]
+    options = {} if name in OF_ONE_LENGTH else {"padding": True}
+    theirs = getattr(transformers, called)()(clips, sampling_rate=16000, return_attention_mask=True, return_tensors="pt", **options)
+    net = sg.preset(name).module(lengths=True)
+    features, counts = net(torch.from_numpy(waves), torch.tensor(lengths))
+    assert features.shape == theirs[output].shape
+    assert (features - theirs[output]).abs().max() < 3e-4  # of logarithms, in the quietest bins
+    if name in OF_ONE_LENGTH:  # Whisper's mask says where the clip ends, which waveforms_lens does here
+        assert counts.tolist() == [features.shape[1 if sg.preset(name).frames_first else 2]] * 3
+    else:
+        assert counts.tolist() == theirs["attention_mask"].sum(-1).tolist()
