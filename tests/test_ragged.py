@@ -170,9 +170,13 @@ def from_waves(wave: Value, shape: tuple) -> Value | None:
     return None if kernels is None or shape[2] != "frames" else FrameConv(1)(wave, Constant.of("kernels", kernels))
 
 
-# What goes back from frames to samples, cuts by another length than the clip's, or lays clips and time out otherwise.
-BACK = {"OverlapAdd", "OverlapNormalize", "Istft", "GriffinLim", "ConstantQSynthesis", "InverseConstantQ"}
-REFUSED = BACK | {"FitLength", "Trim", "Reshape", "Transpose"}
+BACK = "goes from frames back to samples, of which the frames at a clip's end tell too little"
+ELSEWHERE = "cuts, or fills up, to a length that is not made of the clip's own"
+OTHERWISE = "lays clips, or time and something else, along one axis"
+REFUSED = {  # with some parameters at least, and why
+    "OverlapAdd": BACK, "OverlapNormalize": BACK, "Istft": BACK, "GriffinLim": BACK, "ConstantQSynthesis": BACK, "InverseConstantQ": BACK,
+    "FitLength": ELSEWHERE, "Trim": ELSEWHERE, "Reshape": OTHERWISE, "Transpose": OTHERWISE,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("op", "operands"), EXAMPLES, ids=lambda x: str(x) if isinstance(x, Op) else "")
@@ -199,6 +203,20 @@ def test_every_op_is_ragged_or_refused(op: Op, operands: list) -> None:
     lengths = [LONGEST, *(size for size in (least, least + 1, 20, 63, 64, LONGEST - 1) if size >= least)]
     check(graph, lengths)
     check_what_stands_behind(with_lengths(graph), lengths, op.requires != "FFT")
+
+
+def test_no_other_op_is_refused() -> None:
+    refused = set()
+    for op, operands in EXAMPLES:
+        b = sg.Builder(sample_rate=8000)
+        wave = b.input("waveforms")
+        values = [b.constant(o) if isinstance(o, np.ndarray) else from_waves(wave, o) for o in operands]
+        if all(value is not None for value in values):
+            try:
+                with_lengths(b.build(y=op(*values)))
+            except GraphError:
+                refused.add(type(op).__name__)
+    assert refused == REFUSED.keys()
 
 
 def test_ops_over_time_are_not_all_refused() -> None:

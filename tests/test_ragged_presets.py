@@ -124,6 +124,35 @@ def test_large_batches_run_in_parts_as_long_as_their_longest_clip(name: str, tmp
     assert sorted(seen) == sorted(lengths)
 
 
+@pytest.mark.parametrize("name", [name for name, preset in presets().items() if preset.graph().least() > 1])
+def test_a_clip_that_is_too_short_is_refused_in_a_sentence(name: str) -> None:
+    net, least = small(name).module(lengths=True), small(name).graph().least()
+    waves = torch.zeros(2, least + 1)
+    assert net(waves, torch.tensor([least + 1, least]))[1].min() >= (name not in BLANK)
+    with pytest.raises(ValueError, match=f"clip 1 has {least - 1} samples, and a clip needs at least {least} here") as refused:
+        net(waves, torch.tensor([least + 1, least - 1]))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["parakeet", "clap"])
+def test_a_file_is_read_back(name: str, tmp_path: Path) -> None:
+    sg.to_onnx(small(name), tmp_path / "m.onnx", lengths=True)
+    sg.to_onnx(sg.read_graph(tmp_path / "m.onnx"), tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["parakeet", "paraformer", "seamless-m4t", "wav2vec2", "clap"])
+def test_what_torch_exports_takes_lengths_of_any_batch(name: str) -> None:
+    net, vary = small(name).module(lengths=True), torch.export.Dim.DYNAMIC
+    inputs = torch.randn(2, 4011), torch.tensor([4011, 2000])  # of Kaldi's blocks of 80 torch asks that both or neither be whole
+    program = torch.export.export(net, inputs, dynamic_shapes=(({0: vary, 1: vary}, {0: vary}),), strict=False)
+    waves, lengths = torch.randn(3, 5001), torch.tensor([5001, 2222, 3000])
+    got, counts = program.module()(waves, lengths)
+    wanted, wanted_counts = net(waves, lengths)
+    assert counts.tolist() == wanted_counts.tolist()
+    assert (got - wanted).abs().max() <= 5e-5 * wanted.abs().max()  # another lowering: without an FFT
+
+
 EXTRACTORS = {
     "whisper-80": ("WhisperFeatureExtractor", "input_features"),
     "wav2vec2": ("Wav2Vec2FeatureExtractor", "input_values"),
