@@ -52,8 +52,9 @@ def describe(
 def described(value: Value, reach: Reach, about: About) -> OutputMetadata:
     """What a file says of a value."""
     times = [size for size in value.shape if isinstance(size, Dim) and is_time(size)]
+    axes = about.axes or AXES.get(len(value.shape), tuple(f"axis_{i}" for i in range(len(value.shape))))
     return OutputMetadata(
-        axes=about.axes or AXES.get(len(value.shape), tuple(f"axis_{i}" for i in range(len(value.shape)))),
+        axes=axes,
         hop=float(reach.hop),
         centre=float(reach.centre),
         before=math.ceil(reach.centre - reach.first) if reach.finite else None,
@@ -61,11 +62,12 @@ def described(value: Value, reach: Reach, about: About) -> OutputMetadata:
         quantity=about.quantity,
         unit=about.unit,
         frequencies=about.frequencies,
-        frames=times[0].steps if times else _fixed(value),
+        frames=times[0].steps if times else _fixed(value, axes),
     )
 
 
-def _fixed(value: Value) -> tuple[tuple[int, int, int], ...]:
+def _fixed(value: Value, axes: tuple[str, ...]) -> tuple[tuple[int, int, int], ...]:
     """The step to a size along the clip that does not vary: ``n -> n * 0 + size``."""
-    size = value.shape[TIME_AXIS.get(len(value.shape), -1)]
+    named = [axis for axis, name in enumerate(axes) if name in ("frames", "samples")]
+    size = value.shape[named[0] if named else TIME_AXIS.get(len(value.shape), -1)]
     return ((0, size, 1),) if isinstance(size, int) else ()

@@ -26,6 +26,7 @@ from specgraph.shapes import time_axis
 TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third of it or less
 TINY = float(np.finfo(np.float32).tiny)
 ANYTHING = 1e100  # an allowance where nothing is known
+ROUNDED = 2.0**-23  # of a number, once: a constant and what it is added to
 
 
 class VerificationError(ValueError):
@@ -185,9 +186,13 @@ def _share(value: Array, tolerance: float) -> Array:
 
 
 def _carry(value: Value, operands: list[Array], spread: list[Array | None], result: Array) -> Array:
-    """By how much a result may be off; at most ``ANYTHING``, which stays a number whatever it is multiplied by."""
+    """By how much a result may be off: by its own rounding too, where what it is made of is exact.
+
+    At most ``ANYTHING``, which stays a number whatever it is multiplied by.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.minimum(np.nan_to_num(_carried(value, operands, spread, result), nan=ANYTHING), ANYTHING)
+        most = np.minimum(np.nan_to_num(_carried(value, operands, spread, result), nan=ANYTHING), ANYTHING)
+        return np.where(most == 0, ROUNDED * np.abs(result), most)
 
 
 def _carried(value: Value, operands: list[Array], spread: list[Array | None], result: Array) -> Array:

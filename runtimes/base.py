@@ -78,14 +78,10 @@ class Runner(Described, ABC):
         tensor = first if is_torch(first) else None
         single = (not others or self.takes_lengths) and lacks_batch(self.input_sizes[0], first.ndim)
         on_device = tensor is not None and tensor.device.type == "cuda" and (not others or self.takes_lengths)
+        given = self._all_checked(first, others, single, on_device)
         if on_device:
-            given = [self._checked_tensor(first[None] if single else first)]
-            if others:
-                lengths = self._checked_lengths(others[0], tuple(given[0].shape), single)
-                given.append(sys.modules["torch"].from_numpy(lengths).to(given[0].device))
-            outputs = self._run_on_device(given)
-        else:
-            outputs = self._run(self._checked_all(first, others, single))
+            given = given[:1] + [sys.modules["torch"].from_numpy(lengths).to(given[0].device) for lengths in given[1:]]
+        outputs = self._run_on_device(given) if on_device else self._run(given)
         if tensor is not None and not on_device:
             outputs = [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
         found = dict(zip(self.output_names, outputs, strict=True))
@@ -136,7 +132,7 @@ class Runner(Described, ABC):
         """
         first, *others = self._gathered(inputs, named)
         single = (not others or self.takes_lengths) and lacks_batch(self.input_sizes[0], first.ndim)
-        return self._checked_all(first, others, single), single
+        return self._all_checked(first, others, single, on_device=False), single
 
     def run_checked(self, arrays: list[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """The outputs by name for what ``checked`` gave, or for several of those joined along the batch."""
@@ -208,32 +204,31 @@ class Runner(Described, ABC):
                 f"{first} are a list whose items have different lengths; run them one by one, or export with lengths=True"
             ) from None
 
-    def _checked_all(self, first: Any, others: list[Any], single: bool) -> list[npt.NDArray[Any]]:
-        given: list[npt.NDArray[Any]] = [self._checked(self.input_names[0], first, single)]
+    def _all_checked(self, first: Any, others: list[Any], single: bool, on_device: bool) -> list[Any]:
+        """All inputs, checked; the first stays a tensor ``on_device``, and lengths are an array always."""
+        name = self.input_names[0]
+        first, lengths = first[None] if single else first, None
         if self.takes_lengths:
-            return [*given, self._checked_lengths(others[0], given[0].shape, single)]
-        return given + [self._checked(name, value, single) for name, value in zip(self.input_names[1:], others, strict=True)]
+            self._check_shape(name, tuple(first.shape))
+            lengths = as_lengths(self.input_names[1], others[0].reshape(-1) if single else others[0], name, first.shape, self.meta.min_samples)
+        given = [(self._checked_tensor if on_device else self._checked)(name, first, lengths)]
+        if lengths is not None:
+            return [*given, lengths]
+        return given + [self._checked(name, value) for name, value in zip(self.input_names[1:], others, strict=True)]
 
-    def _checked_lengths(self, value: Any, shape: tuple[int, ...], single: bool) -> npt.NDArray[np.int64]:
-        waveforms, lengths = self.input_names
-        return as_lengths(lengths, value.reshape(-1) if single else value, waveforms, shape, self.meta.min_samples)
-
-    def _checked(self, name: str, value: Any, single: bool) -> Array:
+    def _checked(self, name: str, value: Any, lengths: npt.NDArray[np.int64] | None = None) -> Array:
         if is_torch(value):
             value = value.detach().cpu().numpy()
-        if single:
-            value = value[None]
         self._check_shape(name, value.shape)
-        return np.ascontiguousarray(self.converted(name, value))
+        return np.ascontiguousarray(self.converted(name, value, lengths))
 
-    def converted(self, name: str, value: npt.NDArray[Any]) -> Array:
-        """An array as float32, refused where it holds another dtype, NaN or infinity."""
-        return checked_array(name, value, self._check_finite)
+    def converted(self, name: str, value: npt.NDArray[Any], lengths: npt.NDArray[np.int64] | None = None) -> Array:
+        """An array as float32, refused where it holds another dtype, NaN or infinity: within clips of these ``lengths``."""
+        return checked_array(name, value, self._check_finite, lengths)
 
-    def _checked_tensor(self, tensor: Any) -> Any:
-        name = self.input_names[0]
+    def _checked_tensor(self, name: str, tensor: Any, lengths: npt.NDArray[np.int64] | None) -> Any:
         self._check_shape(name, tuple(tensor.shape))
-        return checked_tensor(name, tensor, self._check_finite)
+        return checked_tensor(name, tensor, self._check_finite, lengths)
 
     def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
         alone = len(self.input_names) == 1

@@ -36,9 +36,14 @@ def dtype_sentence(name: str, dtype: str) -> str:
     return f"{name} must be float32, float64 or int16 (16-bit PCM), not {dtype}; convert it to float32 in -1 ... 1"
 
 
-def refuse_not_finite(name: str, array: npt.NDArray[Any]) -> None:
-    """Raise for the first element that is not finite. The sum that led here may have overflowed: then there is none."""
+def refuse_not_finite(name: str, array: npt.NDArray[Any], lengths: npt.NDArray[np.int64] | None = None) -> None:
+    """Raise for the first element that is not finite: of a clip, where they have ``lengths``, since what stands behind it is not read.
+
+    The sum that led here may have overflowed: then there is none.
+    """
     places = np.argwhere(~np.isfinite(array))
+    if lengths is not None:
+        places = places[places[:, 1] < lengths[places[:, 0]]]
     if not len(places):
         return
     where = tuple(int(i) for i in places[0])
@@ -47,18 +52,20 @@ def refuse_not_finite(name: str, array: npt.NDArray[Any]) -> None:
     raise ValueError(f"{name} has {len(places)} values that are not finite, the first {kind} at {at}; clean the input")
 
 
-def checked_array(name: str, value: npt.NDArray[Any], finite: bool) -> npt.NDArray[np.float32]:
-    """An array as float32, refused where it holds another dtype, or with ``finite`` NaN or infinity."""
+def checked_array(
+    name: str, value: npt.NDArray[Any], finite: bool, lengths: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.float32]:
+    """An array as float32, refused where it holds another dtype, or with ``finite`` NaN or infinity, within clips of these ``lengths``."""
     array = as_float32(name, value)
     if finite:
         with np.errstate(over="ignore", invalid="ignore"):
             total = array.sum()  # in float32, which is ten times quicker: where it overflows, every element is looked at
         if not np.isfinite(total):
-            refuse_not_finite(name, array)
+            refuse_not_finite(name, array, lengths)
     return array
 
 
-def checked_tensor(name: str, tensor: Any, finite: bool) -> Any:
+def checked_tensor(name: str, tensor: Any, finite: bool, lengths: npt.NDArray[np.int64] | None = None) -> Any:
     """The same for a torch tensor, which stays where it is."""
     torch = sys.modules["torch"]
     if tensor.dtype == torch.int16:
@@ -68,7 +75,7 @@ def checked_tensor(name: str, tensor: Any, finite: bool) -> Any:
     elif tensor.dtype != torch.float32:
         raise TypeError(dtype_sentence(name, str(tensor.dtype)))
     if finite and not bool(torch.isfinite(tensor).all()):
-        refuse_not_finite(name, tensor.detach().cpu().numpy())
+        refuse_not_finite(name, tensor.detach().cpu().numpy(), lengths)
     return tensor.detach().contiguous()
 
 

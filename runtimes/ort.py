@@ -70,7 +70,8 @@ class OrtRunner(Runner):
         cut, one = self.meta.slicing.cut, many or alone
         if plan[0].stop is None or not cut:
             run = partial(self._at_once, self._session(one), self.input_names)
-            return slices.joined(plan, arrays, run, [self.meta.outputs[name] for name in self.output_names], each)
+            lengths = arrays[1] if self.takes_lengths else None
+            return slices.joined(plan, arrays, run, [self.meta.outputs[name] for name in self.output_names], each, lengths)
         bounded = {name: output for name, output in self.meta.outputs.items() if output.before is not None} | cut
         rest = {name: output for name, output in self.meta.outputs.items() if output.before is None}
         run = partial(self._at_once, self._session(one, split.before, list(bounded)), self.input_names)

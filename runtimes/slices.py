@@ -18,6 +18,7 @@ import numpy.typing as npt
 from specgraph.metadata import Metadata, OutputMetadata
 
 Arrays = Sequence[npt.NDArray[Any]]
+TIMES = "frames", "samples"  # how axes along the clip are named
 WORTH = 1.25  # times what may be held at once, from which input is cut
 CONTEXT = 8  # a piece is at least so many times as long as what it reads twice
 
@@ -87,6 +88,7 @@ def joined(
     run: Callable[[list[npt.NDArray[Any]]], Arrays],
     outputs: Sequence[OutputMetadata],
     each: Callable[[Callable[[Part], Arrays], Sequence[Part]], Iterable[Arrays]] = map,
+    lengths: npt.NDArray[Any] | None = None,
 ) -> list[npt.NDArray[Any]]:
     """The outputs for ``arrays``, (batch, ...) each, from the parts of ``plan``.
 
@@ -96,24 +98,29 @@ def joined(
         run: gives the outputs for inputs.
         outputs: what they are.
         each: maps a function over the parts, in order: many at once, if they are to run on several cores.
+        lengths: (batch,), of the clips in the first input, where outputs are zero beyond them: a part is as long as its longest clip.
     """
+    padded = lengths is None or any(len(output.axes) > 1 and not has_time_axis(output) for output in outputs)
 
     def of(part: Part) -> Arrays:
+        if lengths is not None and not padded:
+            longest = int(lengths[part.clips].max())
+            return run([np.ascontiguousarray(array[part.clips][:, :longest] if array.ndim > 1 else array[part.clips]) for array in arrays])
         return run([np.ascontiguousarray(array[part.clips] if part.stop is None else array[part.clips, part.start : part.stop]) for array in arrays])
 
     clips = len(arrays[0])
     whole: list[npt.NDArray[Any]] = []
     for part, results in zip(plan, each(of, plan), strict=True):
         for number, (result, output) in enumerate(zip(results, outputs, strict=True)):
-            axis = 0 if part.stop is None else time_axis(output)
+            axis = 0 if part.stop is None and (padded or result.ndim == 1) else time_axis(output)
             if number == len(whole):
                 shape = [clips, *result.shape[1:]]
-                if part.stop is not None:
+                if axis:
                     shape[axis] = output.count(arrays[0].shape[1])
-                whole.append(np.empty(shape, result.dtype))
+                whole.append((np.empty if padded else np.zeros)(shape, result.dtype))
             into = whole[number]
             if part.stop is None:
-                into[part.clips] = result
+                into[(part.clips, *map(slice, result.shape[1:]))] = result
                 continue
             kept, begin = part.frames(output)
             before = (slice(None),) * (axis - 1)
@@ -129,4 +136,9 @@ def hop(output: OutputMetadata) -> Fraction:
 
 def time_axis(output: OutputMetadata) -> int:
     """The axis of an output that runs along the clip."""
-    return next(axis for axis, name in enumerate(output.axes) if name in ("frames", "samples"))
+    return next(axis for axis, name in enumerate(output.axes) if name in TIMES)
+
+
+def has_time_axis(output: OutputMetadata) -> bool:
+    """Whether an output has one."""
+    return any(name in TIMES for name in output.axes)

@@ -9,6 +9,7 @@ import torch
 
 from specgraph.graph import Graph
 from specgraph.op import Input
+from specgraph.ops.lengths import Mask
 from specgraph.ragged import has_lengths
 from specgraph.shapes import WAVEFORMS, check_lengths, check_shape, lacks_batch
 
@@ -55,6 +56,7 @@ class ModuleInputs:
             ValueError, TypeError: a wrong shape, dtype, length or number of tensors.
         """
         given = tuple(inputs)
+        ragged = self.lengths and len(given) > 1 and not torch.compiler.is_exporting()
         if self.lengths and len(given) == 1:
             clips = given[0].shape[0] if given[0].ndim > 1 else 1
             given = (*given, torch.ones(clips, dtype=torch.int64, device=given[0].device) * given[0].shape[-1])
@@ -66,6 +68,8 @@ class ModuleInputs:
         self._check(given, held)
         if self.lengths:
             given = (given[0], given[1].to(given[0].device, torch.int64))
+        if ragged:  # an op never reads what stands behind a clip; its gradient multiplies that by zero, which NaN outlives
+            given = (Mask().torch(*given), given[1])
         return given, single
 
     def _check(self, inputs: Tensors, held: torch.dtype | None) -> None:

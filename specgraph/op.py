@@ -55,6 +55,7 @@ class Op:
     linear: ClassVar[bool] = False  # in its first operand, the rest being constants
     compresses: ClassVar[bool] = False  # a logarithm or an angle: small inputs make large differences
     lengths_at: ClassVar[int | None] = None  # which operand, if any, holds the clips' lengths: (batch,), int64
+    clears: ClassVar[bool] = False  # given lengths, the result is zero beyond them
     makes: ClassVar[Dtype] = "float"
 
     def __init_subclass__(cls) -> None:

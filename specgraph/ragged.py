@@ -12,11 +12,13 @@ import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from specgraph.dims import Dim, Step, text
+from specgraph.dims import Dim, Shape, Step, text
 from specgraph.graph import About, Graph, clip_by_clip
 from specgraph.op import GraphError, Input, Value
-from specgraph.ops.layout import axis_along_the_clip, is_time
-from specgraph.ops.lengths import Lengths, LengthsInput, Mask
+from specgraph.ops.fixed_length import FixedLength
+from specgraph.ops.layout import Transpose, axis_along_the_clip, is_time
+from specgraph.ops.lengths import Lengths, LengthsInput, Mask, ends_in_zeros
+from specgraph.ops.pad import Pad
 from specgraph.reach import HERE
 from specgraph.shapes import LENGTHS
 
@@ -26,8 +28,12 @@ def with_lengths(graph: Graph) -> Graph:
 
     The input ``waveforms`` stays, (batch, samples); ``waveforms_lens``, int64 (batch,), says how many samples of each row are
     its clip. Every output along the clip gets a companion by its name and ``_lens``, int64 (batch,), and is zero beyond
-    that. A clip's features are those of the clip alone, whatever else is in the batch or stands behind it, as long as that is finite.
+    that. A clip's features are those of the clip alone, whatever else is in the batch or stands behind it, NaN included.
     A graph with lengths is returned as it is.
+
+    Where a clip is cut, or filled up with zeros, to one length for all (Whisper's 30 s), the companion says that length: all of
+    its frames are the clip's features, and a clip's own samples end where ``waveforms_lens`` says. Frames of zeros that a graph puts
+    behind the last frame of its output (NeMo's) are nobody's, and the companion does not count them.
 
     Raises:
         GraphError: the graph takes something else than waveforms, or has an op that cannot tell clips' ends.
@@ -37,13 +43,16 @@ def with_lengths(graph: Graph) -> Graph:
     given = _lengths_input(graph)
     counted: dict[tuple[Step, ...], Value] = {(): given}
 
+    def stepped(*steps: Step) -> Value:
+        if steps not in counted:
+            counted[steps] = Lengths(steps)(given)
+        return counted[steps]
+
     def lengths(value: Value) -> Value:
         axis = axis_along_the_clip(value.shape)
         size = None if axis is None else value.shape[axis]
         assert isinstance(size, Dim)
-        if size.steps not in counted:
-            counted[size.steps] = Lengths(size.steps)(given)
-        return counted[size.steps]
+        return stepped(*size.steps)
 
     new: dict[Value, Value] = {}
     for old in graph.values():
@@ -52,12 +61,16 @@ def with_lengths(graph: Graph) -> Graph:
         made = _ragged(old, lengths, operands) if varies else old
         assert made.shape == old.shape
         new[old] = made
-    outputs, ends = {}, {}
+    outputs, ends, fixed = {}, {}, _of_one_length(graph)
     for name, value in graph.outputs.items():
         made, axis = new[value], axis_along_the_clip(value.shape)
-        outputs[name] = made if axis is None else Mask(axis)(made, lengths(made))
+        outputs[name] = made
         if axis is not None:
-            ends[name + LENGTHS] = lengths(made)
+            own = _without_zeros_behind(made)
+            outputs[name] = made if ends_in_zeros(own) else Mask(axis)(made, lengths(own))
+            ends[name + LENGTHS] = lengths(own)
+        elif name in fixed:
+            ends[name + LENGTHS] = stepped((0, fixed[name], 1))
     return dataclasses.replace(
         graph,
         inputs=(*graph.inputs, given),
@@ -79,6 +92,32 @@ def _lengths_input(graph: Graph) -> Value:
         takes = ", ".join(f"{value.op.label} {text(value.shape)}" for value in graph.inputs)
         raise GraphError(f"lengths are those of waveforms (batch, samples), and {graph.name} takes {takes}; run it without lengths, clip by clip")
     return LengthsInput(first.name + LENGTHS)()
+
+
+def _without_zeros_behind(value: Value) -> Value:
+    """What the frames of an output are before zeros are put behind them."""
+    before = value.inputs[0] if isinstance(value.op, Transpose) else value
+    op = before.op
+    if isinstance(op, Pad) and op.axis > 1 and is_time(before.shape[op.axis]) and op.mode == "constant" and op.value == op.before == 0:
+        return before.inputs[0]
+    return value
+
+
+def _of_one_length(graph: Graph) -> dict[str, int]:
+    """The outputs that are as long for every clip, as clips are cut or filled up to one length, and how long that is.
+
+    Found as the axes that would vary without it.
+    """
+    uncut: dict[Value, Shape] = {}
+    for value in graph.values():
+        try:
+            uncut[value] = value.op.infer(*(uncut[operand] for operand in value.inputs))
+        except (GraphError, KeyError):
+            continue  # it takes one length only
+        if isinstance(value.op, FixedLength):
+            uncut[value] = uncut[value.inputs[0]]
+    sizes = {name: value.shape[axis] for name, value in graph.outputs.items() if (axis := axis_along_the_clip(uncut.get(value, ()))) is not None}
+    return {name: size for name, size in sizes.items() if isinstance(size, int)}
 
 
 def _ragged(old: Value, lengths: Callable[[Value], Value], operands: Sequence[Value]) -> Value:
@@ -112,8 +151,8 @@ def _stays_within(value: Value) -> bool:
     if axis is None:
         return False
     reach = value.op.reach(*(operand.shape for operand in value.inputs))
-    if reach == HERE:
-        return all(size == value.shape[axis] for size in sizes)
+    if reach == HERE and all(size == value.shape[axis] for size in sizes):
+        return True
     if len(sizes) > 1 or not math.isfinite(reach.last):
         return False
     operand = Dim("n")

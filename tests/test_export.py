@@ -23,6 +23,7 @@ from specgraph.export import VerificationError, verification
 from specgraph.export.read import read_model
 from specgraph.export.signals import SIGNALS, trials
 from specgraph.ops.stft import Stft
+from specgraph.presets import Preset
 from specgraph.runtimes import slices
 from specgraph.transforms import Transform, registry
 from tests.conftest import peak_error
@@ -417,10 +418,11 @@ def all_on_cuda(path: Path, environment: dict[str, str]) -> None:
         (sg.MFCC(cmvn="sliding", cmvn_center=True, deltas=1, delta_mode="nearest"), None),
         (sg.Spectrogram(output="complex", hop_length=441), None),
         (sg.MelSpectrogram(n_fft=1000, hop_length=7, n_mels=20, pad_mode="constant"), None),
+        *((sg.preset(name), None) for name in ("whisper-80", "parakeet", "paraformer", "seamless-m4t", "wespeaker", "ast", "yamnet")),
     ],
-    ids=lambda x: type(x).__name__ if isinstance(x, Transform) else str(x),
+    ids=lambda x: type(x).__name__ if isinstance(x, Transform) else x.name if isinstance(x, Preset) else str(x),
 )
-def test_cuda_runs_every_node_without_a_copy(transform: Transform, lowering: str | None, lengths: bool, tmp_path: Path) -> None:
+def test_cuda_runs_every_node_without_a_copy(transform: Transform | Preset, lowering: str | None, lengths: bool, tmp_path: Path) -> None:
     environment = environment_of_cuda()
     if lengths and transform.input().name != "waveforms":
         pytest.skip("lengths are those of waveforms")

@@ -18,22 +18,22 @@ import specgraph as sg
 from specgraph.dims import Dim
 from specgraph.graph import Graph
 from specgraph.lowering import lower
+from specgraph.module import GraphModule
 from specgraph.op import Constant, GraphError, Op, Value
 from specgraph.ops.constant_q import ConstantQ
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.layout import axis_along_the_clip
-from specgraph.ops.pad import Pad
 from specgraph.ops.resample import Resample
 from specgraph.ops.stft import Stft
 from specgraph.ragged import with_lengths
 from specgraph.transforms import registry
-from tests.conftest import one_sentence
+from tests.conftest import one_sentence, session
 from tests.test_module import SMALL, small
 
 ON_WAVES = [name for name in sorted(registry()) if small(name).input().sizes == ("batch", "samples")]
 ON_FEATURES = [name for name in sorted(registry()) if name not in ON_WAVES]
 VARIANTS = [
-    *((name, {}) for name in ON_WAVES if name != "StandardizedWaveform"),  # refused, as Standardize is below
+    *((name, {}) for name in ON_WAVES),
     ("Spectrogram", {"output": "complex", "pad_mode": "constant"}),
     ("Spectrogram", {"pad_mode": "edge", "win_length": 20}),
     ("Spectrogram", {"center": False}),
@@ -87,6 +87,23 @@ def check(graph: Graph, lengths: list[int], seed: int = 0, lowered: tuple[Graph,
     check_clips(graph, together, alone)
 
 
+def check_what_stands_behind(ragged: Graph, lengths: list[int], in_onnx: bool = True) -> None:
+    """Whatever stands behind the clips, not a bit of what onnxruntime and torch give of them changes."""
+    run, net = session(lower(ragged)) if in_onnx else None, GraphModule(ragged)
+    waves, counts = batch(lengths, longest=max(lengths))
+    behind = np.arange(waves.shape[1]) >= counts[:, None]
+    wanted: list[tuple[np.ndarray, ...]] = []
+    for filling in (0.0, 1e30, np.nan):
+        filled = np.where(behind, np.float32(filling), waves)
+        feed = dict(zip((value.op.label for value in ragged.inputs), (filled, counts), strict=True))
+        tensors = net.outputs(torch.from_numpy(filled), torch.from_numpy(counts))
+        results = [*(run.run(None, feed) if run else []), *(tensor.numpy() for tensor in tensors.values())]
+        wanted = wanted or results
+        for got, same in zip(results, wanted, strict=True):
+            assert np.isfinite(got).all(), filling
+            np.testing.assert_array_equal(got, same)
+
+
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
@@ -113,7 +130,9 @@ def test_every_lowering_is_ragged(name: str, options: dict, op: type, lowering: 
     on = "torch" if lowering == "fft" else target
     lowered = [lower(each, on, {op.__name__: lowering}) for each in (with_lengths(graph), graph)]
     assert len({choice.chosen for each in lowered for choice in each.choices if choice.op.startswith(op.method)}) == 1
-    check(graph, [150, 1, 16, 17, 33, 149, 60], lowered=(lowered[0], lowered[1]))
+    lengths = [150, 1, 16, 17, 33, 149, 60]
+    check(graph, lengths, lowered=(lowered[0], lowered[1]))
+    check_what_stands_behind(lowered[0], lengths, on != "torch")
 
 
 def test_decimated_bins_end_with_their_clip() -> None:
@@ -123,6 +142,7 @@ def test_decimated_bins_end_with_their_clip() -> None:
     waves, counts = batch([9000, 1, 64, 5000, 8999], longest=9000)
     alone = [lowered[1].numpy(wave[None, :length]) for wave, length in zip(waves, counts, strict=True)]
     check_clips(graph, lowered[0].numpy(waves, counts), alone)
+    check_what_stands_behind(lowered[0], counts.tolist())
 
 
 # --- every op, by its own examples ------------------------------------------------------------------------------------
@@ -150,9 +170,13 @@ def from_waves(wave: Value, shape: tuple) -> Value | None:
     return None if kernels is None or shape[2] != "frames" else FrameConv(1)(wave, Constant.of("kernels", kernels))
 
 
-# What goes back from frames to samples, cuts by another length than the clip's, or lays clips and time out otherwise.
-BACK = {"OverlapAdd", "OverlapNormalize", "Istft", "GriffinLim", "ConstantQSynthesis", "InverseConstantQ"}
-REFUSED = BACK | {"FitLength", "FixedLength", "Standardize", "Trim", "Reshape", "Transpose"}
+BACK = "goes from frames back to samples, of which the frames at a clip's end tell too little"
+ELSEWHERE = "cuts, or fills up, to a length that is not made of the clip's own"
+OTHERWISE = "lays clips, or time and something else, along one axis"
+REFUSED = {  # with some parameters at least, and why
+    "OverlapAdd": BACK, "OverlapNormalize": BACK, "Istft": BACK, "GriffinLim": BACK, "ConstantQSynthesis": BACK, "InverseConstantQ": BACK,
+    "FitLength": ELSEWHERE, "Trim": ELSEWHERE, "Reshape": OTHERWISE, "Transpose": OTHERWISE,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("op", "operands"), EXAMPLES, ids=lambda x: str(x) if isinstance(x, Op) else "")
@@ -163,7 +187,7 @@ def test_every_op_is_ragged_or_refused(op: Op, operands: list) -> None:
     if any(value is None for value in values):
         pytest.skip("its operands are not made of waveforms")
     graph = b.build(y=op(*values))
-    if type(op).__name__ in REFUSED or (isinstance(op, Pad) and op.axis != 1):
+    if type(op).__name__ in REFUSED:
         try:
             with_lengths(graph)
         except GraphError as refused:
@@ -176,7 +200,23 @@ def test_every_op_is_ragged_or_refused(op: Op, operands: list) -> None:
     least = graph.least()
     if least > LONGEST:
         pytest.skip("its clips are long")
-    check(graph, [LONGEST, *(size for size in (least, least + 1, 20, 63, 64, LONGEST - 1) if size >= least)])
+    lengths = [LONGEST, *(size for size in (least, least + 1, 20, 63, 64, LONGEST - 1) if size >= least)]
+    check(graph, lengths)
+    check_what_stands_behind(with_lengths(graph), lengths, op.requires != "FFT")
+
+
+def test_no_other_op_is_refused() -> None:
+    refused = set()
+    for op, operands in EXAMPLES:
+        b = sg.Builder(sample_rate=8000)
+        wave = b.input("waveforms")
+        values = [b.constant(o) if isinstance(o, np.ndarray) else from_waves(wave, o) for o in operands]
+        if all(value is not None for value in values):
+            try:
+                with_lengths(b.build(y=op(*values)))
+            except GraphError:
+                refused.add(type(op).__name__)
+    assert refused == REFUSED.keys()
 
 
 def test_ops_over_time_are_not_all_refused() -> None:
@@ -204,8 +244,6 @@ def test_what_cannot_be_ragged_is_refused_in_a_sentence() -> None:
     for make, sentence in (
         (lambda b, x: b.reduce(x, "max", axis=0), r"reduce\(kind='max', axis=0\) cannot be .* does not keep clips apart; run clips one by one"),
         (lambda b, x: b.overlap_normalize(x, np.ones(8), hop_length=4), "overlap_normalize.* cannot be .* run clips one by one"),
-        (lambda b, x: b.standardize(x), r"standardize\(\) cannot be in a ragged batch: it reads beyond a clip's end .*; run clips one by one"),
-        (lambda b, x: b.pad(b.magnitude(b.stft(x, 32, 8)), 1, axis=2), "pad.* cannot be .* at the end of the longest clip; run clips one by one"),
         (lambda b, x: b.fit_length(x, 100), r"fit_length\(length=100\) cannot be in a ragged batch: .*; run clips one by one, without lengths"),
     ):
         with pytest.raises(GraphError, match=sentence) as error:
@@ -261,16 +299,18 @@ def test_module_gives_dicts_for_several_outputs() -> None:
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
 def test_gradients_stay_within_the_clip(name: str, options: dict) -> None:
     transform = small(name, **options)
-    net = transform.module(lengths=True, dtype=torch.float64)
+    net = transform.module(trainable=transform.trainable_parts, lengths=True, dtype=torch.float64)
     least = transform.graph().least()
     waves, lengths = batch([150, max(41, least), least])
+    waves[np.arange(150) >= lengths[:, None]] = np.nan
     tensor = torch.from_numpy(waves).double().requires_grad_()
     results = net(tensor, torch.from_numpy(lengths))[0]
     sum(part.square().sum() for part in (results.values() if isinstance(results, dict) else [results])).backward()
     assert tensor.grad is not None
-    assert torch.isfinite(tensor.grad).all()
     for clip, length in enumerate(lengths):
         assert not tensor.grad[clip, length:].any()
+    for each in (tensor, *net.parameters()):
+        assert torch.isfinite(each.grad).all()
 
 
 @pytest.mark.parametrize(
@@ -373,6 +413,20 @@ def test_runner_takes_lists_of_clips_and_cuts_batches_by_rows(files: tuple[Path,
     np.testing.assert_allclose(mapped, features, atol=1e-6 * np.abs(features).max())
     eager = sg.load(files[0], device="torch")
     np.testing.assert_allclose(eager(waves, lengths)[0], features, atol=1e-4 * np.abs(features).max())
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch"])
+def test_only_a_clips_own_samples_must_be_finite(device: str, tmp_path: Path) -> None:
+    sg.to_onnx(small("MelSpectrogram"), tmp_path / "m.onnx", lengths=True)
+    run = sg.load(tmp_path / "m.onnx", device=device)
+    waves, lengths = batch([150, 40])
+    wanted = run(waves, lengths)[0]
+    waves[1, 40:] = np.nan
+    np.testing.assert_array_equal(run(waves, lengths)[0], wanted)
+    np.testing.assert_array_equal(run(torch.from_numpy(waves), torch.from_numpy(lengths))[0].numpy(), wanted)
+    waves[1, 39] = np.inf
+    with pytest.raises(ValueError, match="waveforms has 1 values that are not finite, the first infinity at sample 39 of clip 1"):
+        run(waves, lengths)
 
 
 def test_file_is_verified_read_back_and_trained_on(tmp_path: Path) -> None:

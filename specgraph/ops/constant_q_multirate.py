@@ -18,6 +18,8 @@ from specgraph.ops.constant_q_direct import conjugated, direct, grouped, parts_l
 from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.layout import Reshape, Slice, Transpose
+from specgraph.ops.lengths import Lengths
+from specgraph.ops.own_rows import OwnRows
 from specgraph.ops.pad import Pad
 
 MOST_PIECES = 4  # blocks that a decimator's window may lie in before a convolution is simpler
@@ -35,8 +37,11 @@ def multirate(op: ConstantQ, signal: Value, *lengths: Value) -> Value:
     if len(plan.levels) < 2:
         return grouped(op, signal, *lengths) or direct(op, signal, *lengths)
     before, after = plan.margins(op.half, op.hop_length)
-    padded = Pad(before, after, op.pad_mode)(signal, *lengths)
-    low = Reshape((0, -1))(Frame(op.hop_length, op.hop_length)(padded))
+    after += op.hop_length if lengths else 0  # the row in which a clip's padding ends is not all its own
+    rows = Frame(op.hop_length, op.hop_length)(Pad(before, after, op.pad_mode)(signal, *lengths))
+    if lengths:
+        rows = OwnRows()(rows, Lengths(((1, before + after, op.hop_length),))(*lengths))
+    low = Reshape((0, -1))(rows)
     parts = []
     for number, level in enumerate(plan.levels):
         if number:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -43,9 +42,10 @@ class FirDownsample(Op):
 
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
         signal, taps = operands
-        count = math.ceil(self.reach(signal.shape, taps.shape).last / self.factor)
-        if not count:
-            return self(signal, taps)
+        (width,) = taps.shape
+        assert isinstance(width, int)
+        hop = self.block(width) * self.factor  # a block of outputs, of which some may be the clip's, reads whole rows of that
+        count = -(-(hop + width - self.factor) // hop) * self.block(width)
         followed = Pad(0, count * self.factor, "constant")(signal, lengths(signal))
         return Slice(0, -count)(self(followed, taps))
 

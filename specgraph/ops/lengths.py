@@ -9,10 +9,10 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, Step, text
-from specgraph.op import GraphError, Input, Op
+from specgraph.op import GraphError, Input, Op, Value
 from specgraph.ops.compare import FLOAT32
 from specgraph.ops.frame_numbers import frame_numbers
-from specgraph.ops.layout import check_axis, check_lengths
+from specgraph.ops.layout import Transpose, check_axis, check_lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +149,16 @@ class Mask(Op):
         yield cls(value=-7.5), ("batch", "samples"), ("batch",)
         yield cls(axis=2), ("batch", 3, "frames", 2), ("batch",)
         yield cls(axis=1), ("batch", "frames", 2), ("batch",)
+
+
+def ends_in_zeros(value: Value) -> bool:
+    """Whether a value is zero wherever it is not a clip's own, so that nobody needs to see to that again."""
+    op = value.op
+    if isinstance(op, Transpose):
+        return ends_in_zeros(value.inputs[0])
+    if isinstance(op, Mask):
+        return op.value == 0
+    return op.clears and len(value.inputs) == (op.lengths_at or 0) + 1
 
 
 def _one_each(lengths: Shape) -> Shape:

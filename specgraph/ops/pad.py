@@ -9,10 +9,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from specgraph.cost import Cost
-from specgraph.dims import Shape
+from specgraph.dims import Dim, Shape, text
 from specgraph.op import GraphError, Op, Value
 from specgraph.ops.frame_conv import check_signal
 from specgraph.ops.layout import check_axis, check_lengths, is_time
+from specgraph.ops.lengths import ends_in_zeros
 from specgraph.reach import HERE, Reach
 
 PadMode = Literal["reflect", "constant", "edge", "symmetric"]
@@ -25,7 +26,7 @@ class Pad(Op):
     A clip of one sample or more may be shorter than the padding: reflection then repeats, as numpy's does. ``reflect`` leaves the
     outermost sample out of the mirror image, and ``symmetric`` repeats it. ``constant`` pads with ``value``. An ``axis`` other
     than 1 pads something else than samples: 2 the frames of features (batch, bins, frames). With ``lengths``,
-    (batch,), each clip's samples are padded at its own end; what follows that is arbitrary.
+    (batch,), each clip is padded at its own end; what follows that is arbitrary.
     """
 
     lengths_at = 1
@@ -56,17 +57,17 @@ class Pad(Op):
             check_signal(signal)
         check_axis(self.axis, signal)
         if lengths is not None:
-            check_signal(signal)
             check_lengths(signal, lengths)
+            if sum(isinstance(size, Dim) for size in signal) > 2:
+                raise GraphError(f"pads clips along one axis that varies, and {text(signal)} has others")
         return *signal[: self.axis], signal[self.axis] + sum(self.widths), *signal[self.axis + 1 :]
 
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
         (signal,) = operands
         if not is_time(signal.shape[self.axis]):
             return None
-        if self.axis != 1:
-            raise GraphError("it pads features at the end of the longest clip")
-        return self(signal, lengths(signal))
+        zeros = self.mode == "constant" and self.value == 0
+        return self(signal) if zeros and ends_in_zeros(signal) else self(signal, lengths(signal))
 
     def numpy(self, signal, lengths=None):
         if lengths is not None:
@@ -77,11 +78,13 @@ class Pad(Op):
         return np.pad(signal, widths, mode=self.mode)
 
     def _clip(self, row: np.ndarray, length: int) -> np.ndarray:
-        """(1, samples) -> (1, before + samples + after): one clip of a ragged batch."""
+        """(1, ..., n, ...) -> (1, ..., before + n + after, ...): one clip of a ragged batch."""
+        along = (slice(None),) * self.axis
         before, end = self.before, self.before + length
-        own = self.numpy(row[:, :length])
-        padded = np.concatenate([own[:, :before], row, own[:, end:]], 1)
-        padded[:, end : own.shape[1]] = own[:, end:]
+        own = self.numpy(row[(*along, slice(length))])
+        tail = own[(*along, slice(end, None))]
+        padded = np.concatenate([own[(*along, slice(before))], row, tail], self.axis)
+        padded[(*along, slice(end, own.shape[self.axis]))] = tail
         return padded
 
     def torch(self, signal, lengths=None):
@@ -89,7 +92,7 @@ class Pad(Op):
         from torch.nn import functional
 
         if lengths is not None:
-            return self._torch_clips(signal, lengths[:, None])
+            return self._torch_clips(signal, lengths)
         before, after = self.widths
         if self.mode == "constant":
             return functional.pad(signal, (0, 0) * (signal.ndim - 1 - self.axis) + (before, after), value=self.value)
@@ -111,14 +114,21 @@ class Pad(Op):
         return torch.cat(parts, self.axis)
 
     def _torch_clips(self, signal, lengths):
-        """Each clip of a ragged batch padded at its own end; ``lengths`` (batch, 1)."""
+        """Each clip of a ragged batch padded at its own end."""
         import torch
         from torch.nn import functional
 
-        before, after = self.widths
-        behind = before + lengths + torch.arange(after, device=signal.device)
+        axis, (before, after) = self.axis, self.widths
+        lengths = lengths.reshape(-1, *(1,) * (signal.ndim - 1))
+        sizes = [*signal.shape[:axis], -1, *signal.shape[axis + 1 :]]
+
+        def steps(start, stop, step=1):
+            return torch.arange(start, stop, step, device=signal.device).reshape(-1, *(1,) * (signal.ndim - 1 - axis))
+
+        behind = (before + lengths + steps(0, after)).expand(sizes)
         if self.mode == "constant":
-            return functional.pad(signal, (before, after), value=self.value).scatter(1, behind, self.value)
+            around = (0, 0) * (signal.ndim - 1 - axis) + (before, after)
+            return functional.pad(signal, around, value=self.value).scatter(axis, behind, self.value)
         symmetric = int(self.mode == "symmetric")
         period = (2 * (lengths - 1 + symmetric)).clamp_min(1)
 
@@ -128,14 +138,14 @@ class Pad(Op):
             within = (distance - symmetric) % period
             return torch.minimum(within, period - within - symmetric)
 
-        head = signal.gather(1, place(torch.arange(before, 0, -1, device=signal.device)))
-        tail = signal.gather(1, lengths - 1 - place(torch.arange(1, after + 1, device=signal.device)))
-        return torch.cat([head, signal, tail], 1).scatter(1, behind, tail)
+        head = signal.gather(axis, place(steps(before, 0, -1)).expand(sizes))
+        tail = signal.gather(axis, (lengths - 1 - place(steps(1, after + 1))).expand(sizes))
+        return torch.cat([head, signal, tail], axis).scatter(axis, behind, tail)
 
     def onnx(self, onnx, signal, lengths=None):
         before, after = self.widths
         if lengths is not None:
-            return self._onnx_clips(onnx, signal, onnx.Unsqueeze(lengths, onnx.const([1])))
+            return self._onnx_clips(onnx, signal, onnx.Unsqueeze(lengths, onnx.const(np.arange(1, onnx.rank(signal)))))
         if self.mode == "constant":
             rank = onnx.rank(signal)
             pads = np.zeros(2 * rank, np.int64)
@@ -146,31 +156,35 @@ class Pad(Op):
         return onnx.Concat(*parts, axis=self.axis) if len(parts) > 1 else signal
 
     def _onnx_clips(self, onnx: Any, signal: Any, lengths: Any) -> Any:
-        """Each clip of a ragged batch padded at its own end; ``lengths`` (batch, 1).
+        """Each clip of a ragged batch padded at its own end; ``lengths`` (batch, 1), with as many axes as the signal.
 
         Padding is written over a copy: that moves the clip once, and a mask over all of it takes five times as long.
         """
-        before, after = self.widths
-        behind = onnx.Add(lengths, onnx.const(before + np.arange(after)))
+        axis, (before, after) = self.axis, self.widths
+
+        def across(places):  # the same for all bins
+            sizes = [*onnx.shape(signal)[1:axis], len(places), *onnx.shape(signal)[axis + 1 :]]
+            return np.broadcast_to(places.reshape(-1, *(1,) * (len(sizes) - axis)), sizes)
+
+        behind = onnx.Add(lengths, onnx.const(before + across(np.arange(after))))
         if self.mode == "constant":
-            value = np.float32(self.value)
-            padded = onnx.Pad(signal, onnx.const([0, before, 0, after]), onnx.const(value))
-            tail = onnx.Expand(onnx.const(value), onnx.Shape(behind))
-            return onnx.ScatterElements(padded, behind, tail, axis=1) if after else padded
+            padded = self.onnx(onnx, signal)
+            tail = onnx.Expand(onnx.const(np.float32(self.value)), onnx.Shape(behind))
+            return onnx.ScatterElements(padded, behind, tail, axis=axis) if after else padded
         last = onnx.Sub(lengths, onnx.const(np.int64(1)))
         if self.mode == "edge":
-            head_place = onnx.Add(onnx.Sub(last, last), onnx.const(np.zeros(before, np.int64)))
-            tail_place = onnx.Add(last, onnx.const(np.zeros(after, np.int64)))
+            head_place = onnx.Add(onnx.Sub(last, last), onnx.const(across(np.zeros(before, np.int64))))
+            tail_place = onnx.Add(last, onnx.const(across(np.zeros(after, np.int64))))
         else:
             half = lengths if self.mode == "symmetric" else last
             period = onnx.Max(onnx.Add(half, half), onnx.const(np.int64(1)))
-            head_place = self._triangle(onnx, np.arange(before, 0, -1), period)
-            tail_place = onnx.Sub(last, self._triangle(onnx, np.arange(1, after + 1), period))
-        head = onnx.GatherElements(signal, head_place, axis=1)
-        tail = onnx.GatherElements(signal, tail_place, axis=1)
+            head_place = self._triangle(onnx, across(np.arange(before, 0, -1)), period)
+            tail_place = onnx.Sub(last, self._triangle(onnx, across(np.arange(1, after + 1)), period))
+        head = onnx.GatherElements(signal, head_place, axis=axis)
+        tail = onnx.GatherElements(signal, tail_place, axis=axis)
         parts = [part for part, count in ((head, before), (signal, 1), (tail, after)) if count]
-        padded = onnx.Concat(*parts, axis=1) if len(parts) > 1 else signal
-        return onnx.ScatterElements(padded, behind, tail, axis=1) if after else padded
+        padded = onnx.Concat(*parts, axis=axis) if len(parts) > 1 else signal
+        return onnx.ScatterElements(padded, behind, tail, axis=axis) if after else padded
 
     def _edge(self, onnx: Any, signal: Any, before: int, after: int) -> tuple[Any, Any]:
         head = onnx.Gather(signal, onnx.const(np.zeros(before, np.int64)), axis=self.axis)
@@ -220,6 +234,8 @@ class Pad(Op):
             for before, after in ((5, 9), (300, 7), (0, 200), (4, 0)):
                 yield cls(before, after, mode), ("batch", "samples"), ("batch",)
             yield cls(3, 14, mode=mode, axis=2), ("batch", 3, "frames")
+            yield cls(3, 14, mode=mode, axis=2), ("batch", 3, "frames"), ("batch",)
+            yield cls(0, 2, mode=mode, axis=2), ("batch", 3, "frames", 2), ("batch",)
         yield cls(4, mode="constant", value=-2.5), ("batch", "samples")
         for before, after in ((1, 1), (0, 1), (1, 2)):
             yield cls(before, after), ("batch", "samples")

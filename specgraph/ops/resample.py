@@ -22,6 +22,7 @@ from specgraph.ops.pad import Pad
 from specgraph.reach import Reach
 
 MOST_TAPS = 2**22  # of all phases together
+LEAST_OUTPUTS = 16  # of a matrix product that is fast
 BLOCK = 4096  # outputs that the definition computes at a time
 
 
@@ -73,6 +74,11 @@ class Resample(Compound):
         common = math.gcd(self.orig_freq, self.new_freq)
         return int(self.orig_freq) // common, int(self.new_freq) // common
 
+    @property
+    def periods(self) -> int:
+        """Of the ratio, that make enough outputs for a matrix product that is fast."""
+        return -(-LEAST_OUTPUTS // self.ratio[1])
+
     @cached_property
     def taps(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """(new,) first input samples and (new, taps) weights; ``design.resample`` says more."""
@@ -88,9 +94,10 @@ class Resample(Compound):
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
         (signal,) = operands
         orig, new = self.ratio
-        periods = math.ceil(self.reach().last / orig)
         if orig == new:
             return self(signal)
+        hop = orig * self.periods  # a block of outputs, of which some may be the clip's, reads whole rows of that
+        periods = -(-(hop + self.taps[1].shape[1] - 1) // hop) * self.periods
         followed = Pad(0, periods * orig, "constant")(signal, lengths(signal))
         return Slice(0, -periods * new)(self(followed))
 

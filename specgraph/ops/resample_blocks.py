@@ -21,7 +21,6 @@ from specgraph.ops.pad import Pad
 from specgraph.ops.resample import Resample
 from specgraph.ops.trim import Trim
 
-LEAST_OUTPUTS = 16  # of a matrix product that is fast
 MOST_GROUPS = 32  # products side by side
 
 
@@ -60,7 +59,7 @@ def blocked(op: Resample, signal: Value) -> Value | None:
     orig, new = op.ratio
     if orig == new:
         return None
-    blocks = -(-LEAST_OUTPUTS // new)
+    blocks = op.periods
     before, width = margins(op)
     matrix = Constant.lazy(
         "fir_matrix",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,13 +10,16 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.op import GraphError, Op
+from specgraph.op import GraphError, Op, Value
 from specgraph.ops.compare import FLOAT32
 from specgraph.ops.frame_numbers import on_device
-from specgraph.ops.layout import check_axis, is_time
+from specgraph.ops.layout import check_axis, check_lengths, is_time
+from specgraph.ops.lengths import Counts, Mask
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
 
 Added = Literal["variance", "deviation", "least"]
+
+WITHIN = Mask()
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +28,12 @@ class Standardize(Op):
 
     The variance is the sum of squares divided by ``count - ddof`` (by 1 where that is below 1: a single frame then gives zeros).
     ``epsilon`` is added to the ``variance``, as wav2vec 2.0 and SeamlessM4T do, or to the ``deviation``, as NeMo does, or is the
-    ``least`` that is divided by, as CREPE has it. Where that is 0, constant features and an ``epsilon`` of 0, the result is 0.
+    ``least`` that is divided by, as CREPE has it. Where that is 0, constant features and an ``epsilon`` of 0, the result is 0. With
+    ``lengths``, (batch,), a clip is its first positions, and the result is 0 at the others.
     """
+
+    lengths_at = 1
+    clears = True
 
     ddof: int = 0
     epsilon: float = 0.0
@@ -40,9 +47,15 @@ class Standardize(Op):
         if self.added_to not in get_args(Added):
             raise GraphError(f"added_to must be one of {', '.join(get_args(Added))}, not {self.added_to!r}")
 
-    def infer(self, features: Shape) -> Shape:
+    def infer(self, features: Shape, lengths: Shape | None = None) -> Shape:
         check_axis(1, features)
+        if lengths is not None:
+            check_lengths(features, lengths)
         return features
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        (features,) = operands
+        return self(features, lengths(features)) if is_time(features.shape[-1]) else None
 
     def _divisor(self, variance, root):
         if self.added_to == "variance":
@@ -50,22 +63,32 @@ class Standardize(Op):
         return np.maximum(root(variance), self.epsilon) if self.added_to == "least" else root(variance) + self.epsilon
 
     @staticmethod
-    def _centred(features):
+    def _centred(features, lengths):
+        """The features less their mean, and how many there are."""
         centred = features - features[..., :1]  # equal frames are then exactly zero, whatever a mean rounds to
-        return centred - centred.mean(-1, keepdims=True)
+        if lengths is None:
+            return centred - centred.mean(-1, keepdims=True), features.shape[-1]
+        centred, count = WITHIN.numpy(centred, lengths), Counts(features.ndim).numpy(lengths)
+        return WITHIN.numpy(centred - centred.sum(-1, keepdims=True) / count, lengths), count
 
-    def numpy(self, features):
-        centred = self._centred(features)
-        variance = (centred * centred).sum(-1, keepdims=True) / max(features.shape[-1] - self.ddof, 1)
+    def numpy(self, features, lengths=None):
+        centred, count = self._centred(features, lengths)
+        variance = (centred * centred).sum(-1, keepdims=True) / np.maximum(count - self.ddof, 1)
         divisor = self._divisor(variance, np.sqrt)
         return centred / np.where(divisor == 0, 1.0, divisor)
 
-    def torch(self, features):
+    def torch(self, features, lengths=None):
         import torch
 
         centred = features - features[..., :1]
-        centred = centred - centred.mean(-1, keepdim=True)
-        variance = (centred * centred).sum(-1, keepdim=True) / max(features.shape[-1] - self.ddof, 1)
+        if lengths is None:
+            centred = centred - centred.mean(-1, keepdim=True)
+            left = max(features.shape[-1] - self.ddof, 1)
+        else:
+            centred, count = WITHIN.torch(centred, lengths), Counts(features.ndim).torch(lengths)
+            centred = WITHIN.torch(centred - centred.sum(-1, keepdim=True) / count, lengths)
+            left = (count - self.ddof).clamp_min(1)
+        variance = (centred * centred).sum(-1, keepdim=True) / left
         if self.added_to == "variance" and self.epsilon:
             return centred / (variance + self.epsilon).sqrt()
         flat = variance == 0  # a root has an infinite slope at zero, and infinity times zero is NaN
@@ -74,14 +97,22 @@ class Standardize(Op):
             divisor = divisor.clamp_min(self.epsilon)
         return centred / torch.where(flat, self.epsilon or 1.0, divisor)
 
-    def onnx(self, onnx, features):
+    def onnx(self, onnx, features, lengths=None):
         rank = onnx.rank(features)
-        count = onnx.Squeeze(onnx.Shape(features, start=rank - 1, end=rank), onnx.const([0]))
-        size = onnx.Cast(on_device(onnx, count), to=FLOAT32)
+
+        def within(values):
+            onnx.set_shape(values, onnx.shape(features))
+            return values if lengths is None else WITHIN.onnx(onnx, values, lengths)
+
+        if lengths is None:
+            count = onnx.Squeeze(onnx.Shape(features, start=rank - 1, end=rank), onnx.const([0]))
+            size = onnx.Cast(on_device(onnx, count), to=FLOAT32)
+        else:
+            size = Counts(rank).onnx(onnx, lengths)
         one = onnx.const(np.array([1], np.float32))
         left = onnx.Max(onnx.Sub(size, one), one) if self.ddof else size
-        centred = onnx.Sub(features, onnx.Slice(features, onnx.const([0]), onnx.const([1]), onnx.const([rank - 1])))
-        centred = onnx.Sub(centred, onnx.Div(onnx.long_total(centred, rank), size))
+        centred = within(onnx.Sub(features, onnx.Slice(features, onnx.const([0]), onnx.const([1]), onnx.const([rank - 1]))))
+        centred = within(onnx.Sub(centred, onnx.Div(onnx.long_total(centred, rank), size)))
         variance = onnx.Div(onnx.long_total(onnx.Mul(centred, centred), rank), left)
         return onnx.Div(centred, self._divisor_onnx(onnx, variance))
 
@@ -95,10 +126,12 @@ class Standardize(Op):
         return onnx.Where(nothing, onnx.const(np.float32(1)), onnx.Sqrt(variance))
 
     def carry(self, operands, spread, result):
-        (off,), count = spread, operands[0].shape[-1]
-        left = max(count - self.ddof, 1)
-        moved = off + off.mean(-1, keepdims=True)
-        centred = self._centred(operands[0])
+        features, *rest = operands
+        lengths = rest[0] if rest else None
+        centred, count = self._centred(features, lengths)
+        left = np.maximum(count - self.ddof, 1)
+        off = spread[0] if lengths is None else WITHIN.numpy(spread[0], lengths)
+        moved = off + off.sum(-1, keepdims=True) / count
         deviation = np.sqrt((centred * centred).sum(-1, keepdims=True) / left)
         spreads = np.sqrt((off * off).sum(-1, keepdims=True) / left)
         least = np.maximum(deviation - spreads, 0.0)
@@ -121,3 +154,6 @@ class Standardize(Op):
         yield cls(), ("batch", 5, "frames")
         yield cls(epsilon=1e-8, added_to="least"), ("batch", "frames", 37)
         yield cls(ddof=1, epsilon=3.0, added_to="least"), ("batch", "frames", 37)
+        yield cls(epsilon=1e-7), ("batch", "samples"), ("batch",)
+        yield cls(ddof=1, epsilon=1e-5, added_to="deviation"), ("batch", 5, "frames"), ("batch",)
+        yield cls(), ("batch", 5, "frames"), ("batch",)
