@@ -21,7 +21,7 @@ NEW = "c"  # an axis of one, which features do not have: channels
 HINTS = {  # what exporters call axes that vary
     "b": re.compile(r"batch|^n$|^b$"),
     "t": re.compile(r"time|frame|seq|length|sample|^t$"),
-    "f": re.compile(r"bin|mel|feat|freq|dim|^f$"),
+    "f": re.compile(r"bin|mel|feat|freq|^f$"),
     NEW: re.compile(r"chan|^c$"),
 }
 
@@ -170,16 +170,17 @@ def _likely(order: tuple[int | None, ...], ours: Port, theirs: Port, letters: tu
     if batch is None:
         if "batch" in ours.axes and len(theirs.sizes) >= len(ours.sizes):
             return False
-    elif batch and "b" not in _hints(theirs.sizes[batch]):
+    elif batch and "b" not in _hints(theirs.sizes[batch], theirs):
         return False
     fixed = any(isinstance(their, int) and not isinstance(our, int) and letter != "b" for our, their, letter in pairs)
-    loose = any(isinstance(our, int) and not isinstance(their, int) and letter not in (NEW, *_hints(their)) for our, their, letter in pairs)
+    loose = any(isinstance(our, int) and not isinstance(their, int) and letter not in _hints(their, theirs) for our, their, letter in pairs)
     return not (fixed and loose)
 
 
-def _hints(size: Size) -> list[str]:
-    """What an axis may be, as its name has it."""
-    return [hint for hint, pattern in HINTS.items() if pattern.search(size.lower())] if isinstance(size, str) else []
+def _hints(size: Size, of: Port) -> list[str]:
+    """What an axis may be, as its name has it; torch puts the input's own name into those of its axes."""
+    called = size.lower().replace(of.name.lower(), "") if isinstance(size, str) else ""
+    return [hint for hint, pattern in HINTS.items() if pattern.search(called)]
 
 
 def _score(order: tuple[int | None, ...], ours: Port, theirs: Port, letters: tuple[str, ...]) -> tuple[int, ...]:
@@ -191,9 +192,9 @@ def _score(order: tuple[int | None, ...], ours: Port, theirs: Port, letters: tup
         same += isinstance(size, int) and our == size
         fixed += isinstance(size, int) and not isinstance(our, int) and letter != "b"
         added += axis is None
-        hints = _hints(size)
+        hints = _hints(size, theirs)
         agreed += (letter in hints) - bool(hints and letter not in hints)
-    return (batch is not None) + (batch == 0), same, agreed, -fixed, -added
+    return batch is not None, same, agreed, batch == 0, -fixed, -added
 
 
 def _why(ours: Port, theirs: Port) -> str:

@@ -29,6 +29,9 @@ SIGNALS: dict[str, Callable[[int], Array]] = {
 }
 
 
+FEW = ("noise", "silence")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What was compared: the checks, the smallest size along the clip that works, and the outputs' shapes at each size.
@@ -48,7 +51,8 @@ class Comparer:
 
     ``examples`` are the inputs that it was traced with, ``axes`` say which of their sizes vary; ``original`` and ``onnx`` compute
     the outputs by name. ``called`` is what errors call the original and ``hint`` what they say of sizes other than the examples';
-    ``inputs`` makes the inputs for a signal at other sizes, where it is not the examples that are cut or repeated.
+    ``inputs`` makes the inputs for a signal at other sizes, where it is not the examples that are cut or repeated. With ``few`` a
+    large model is run a few times only, and ``least`` is taken as it is.
     """
 
     examples: tuple[Array, ...]
@@ -59,6 +63,7 @@ class Comparer:
     called: str = TORCH
     hint: str = "a layer may have been traced for the size of the example inputs alone"
     inputs: Callable[[str, Sizes], tuple[Array, ...]] | None = None
+    few: bool = False
 
     def compared(self, least: int) -> Comparison:
         """Every signal at the size of the examples, and noise at others; ``least`` is the first guess of the smallest.
@@ -68,7 +73,7 @@ class Comparer:
         """
         traced = self._traced_sizes()
         along = self.along
-        least = self._least(least) if along else traced.get("", 1)
+        least = self._least(least) if along and not self.few else least if along else traced.get("", 1)
         checks, shapes = [], []
         for name, sizes in self._trials(traced, least):
             inputs = self._inputs(name, sizes)
@@ -101,9 +106,13 @@ class Comparer:
         return {name: example.shape[axis] for example, one in zip(self.examples, self.axes, strict=True) for axis, name in one.items()}
 
     def _trials(self, traced: Sizes, least: int) -> Iterator[tuple[str, Sizes]]:
-        for name in SIGNALS:
-            yield name, traced
         along, batch = self.along, self.axes[0].get(0, "")
+        for name in FEW if self.few else SIGNALS:
+            yield name, traced
+        if self.few:
+            longer = {along: traced[along] * 4 // 3 + 7} if along else {}
+            yield "noise", traced | longer | ({batch: 1} if batch else {})
+            return
         lengths = sorted({least, max(least, traced[along] // 2 + 1), traced[along] * 4 // 3 + 7}) if along else []
         for number, length in enumerate(lengths):
             yield "noise", traced | {along: length} | ({batch: 1 + number} if batch else {})
@@ -155,8 +164,8 @@ class Comparer:
         for output, array in wanted.items():
             if got[output].shape != array.shape:
                 raise VerificationError(f"{where} {output} has shape {got[output].shape} and {array.shape} in {self.called}{self._hint(sizes)}")
-            off = _difference(got[output], array)
-            share = _relative(off, array)
+            off = differences(got[output], array)
+            share = relative(off, array)
             if not share <= self.tolerance:
                 place = tuple(int(i) for i in np.unravel_index(np.argmax(off), off.shape))
                 raise VerificationError(
@@ -184,7 +193,7 @@ def resized(example: Array, shape: tuple[int, ...]) -> Array:
     return example
 
 
-def _difference(got: Array, wanted: Array) -> Array:
+def differences(got: Array, wanted: Array) -> Array:
     """Element by element; infinite where one of the two is not finite and not the same, 1 where whole numbers differ."""
     if wanted.dtype.kind != "f":
         return (got != wanted).astype(np.float64)
@@ -194,7 +203,8 @@ def _difference(got: Array, wanted: Array) -> Array:
     return np.where(np.isnan(off), np.inf, off)
 
 
-def _relative(off: Array, wanted: Array) -> float:
+def relative(off: Array, wanted: Array) -> float:
+    """The largest of the differences, as a fraction of the largest value wanted; itself, of whole numbers."""
     largest = float(off.max(initial=0.0))
     if wanted.dtype.kind != "f" or not largest:
         return largest

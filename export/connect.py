@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from specgraph.export.arrange import Arrangement, LayoutError, Port, arranged
-from specgraph.export.describe import AXES
+from specgraph.export.describe import AXES, describe
 from specgraph.export.foreign import FLOATS, WHOLE, Foreign
 from specgraph.graph import About, Graph
 from specgraph.op import Value
 from specgraph.ragged import has_lengths, with_lengths
 from specgraph.shapes import LENGTHS, WAVEFORMS
 from specgraph.transforms.parse import nearest
+
+SOUND = 1e-3  # seconds, from one position to the next, up to which an output is sound and not features
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def feeding(
     given = _inputs(source)
     if not pairs:
         ours = _chosen(output, features, f"{graph.name} has no output", features[0])
-        pairs[ours] = _input_for(_ours(graph, ours), source, input, layout)
+        pairs[ours] = _input_for(graph, _ours(graph, ours), source, input, layout)
     first = next(iter(pairs))
     if lengths is None and has_lengths(graph) and len(pairs) == 1 and first + LENGTHS in graph.outputs:
         whole = [name for name, value in given.items() if value.dtype in WHOLE and value.shape is not None and len(value.shape) == 1]
@@ -98,10 +100,11 @@ def _connection(ours: Port, value: ir.Value, source: Foreign, layout: str | None
         raise ValueError(f"{error}{_already(source, value)}") from None
 
 
-def _input_for(ours: Port, source: Foreign, wanted: str | None, layout: str | None) -> str:
+def _input_for(graph: Graph, ours: Port, source: Foreign, wanted: str | None, layout: str | None) -> str:
     floats = {name: value for name, value in _inputs(source).items() if value.dtype in FLOATS}
     chosen = _fitting(ours, floats, source, wanted, layout, "input")
-    if ours.axes != WAVEFORMS and (has := _already(source, floats.get(chosen))):
+    hop = describe(graph).outputs[ours.name].hop
+    if hop > SOUND * graph.sample_rate and (has := _already(source, floats.get(chosen))):
         raise ValueError(f"{chosen} of {source.path} takes waveforms, not features{has}")
     return chosen
 

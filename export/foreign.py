@@ -31,6 +31,11 @@ class Foreign:
         """The version of the standard operators."""
         return self.model.graph.opset_imports.get("", self.model.graph.opset_imports.get("ai.onnx", 0))
 
+    @property
+    def size(self) -> int:
+        """Bytes of its arrays."""
+        return sum(tensor.nbytes for tensor in _tensors(self.model))
+
     def port(self, value: ir.Value, layout: str | None = None) -> Port:
         """An input or output; its number of axes is that of ``layout`` where the file does not say it."""
         if value.shape is None and layout is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -68,14 +68,14 @@ def sizes_before(
             elif our == BATCH and isinstance(their, str):
                 batches.add(their)
             elif isinstance(our, Dim | int):
-                derived[their if isinstance(their, str) else f"axis {place} of {one.theirs.name}"] = our
+                derived[_free(their, graph.axes()) if isinstance(their, str) else f"axis {place} of {one.theirs.name}"] = our
     specs = []
     for value in graph.inputs:
         assert isinstance(value.op, Input)
         sizes = tuple(fixed.get(size, size) if isinstance(size, str) else size for size in value.op.sizes)
         specs.append(InputSpec(called[value.op.name], DTYPES[value.dtype], sizes))
     left = {*names} - {one.theirs.name for one in connections}
-    specs += _others([value for value in source.model.graph.inputs if value.name in left], batches, derived, fixed.get("batch", "batch"))
+    specs += _others([value for value in source.model.graph.inputs if value.name in left], batches, derived, fixed.get("batch", "batch"), graph.axes())
     return JoinedSizes(tuple(specs), derived, graph.sample_rate if graph.takes_waveforms else None)
 
 
@@ -83,7 +83,7 @@ def sizes_after(source: Foreign, names: Sequence[str]) -> JoinedSizes:
     """For a model with something behind it: the sizes of its own inputs, which are ``names``."""
     rate = None if source.metadata is None else source.metadata.sample_rate
     values = [value for value in source.model.graph.inputs if value.name in names]
-    return JoinedSizes(tuple(_others(values, set(), {}, "batch")), {}, rate)
+    return JoinedSizes(tuple(_others(values, set(), {}, "batch", ())), {}, rate)
 
 
 def _fix(fixed: dict[str, int], size: Dim, wanted: int, one: Connection) -> None:
@@ -94,11 +94,11 @@ def _fix(fixed: dict[str, int], size: Dim, wanted: int, one: Connection) -> None
     fixed[size.root] = root
 
 
-def _others(values: Sequence[ir.Value], batches: set[str], derived: Mapping[str, Dim | int], batch: int | str) -> list[InputSpec]:
-    """A model's own inputs: the first axis is the batch where it varies and nothing else is known of it."""
+def _others(values: Sequence[ir.Value], batches: set[str], derived: Mapping[str, Dim | int], batch: int | str, others: Collection[str]) -> list[InputSpec]:
+    """A model's own inputs: the first axis is the batch where it varies and nothing else is known of it; ``others`` are names of other sizes."""
     for value in values:
         first = known(value.shape[0]) if value.shape is not None and len(value.shape) else 0
-        if isinstance(first, str) and first not in derived:
+        if isinstance(first, str) and _free(first, others) not in derived:
             batches.add(first)
     specs = []
     for value in values:
@@ -106,7 +106,11 @@ def _others(values: Sequence[ir.Value], batches: set[str], derived: Mapping[str,
         for axis, size in enumerate(map(known, value.shape or ())):
             unknown = f"{value.name}_axis_{axis}" if axis else "batch"
             name = unknown if size is None else size
-            taken = name in ("batch", "samples") and name not in batches and axis > 0
-            sizes.append(batch if name in batches or (name == "batch" and not axis) else f"{name}_" if taken else name)
+            sizes.append(batch if name in batches or (name == "batch" and not axis) else _free(name, others))
         specs.append(InputSpec(str(value.name), ir.DataType(value.dtype or ir.DataType.FLOAT), tuple(sizes)))
     return specs
+
+
+def _free(name: str, others: Collection[str]) -> str:
+    """The name of a size of the model's own, which another size may have."""
+    return f"{name}_" if name in others else name

@@ -60,7 +60,7 @@ class MadeInputs:
             return np.full(shape, self._longest(sizes), kind)
         if not floats:
             return np.zeros(shape, kind)
-        return (LEVEL * np.random.default_rng(len(spec.name)).standard_normal(shape)).astype(kind)
+        return np.asarray(LEVEL * np.random.default_rng(len(spec.name)).standard_normal(shape)).astype(kind)
 
     def _size(self, size: int | str, sizes: Sizes) -> int:
         if isinstance(size, int):

@@ -26,8 +26,6 @@ def put_before(model: ir.Model, part: ir.Model, inputs: Mapping[str, str], keep:
             nodes.append(same)
             graph.outputs.append(same.outputs[0])
         ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-        if keep:  # the line above took this one too
-            same.replace_input_with(0, new)
         graph.inputs.remove(old)
         old.name, new.name, new.shape = None, theirs, None
     if len(graph):

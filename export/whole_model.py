@@ -130,7 +130,7 @@ def described_output(output: ir.Value, graphs: list[Graph], found: Comparison) -
             times = [size for size in value.shape if isinstance(size, Dim) and is_time(size)]
             counts = [(times[0].at(sizes["samples"]) if times and "samples" in sizes else None) for sizes, _ in found.shapes]
             for axis, size in enumerate(axes):
-                if axis and not size.startswith("axis_") and counts == [shapes[str(output.name)][axis] for _, shapes in found.shapes]:
+                if size != "batch" and not size.startswith("axis_") and counts == [shapes[str(output.name)][axis] for _, shapes in found.shapes]:
                     about = described(value, reach.get(value, WHOLE_CLIP), About(axes=axes))
                     return OutputMetadata(axes, about.hop, about.centre, None, None, frames=about.frames)
     return OutputMetadata(axes, hop=0.0, before=None, after=None)
