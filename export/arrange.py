@@ -18,6 +18,7 @@ Size = int | str | Dim | None  # a number, a name, a function of an input's size
 # How a layout is written: a letter for each axis of the model's value.
 LETTERS = {"batch": "b", "bins": "f", "frames": "t", "samples": "t", "parts": "p", "patches": "n", "harmonics": "h"}
 NEW = "c"  # an axis of one, which features do not have: channels
+MOST_NEW = 2  # of those
 HINTS = {  # what exporters call axes that vary
     "b": re.compile(r"batch|^n$|^b$"),
     "t": re.compile(r"time|frame|seq|length|sample|^t$"),
@@ -146,7 +147,9 @@ def _written(ours: Port, theirs: Port, letters: tuple[str, ...], layout: str) ->
 def _fitting(ours: Port, theirs: Port) -> Iterator[tuple[int | None, ...]]:
     """Every order of axes that the sizes allow."""
     rank = len(theirs.sizes)
-    places: list[int | None] = [*range(len(ours.sizes)), *[None] * max(rank - 1, 0)]
+    if rank > len(ours.sizes) + MOST_NEW:
+        return
+    places: list[int | None] = [*range(len(ours.sizes)), *[None] * MOST_NEW]
     for order in dict.fromkeys(permutations(places, rank)):
         left_out = [axis for axis in range(len(ours.sizes)) if axis not in order]
         if all(ours.sizes[axis] == 1 or ours.axes[axis] == "batch" for axis in left_out) and all(

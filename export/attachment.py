@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from specgraph import __version__
 from specgraph.export.apart import Apart
@@ -15,7 +16,7 @@ from specgraph.export.arrange import layout_text
 from specgraph.export.compare import Comparer
 from specgraph.export.connect import Connection, fed, feeding
 from specgraph.export.emit import emit, serialized
-from specgraph.export.foreign import HALVES, read_foreign
+from specgraph.export.foreign import read_foreign
 from specgraph.export.joined_file import draft, refuse_source
 from specgraph.export.joined_model import joined
 from specgraph.export.joined_outputs import described_outputs, name_axes
@@ -111,7 +112,7 @@ def attach(
     sizes = sizes_after(source, names) if after else sizes_before(graph, source, names, connections, called)
     apart = Apart(graph, run, _session(str(model), model), names, connections, called, after, keep, tuple(one.name for one in sizes.specs))
     sizes, made, traced = _working(sizes, _maker(graph, sizes, called, examples, model), apart, model)
-    halves = any(one.dtype in HALVES for one in connections)
+    halves = any(one.dtype == ir.DataType.FLOAT16 for one in connections)
     allowed = tolerance or (max(HALF_TOLERANCE, ROUNDINGS * apart.rounding(made, traced)) if halves else TOLERANCE)
     with draft(made_of, path, source) as file:
         first = made("noise", traced)

@@ -93,6 +93,11 @@ def _connection(ours: Port, value: ir.Value, source: Foreign, layout: str | None
     if value.dtype not in fits:
         kind = "numbers with a fraction" if fits is FLOATS else "whole numbers"
         raise ValueError(f"{ours} are {kind}, and {value.name} of {source.path} holds {str(value.dtype).lower()}; connect another")
+    if value.dtype == ir.DataType.BFLOAT16:
+        raise ValueError(
+            f"{value.name} of {source.path} holds bfloat16, which onnxruntime has no operators for on a CPU, where files are verified; "
+            "export the model in float16 or float32"
+        )
     theirs = source.port(value, layout)
     try:
         return Connection(ours, theirs, arranged(ours, theirs, layout), ir.DataType(value.dtype or ir.DataType.FLOAT))

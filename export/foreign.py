@@ -9,11 +9,10 @@ import onnx_ir as ir
 
 from specgraph.export.arrange import Port, Size
 from specgraph.metadata import PREFIX, Metadata
-from specgraph.runtimes.wire import read_header
+from specgraph.runtimes.wire import GRAPH_SPARSE, MODEL_GRAPH, fields, read_header
 
 OLDEST = 11  # opset that is read
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
-HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 WHOLE = (ir.DataType.INT64, ir.DataType.INT32)
 
 
@@ -54,16 +53,20 @@ def read_foreign(path: Path) -> Foreign:
 
     Raises:
         FileNotFoundError: there is no such file, or not one that holds its arrays.
-        ValueError: it is no ONNX model, one of an opset before 11, or a front end by itself.
+        ValueError: it is no ONNX model, one of an opset before 11 or with sparse arrays, or a front end by itself.
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}; export the model to ONNX first")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name the .onnx file in it")
-    header = read_header(path.read_bytes(), str(path))
+    data = path.read_bytes()
+    header = read_header(data, str(path))
     metadata = Metadata.from_properties(header.properties, str(path)) if PREFIX + "format" in header.properties else None
     if metadata is not None and not metadata.front_ends:
         raise ValueError(f"{path} is a front end itself, {metadata.name}; the model comes second, the front end first")
+    graphs = [value for field, value in fields(memoryview(data)) if field == MODEL_GRAPH and not isinstance(value, int)]
+    if any(field == GRAPH_SPARSE for graph in graphs for field, _ in fields(graph)):
+        raise ValueError(f"{path} keeps sparse arrays, which specgraph does not read; export it with dense ones")
     try:
         model = ir.load(path)
     except Exception as error:  # noqa: BLE001  (onnx and onnx_ir have many words for what they cannot read)

@@ -18,6 +18,7 @@ import onnx
 import onnx_ir
 import onnxruntime
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -348,6 +349,27 @@ def test_lengths(front_end: Any, arguments: dict[str, Any], kind: int, tmp_path:
     assert run(wave[0])["logprobs"].shape == (BINS,)
 
 
+def test_lengths_are_given_with_features_that_are_kept(tmp_path: Path) -> None:
+    model = with_length(tmp_path / "model.onnx", TensorProto.INT32)
+    sg.attach(log_mel(), model, tmp_path / "joined.onnx", lengths="length", keep=True)
+    outputs, ends = sg.load(tmp_path / "joined.onnx")(noise(2, 4000), np.array([4000, 800]))
+    assert outputs["features"].shape == (2, BINS, 51)
+    assert not outputs["features"][1, :, 11:].any()
+    assert ends["features"].tolist() == [51, 11]
+
+
+def test_the_shortest_clip(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Conv", ["input_features", "kernel"], ["y"])]
+    value = (TensorProto.FLOAT, ("N", BINS, "T"))
+    model = saved(tmp_path / "model.onnx", nodes, {"input_features": value}, {"y": (TensorProto.FLOAT, ("N", 2, "U"))}, {"kernel": parameter(2, BINS, 7)})
+    report = attached(log_mel(center=False), model, RATE, 256 + 6 * 80)
+    run = sg.load(report.path)
+    assert run.meta.min_samples == 256 + 6 * 80  # seven frames
+    assert session(report.path).get_outputs()[0].shape == ["batch", 2, "U"]
+    with pytest.raises(ValueError, match="needs at least 736"):
+        run(noise(1, 735))
+
+
 def test_lengths_with_an_axis_more(tmp_path: Path) -> None:
     model = with_length(tmp_path / "model.onnx", TensorProto.INT64, ("audio_signal_dynamic_axes_1", 1))
     sg.attach(log_mel(), model, tmp_path / "joined.onnx", lengths="length")
@@ -371,10 +393,13 @@ def doubles(path: Path) -> Path:
     return saved(path, [helper.make_node("Tanh", ["x"], ["y"])], {"x": value}, {"y": value}, {})
 
 
-def test_a_wrong_join_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("external", [False, True], ids=["", "external"])
+def test_a_wrong_join_is_not_written(external: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise on an array of the joined model, one part in ten thousand, is found."""
-    from specgraph.export import joined_model
+    from specgraph.export import joined_file, joined_model
 
+    if external:
+        monkeypatch.setattr(joined_file, "MOST_BYTES", 100)
     before = joined_model.put_before
 
     def worse(model: Any, part: Any, *arguments: Any) -> Any:
@@ -534,6 +559,13 @@ def test_errors(tmp_path: Path) -> None:
         {"same": (TensorProto.INT64, ("N", "T"))}, {},
     )  # fmt: skip
     old = encoder(tmp_path / "old.onnx", opset=11)
+    brain = (TensorProto.BFLOAT16, ("N", BINS, "T"))
+    saved(tmp_path / "brain.onnx", [helper.make_node("Cast", ["x"], ["y"], to=1)], {"x": brain}, {"y": (TensorProto.FLOAT, brain[1])}, {})
+    saved(tmp_path / "foo.onnx", [helper.make_node("Foo", ["x"], ["y"], domain="ours")], {"x": (1, brain[1])}, {"y": (1, brain[1])}, {}, opsets=[helper.make_opsetid("ours", 1)])
+    held = onnx.load(model)
+    values, places = numpy_helper.from_array(np.ones(1, np.float32), "sparse"), numpy_helper.from_array(np.zeros(1, np.int64), "places")
+    held.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [3]))
+    onnx.save_model(held, tmp_path / "sparse.onnx")
     held = onnx.load(old)
     held.opset_import[0].version = 9
     onnx.save_model(held, old)
@@ -543,6 +575,9 @@ def test_errors(tmp_path: Path) -> None:
         (log_mel(), tmp_path / "text.onnx", {}, ValueError, "text.onnx is not a whole ONNX model: it begins with b'a model'"),
         (log_mel(), tmp_path / "mel.onnx", {}, ValueError, "is a front end itself, LogMelSpectrogram; the model comes second"),
         (log_mel(), old, {}, ValueError, "old.onnx has opset 9, and 11 or later is needed"),
+        (log_mel(), tmp_path / "sparse.onnx", {}, ValueError, "sparse.onnx keeps sparse arrays"),
+        (log_mel(), tmp_path / "brain.onnx", {}, ValueError, "x of .*brain.onnx holds bfloat16"),
+        (log_mel(), tmp_path / "foo.onnx", {}, ValueError, "foo.onnx is not a model that onnxruntime loads on a CPU, where it is verified: .*Foo"),
         (log_mel(), model, {"input": "input_feature"}, ValueError, r"no input 'input_feature' \(did you mean 'input_features'\?\); it has input_features"),
         (log_mel(), model, {"output": "feature"}, ValueError, r"LogMelSpectrogram has no output 'feature' \(did you mean 'features'\?\)"),
         (log_mel(), model, {"inputs": {"features": "x"}}, ValueError, "has no input 'x'; it has input_features"),
@@ -622,6 +657,9 @@ def test_command_line(cli: Any) -> None:
     code, _, err = cli("verify", "joined.onnx")
     assert code == 1
     assert "compared with the two apart when it was attached" in one_sentence(err)
+    soundfile.write("clip.wav", noise(1, 4000)[0], RATE)
+    assert cli("run", "joined.onnx", "clip.wav", "-o", "logits.npy")[0] == 0
+    assert np.load("logits.npy").shape == (4, 51)
     cli("export", "log-mel", "-o", "mel.onnx", "-s", "sample_rate=8000", "-s", "n_fft=256", "-s", "hop_length=80", "-s", "n_mels=16")
     assert cli("attach", "mel.onnx", model, "-o", "again.onnx", "--connect", "features=input_features")[0] == 0
     assert Path("again.onnx").read_bytes() == Path("joined.onnx").read_bytes()

@@ -197,7 +197,8 @@ def _inspect_whole_model(path: Path, meta: Metadata) -> None:
 
     nodes, operators = read_operators(path)
     table = Table(show_header=False, title=escape(str(path)), title_justify="left")
-    table.add_row("whole model", f"{meta.name}, {meta.sample_rate} Hz; a clip needs {meta.min_samples} samples or more")
+    along = "frames" if all(front_end.get("attached") == "after" for front_end in meta.front_ends) else "samples"
+    table.add_row("whole model", f"{meta.name}, {meta.sample_rate} Hz; a clip needs {meta.min_samples} {along} or more")
     for front_end in meta.front_ends:
         parameters = ", ".join(f"{name}={value!r}" for name, value in front_end["parameters"].items())
         attached = front_end.get("attached")
