@@ -104,9 +104,12 @@ def _others(values: Sequence[ir.Value], batches: set[str], derived: Mapping[str,
     for value in values:
         sizes: list[int | str] = []
         for axis, size in enumerate(map(known, value.shape or ())):
-            unknown = f"{value.name}_axis_{axis}" if axis else "batch"
-            name = unknown if size is None else size
-            sizes.append(batch if name in batches or (name == "batch" and not axis) else _free(name, others))
+            if isinstance(size, int):
+                sizes.append(size)
+            elif size in batches or (not axis and size in (None, "batch")):
+                sizes.append(batch)
+            else:
+                sizes.append(f"{value.name}_axis_{axis}" if size is None else _free(size, others))
         specs.append(InputSpec(str(value.name), ir.DataType(value.dtype or ir.DataType.FLOAT), tuple(sizes)))
     return specs
 
