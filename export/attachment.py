@@ -83,6 +83,8 @@ def attach(
             numbers of 16 bits are connected twice what rounding to those changes, and at least 1e-3.
         examples: arrays by name for inputs of the model that need more than what is made up.
 
+    A model that says that it takes any batch or length, and takes one only, gives a file that says that one.
+
     Returns:
         A report: the lowering chosen, nodes, size, the largest difference on every signal.
 
@@ -118,7 +120,7 @@ def attach(
         first = made("noise", traced)
         comparer = Comparer(first, sizes.axes, apart, _session(file.source, path), allowed, "the two apart", "", made, source.size > LARGE)
         found = comparer.compared(1 if after else graph.least_along_the_clip())
-        name_axes(made_of, sizes, found)
+        name_axes(made_of, sizes.fixed({name: traced[name] for name in found.fixed}), sizes.axes, found)
         before = source.metadata
         report = Report(path, target, "cpu", 0, len(made_of.graph), lowered.choices, found.checks, allowed)
         own = _about(graph, connections, after)
@@ -127,7 +129,7 @@ def attach(
             version=__version__,
             sample_rate=before.sample_rate if after and before is not None else graph.sample_rate,
             target=target,
-            min_samples=found.least,
+            min_samples=found.least if after or (comparer.along and comparer.along not in found.fixed) else graph.least_along_the_clip(),
             outputs=described_outputs(made_of, graph, found, after, called, before),
             lowering=(*(asdict(choice) for choice in lowered.choices), *(before.lowering if before is not None else ())),
             verified=verified(report),
@@ -174,14 +176,14 @@ def _maker(graph: Graph, sizes: JoinedSizes, called: Mapping[str, str], examples
 def _working(sizes: JoinedSizes, made: MadeInputs, apart: Apart, model: Path) -> tuple[JoinedSizes, MadeInputs, dict[str, int]]:
     """The first sizes at which the two apart can be run; with a batch of one clip only, that is fixed."""
     failure = ""
-    for tried in sizes.tried():
+    for tried in sizes.tried(made.examples.get(sizes.specs[0].name)):
         try:
             apart(made("noise", tried))
         except Exception as error:  # noqa: BLE001  (onnxruntime's own types)
             failure = failure or first_line(error)
             continue
-        if tried.get("batch", 2) == 1:
-            sizes = sizes.with_batch(1)
+        if tried.get("batch") == 1:
+            sizes = sizes.fixed({"batch": 1})
             return sizes, replace(made, specs=sizes.specs), {name: size for name, size in tried.items() if name != "batch"}
         return sizes, made, tried
     takes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.sizes))})" for spec in sizes.specs)

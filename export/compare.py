@@ -110,8 +110,10 @@ class Comparer:
         for name in FEW if self.few else SIGNALS:
             yield name, traced
         if self.few:
-            longer = {along: traced[along] * 4 // 3 + 7} if along else {}
-            yield "noise", traced | longer | ({batch: 1} if batch else {})
+            if batch:
+                yield "noise", traced | {batch: 1}
+            if along:
+                yield "noise", traced | {along: traced[along] * 4 // 3 + 7}
             return
         lengths = sorted({least, max(least, traced[along] // 2 + 1), traced[along] * 4 // 3 + 7}) if along else []
         for number, length in enumerate(lengths):

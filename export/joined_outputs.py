@@ -10,16 +10,17 @@ from specgraph.export.compare import Comparison
 from specgraph.export.describe import describe
 from specgraph.export.foreign import known
 from specgraph.export.joined_sizes import JoinedSizes
+from specgraph.export.torch_export import Axes
 from specgraph.export.whole_model import described_output
 from specgraph.graph import Graph
 from specgraph.metadata import Metadata, OutputMetadata
 
 
-def name_axes(model: ir.Model, sizes: JoinedSizes, found: Comparison) -> None:
-    """Sizes of inputs as they are wanted; of outputs the model's own words, but for what was seen to be the batch or the clip."""
+def name_axes(model: ir.Model, sizes: JoinedSizes, axes: Axes, found: Comparison) -> None:
+    """Sizes of inputs as ``sizes`` has them; of outputs the model's own words, but for what was seen to be one of ``axes``, which vary."""
     for value, spec in zip(model.graph.inputs, sizes.specs, strict=True):
         value.shape = ir.Shape(spec.sizes)
-    varying = {tuple(one[name] for one, _ in found.shapes): name for name in sizes.axes[0].values()}
+    varying = {tuple(one[name] for one, _ in found.shapes): name for name in axes[0].values()}
     for value in model.graph.outputs:
         name = str(value.name)
         columns = list(zip(*(shapes[name] for _, shapes in found.shapes), strict=True))

@@ -14,7 +14,7 @@ from specgraph.export.foreign import Foreign, known
 from specgraph.export.made_inputs import InputSpec
 from specgraph.export.torch_export import Axes
 from specgraph.graph import Graph
-from specgraph.op import Input
+from specgraph.op import Array, Input
 
 BATCH = Dim("batch")
 TRIED = 2, 1  # clips of a batch, until a model works
@@ -38,16 +38,21 @@ class JoinedSizes:
         first = {axis: str(sizes[axis]) for axis in dict.fromkeys([*named[:1], *named[-1:]]) if sizes[axis] not in self.derived}
         return first, *({} for _ in self.specs[1:])
 
-    def tried(self) -> list[dict[str, int]]:
-        """Sizes at which the model may work, the best to compare at first."""
+    def tried(self, example: Array | None) -> list[dict[str, int]]:
+        """Sizes at which the model may work, the best to compare at first; those of an example of the first input, where there is one."""
+        if example is not None:
+            return [{name: example.shape[axis] for axis, name in self.axes[0].items()}]
         varying = self.axes[0].values()
         lengths = [second * (self.sample_rate or FRAMES) for second in SECONDS]
         found = [{name: batch if name == "batch" else length for name in varying} for batch in TRIED for length in lengths]
         return [sizes for number, sizes in enumerate(found) if sizes not in found[:number]]
 
-    def with_batch(self, batch: int) -> JoinedSizes:
-        """The same for a batch of one size."""
-        specs = [InputSpec(spec.name, spec.dtype, tuple(batch if size == "batch" else size for size in spec.sizes)) for spec in self.specs]
+    def fixed(self, numbers: Mapping[str, int]) -> JoinedSizes:
+        """The same with some sizes as numbers."""
+        specs = [
+            InputSpec(spec.name, spec.dtype, tuple(numbers.get(size, size) if isinstance(size, str) else size for size in spec.sizes))
+            for spec in self.specs
+        ]
         return JoinedSizes(tuple(specs), self.derived, self.sample_rate)
 
 

@@ -176,7 +176,7 @@ def runner(data: bytes | str) -> Any:
             "pip install 'specgraph[cpu]', or 'specgraph[gpu]' for CUDA"
         ) from None
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
     outputs = [node.name for node in session.get_outputs()]

@@ -644,6 +644,22 @@ def test_a_batch_of_one(tmp_path: Path) -> None:
     assert sg.load(tmp_path / "joined.onnx")(noise(1, 4000)).shape == (1, BINS, 51)
 
 
+def test_a_length_that_is_fixed_and_not_said(tmp_path: Path) -> None:
+    """Weights of so many frames, for any number of them by what the file says."""
+    nodes = [helper.make_node("MatMul", ["input_features", "weights"], ["y"])]
+    value = (TensorProto.FLOAT, ("N", BINS, "T"))
+    for frames, samples in ((101, 8000), (51, 4000)):
+        model = saved(tmp_path / f"{frames}.onnx", nodes, {"input_features": value}, {"y": (1, ("N", BINS, 3))}, {"weights": parameter(frames, 3)})
+        given = {} if samples == RATE else {"examples": {"waveforms": noise(2, samples)}}
+        if given:
+            with pytest.raises(ValueError, match="cannot be run on what was made up for waveforms"):
+                sg.attach(log_mel(), model)
+        report = attached(log_mel(), model, samples, samples, **given)
+        assert session(report.path).get_inputs()[0].shape == ["batch", samples]
+        with pytest.raises(ValueError, match=f"9999 instead of {samples}"):
+            sg.load(report.path)(noise(1, 9999))
+
+
 def test_command_line(cli: Any) -> None:
     model = encoder(Path("model.onnx"))
     code, out, err = cli("attach", "log-mel", model, "-o", "joined.onnx", "-s", "sample_rate=8000", "-s", "n_fft=256", "-s", "hop_length=80", "-s", "n_mels=16")
@@ -721,8 +737,8 @@ def test_a_large_model_is_run_a_few_times(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(attachment, "LARGE", 100)
     report = attached(log_mel(), encoder(tmp_path / "model.onnx"), RATE, 4000)
-    assert [(check.signal, check.batch) for check in report.checks] == [("noise", 2), ("silence", 2), ("noise", 1)]
-    assert report.checks[2].samples > report.checks[0].samples
+    assert [(check.signal, check.batch) for check in report.checks] == [("noise", 2), ("silence", 2), ("noise", 1), ("noise", 2)]
+    assert report.checks[3].samples > report.checks[0].samples
 
 
 def test_a_shape_that_the_file_does_not_say(tmp_path: Path) -> None:
