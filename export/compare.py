@@ -1,4 +1,4 @@
-"""Is a model what torch computes: onnxruntime against the torch model that it was made from, at several sizes."""
+"""Is a model what it was made from: onnxruntime against the torch model, or the models that were joined, at several sizes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from specgraph.export.verification import VerificationError
 from specgraph.op import Array
 from specgraph.runtimes.session import first_line
 
+TORCH = "the torch model"
+
 Sizes = dict[str, int]
 Run = Callable[[tuple[Array, ...]], dict[str, Array]]
 
@@ -27,11 +29,14 @@ SIGNALS: dict[str, Callable[[int], Array]] = {
 }
 
 
+FEW = ("noise", "silence")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What was compared: the checks, the smallest size along the clip that works, and the outputs' shapes at each size.
 
-    ``fixed`` names the axes that were to vary and along which torch works at the size of the examples only, or nearly so.
+    ``fixed`` names the axes that were to vary and along which the original works at the size of the examples only, or nearly so.
     """
 
     checks: tuple[Check, ...]
@@ -42,32 +47,38 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Comparer:
-    """Compares a model with torch.
+    """Compares a model with its original.
 
-    ``examples`` are the inputs that it was traced with, ``axes`` say which of their sizes vary; ``torch`` and ``onnx`` compute
-    the outputs by name.
+    ``examples`` are the inputs that it was traced with, ``axes`` say which of their sizes vary; ``original`` and ``onnx`` compute
+    the outputs by name. ``called`` is what errors call the original and ``hint`` what they say of sizes other than the examples';
+    ``inputs`` makes the inputs for a signal at other sizes, where it is not the examples that are cut or repeated. With ``few`` a
+    large model is run a few times only, and ``least`` is taken as it is.
     """
 
     examples: tuple[Array, ...]
     axes: Axes
-    torch: Run
+    original: Run
     onnx: Run
     tolerance: float
+    called: str = TORCH
+    hint: str = "a layer may have been traced for the size of the example inputs alone"
+    inputs: Callable[[str, Sizes], tuple[Array, ...]] | None = None
+    few: bool = False
 
     def compared(self, least: int) -> Comparison:
         """Every signal at the size of the examples, and noise at others; ``least`` is the first guess of the smallest.
 
         Raises:
-            VerificationError: the model differs from torch by more than the tolerance.
+            VerificationError: the model differs from its original by more than the tolerance.
         """
         traced = self._traced_sizes()
         along = self.along
-        least = self._least(least) if along else traced.get("", 1)
+        least = self._least(least) if along and not self.few else least if along else traced.get("", 1)
         checks, shapes = [], []
         for name, sizes in self._trials(traced, least):
             inputs = self._inputs(name, sizes)
             try:
-                wanted = self.torch(inputs)
+                wanted = self.original(inputs)
             except Exception:  # whatever a model's layers raise at a size that is not for them
                 if sizes == traced:
                     raise
@@ -95,9 +106,15 @@ class Comparer:
         return {name: example.shape[axis] for example, one in zip(self.examples, self.axes, strict=True) for axis, name in one.items()}
 
     def _trials(self, traced: Sizes, least: int) -> Iterator[tuple[str, Sizes]]:
-        for name in SIGNALS:
-            yield name, traced
         along, batch = self.along, self.axes[0].get(0, "")
+        for name in FEW if self.few else SIGNALS:
+            yield name, traced
+        if self.few:
+            if batch:
+                yield "noise", traced | {batch: 1}
+            if along:
+                yield "noise", traced | {along: traced[along] * 4 // 3 + 7}
+            return
         lengths = sorted({least, max(least, traced[along] // 2 + 1), traced[along] * 4 // 3 + 7}) if along else []
         for number, length in enumerate(lengths):
             yield "noise", traced | {along: length} | ({batch: 1 + number} if batch else {})
@@ -107,20 +124,19 @@ class Comparer:
 
     def _inputs(self, name: str, sizes: Mapping[str, int]) -> tuple[Array, ...]:
         """The examples at other sizes, and the signal for waveforms: a first input that ends in the axis along the clip."""
+        if self.inputs is not None:
+            return self.inputs(name, dict(sizes))
         made = []
         for number, (example, one) in enumerate(zip(self.examples, self.axes, strict=True)):
             shape = tuple(sizes[one[axis]] if axis in one else size for axis, size in enumerate(example.shape))
             if number == 0 and example.ndim in (2, 3) and (example < 0).any():
-                rows = [SIGNALS[name](shape[-1]) * 0.5 ** (row % 4) for row in range(int(np.prod(shape[:-1])))]
-                made.append(np.reshape(rows, shape).astype(np.float32))
+                made.append(signal(name, shape))
                 continue
-            for axis, size in enumerate(shape):
-                example = np.take(example, np.arange(size) % example.shape[axis], axis)
-            made.append(example)
+            made.append(resized(example, shape))
         return tuple(made)
 
     def _least(self, guess: int) -> int:
-        """The smallest size along the clip at which torch computes something and the model the same."""
+        """The smallest size along the clip at which the original computes something and the model the same."""
         low, high = guess, self._traced_sizes()[self.along]
         while low < high:
             tried = low if low == guess else (low + high) // 2
@@ -134,7 +150,7 @@ class Comparer:
         sizes = self._traced_sizes() | {self.along: length}
         inputs = self._inputs("noise", sizes)
         try:
-            self._check("noise", sizes, inputs, self.torch(inputs))
+            self._check("noise", sizes, inputs, self.original(inputs))
         except Exception:  # noqa: BLE001  (layers and onnxruntime have many words for a clip that is too short)
             return False
         return True
@@ -145,28 +161,41 @@ class Comparer:
         try:
             got = self.onnx(inputs)
         except Exception as failure:  # noqa: BLE001  (onnxruntime's own types)
-            raise VerificationError(f"{where} onnxruntime cannot run the model, and torch can: {first_line(failure)}") from None
+            raise VerificationError(f"{where} onnxruntime cannot run the model, and {self.called} can be run: {first_line(failure)}") from None
         worst = difference = 0.0
         for output, array in wanted.items():
             if got[output].shape != array.shape:
-                raise VerificationError(f"{where} {output} has shape {got[output].shape} and {array.shape} in torch{self._hint(sizes)}")
-            off = _difference(got[output], array)
-            share = _relative(off, array)
+                raise VerificationError(f"{where} {output} has shape {got[output].shape} and {array.shape} in {self.called}{self._hint(sizes)}")
+            off = differences(got[output], array)
+            share = relative(off, array)
             if not share <= self.tolerance:
                 place = tuple(int(i) for i in np.unravel_index(np.argmax(off), off.shape))
                 raise VerificationError(
-                    f"{where} {output} differs from the torch model by {share:.1e} of its peak, most at {place} where it is "
+                    f"{where} {output} differs from {self.called} by {share:.1e} of its peak, most at {place} where it is "
                     f"{got[output][place]:.6g} and not {array[place]:.6g}, and {self.tolerance:.1e} is allowed{self._hint(sizes)}; "
                     "a larger tolerance=... writes it all the same"
                 )
             worst, difference = max(worst, share), max(difference, float(off.max(initial=0.0)))
-        return Check(name, batch, length, worst, worst, difference)
+        return Check(name, batch, length, worst, worst if self.called == TORCH else None, difference)
 
     def _hint(self, sizes: Sizes) -> str:
-        return "" if sizes == self._traced_sizes() else " (a layer may have been traced for the size of the example inputs alone)"
+        return "" if sizes == self._traced_sizes() or not self.hint else f" ({self.hint})"
 
 
-def _difference(got: Array, wanted: Array) -> Array:
+def signal(name: str, shape: tuple[int, ...]) -> Array:
+    """Float32 of this shape: the signal of this name along the last axis, every row half as loud as the one before, up to four."""
+    rows = [SIGNALS[name](shape[-1]) * 0.5 ** (row % 4) for row in range(int(np.prod(shape[:-1])))]
+    return np.reshape(rows, shape).astype(np.float32)
+
+
+def resized(example: Array, shape: tuple[int, ...]) -> Array:
+    """The example cut or repeated to this shape."""
+    for axis, size in enumerate(shape):
+        example = np.take(example, np.arange(size) % example.shape[axis], axis)
+    return example
+
+
+def differences(got: Array, wanted: Array) -> Array:
     """Element by element; infinite where one of the two is not finite and not the same, 1 where whole numbers differ."""
     if wanted.dtype.kind != "f":
         return (got != wanted).astype(np.float64)
@@ -176,7 +205,8 @@ def _difference(got: Array, wanted: Array) -> Array:
     return np.where(np.isnan(off), np.inf, off)
 
 
-def _relative(off: Array, wanted: Array) -> float:
+def relative(off: Array, wanted: Array) -> float:
+    """The largest of the differences, as a fraction of the largest value wanted; itself, of whole numbers."""
     largest = float(off.max(initial=0.0))
     if wanted.dtype.kind != "f" or not largest:
         return largest

@@ -182,6 +182,12 @@ def emit(graph: Graph, opset: int = 18, inner: Collection[str] = ()) -> ir.Model
     return common.CheckerPass()(model).model
 
 
+def serialized(model: ir.Model) -> bytes:
+    """The model as a file holds it; the same bytes for the same model."""
+    data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    return data
+
+
 def tidied(model: ir.Model, *first: Any) -> ir.Model:
     """The model after the passes ``first`` and those that leave nothing in it twice, unused or with a name that another has."""
     tidy = Sequential(

@@ -42,6 +42,12 @@ def read_model(path: str | Path) -> ReadModel:
 
     path = Path(path)
     metadata, properties = checked_header(path)
+    if any("attached" in front_end for front_end in metadata.front_ends):
+        names = " and ".join(front_end["name"] for front_end in metadata.front_ends)
+        raise ValueError(
+            f"{path} is {names} joined with the model {metadata.name}, not a graph of specgraph alone: it runs with specgraph.load on 'cpu' or "
+            "'cuda', and was compared with the two apart when it was attached"
+        )
     if metadata.front_ends:
         raise ValueError(
             f"{path} holds a whole torch model, {metadata.name}, not a graph of specgraph alone: it runs with specgraph.load on 'cpu' or "

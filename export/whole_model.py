@@ -15,7 +15,7 @@ from specgraph.dims import Dim
 from specgraph.export import torch_model
 from specgraph.export.compare import Comparer, Comparison
 from specgraph.export.describe import described
-from specgraph.export.emit import emit
+from specgraph.export.emit import emit, serialized
 from specgraph.export.join import join
 from specgraph.export.report import Report
 from specgraph.export.torch_export import Axes, export, fixed
@@ -59,7 +59,7 @@ def write_whole_model(
         choices = tuple(choice for graph in lowered for choice in graph.choices)
         joined = join(exported.model, [emit(graph, opset) for graph in lowered])
         _refuse_large(name, joined)
-        data = ir.to_proto(joined).SerializeToString(deterministic=True)
+        data = serialized(joined)
         allowed = tolerance or max(TOLERANCE, 2 * default_tolerance(choices))
         examples = tuple(tensor.numpy() for tensor in given)
         least = max((graph.least_along_the_clip() for graph in graphs if graph.takes_waveforms), default=1)
@@ -76,7 +76,7 @@ def write_whole_model(
         sample_rate=graphs[0].sample_rate,
         target=target,
         min_samples=found.least,
-        outputs={str(output.name): _described(output, graphs, found) for output in joined.graph.outputs},
+        outputs={str(output.name): described_output(output, graphs, found) for output in joined.graph.outputs},
         lowering=tuple(asdict(choice) for choice in choices),
         verified=verified(report),
         front_ends=tuple({"name": g.name, "sample_rate": g.sample_rate, "parameters": dict(g.parameters)} for g in graphs),
@@ -121,7 +121,7 @@ def _numbers(value: ir.Value) -> list[int | None]:
     return [size if isinstance(size, int) else None for size in value.shape or ()]
 
 
-def _described(output: ir.Value, graphs: list[Graph], found: Comparison) -> OutputMetadata:
+def described_output(output: ir.Value, graphs: list[Graph], found: Comparison) -> OutputMetadata:
     """An output's axes; and where it has as many frames as a front end at every length, the times of those."""
     axes = tuple(f"axis_{axis}" if isinstance(size, int) else str(size) for axis, size in enumerate(output.shape or ()))
     for graph in (graph for graph in graphs if graph.takes_waveforms):
@@ -130,7 +130,7 @@ def _described(output: ir.Value, graphs: list[Graph], found: Comparison) -> Outp
             times = [size for size in value.shape if isinstance(size, Dim) and is_time(size)]
             counts = [(times[0].at(sizes["samples"]) if times and "samples" in sizes else None) for sizes, _ in found.shapes]
             for axis, size in enumerate(axes):
-                if axis and not size.startswith("axis_") and counts == [shapes[str(output.name)][axis] for _, shapes in found.shapes]:
+                if size != "batch" and not size.startswith("axis_") and counts == [shapes[str(output.name)][axis] for _, shapes in found.shapes]:
                     about = described(value, reach.get(value, WHOLE_CLIP), About(axes=axes))
                     return OutputMetadata(axes, about.hop, about.centre, None, None, frames=about.frames)
     return OutputMetadata(axes, hop=0.0, before=None, after=None)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from specgraph.export.describe import describe
-from specgraph.export.emit import OPSETS, emit
+from specgraph.export.emit import OPSETS, emit, serialized
 from specgraph.export.report import Check, Report
 from specgraph.export.slicing import cut, slicing
 from specgraph.export.verification import checked, default_tolerance
@@ -97,15 +97,9 @@ def to_onnx(
             raise ValueError("a stream ends when it is told to, so it takes no lengths; give streaming=True or lengths=True, not both")
         graph = with_lengths(graph) if lengths else streamed(graph, chunk)
     path = Path(path)
-    if target not in ("cpu", "cuda"):
-        raise ValueError(f"target must be 'cpu' or 'cuda', not {target!r}")
     if isinstance(opset, bool) or not isinstance(opset, int) or opset not in OPSETS:
         raise ValueError(f"opset must be one of {', '.join(map(str, OPSETS))}, not {opset!r}")
-    if tolerance is not None and not tolerance > 0:
-        raise ValueError(f"tolerance must be above 0, not {tolerance!r}")
-    check_writable(path)
-    if path.suffix != ".onnx":
-        raise ValueError(f"{path} does not end in .onnx; name the file {path.with_suffix('.onnx').name}")
+    check_asked(path, target, tolerance)
     of_model = {"inputs": inputs, "dynamic_shapes": dynamic_shapes, "input_names": input_names, "output_names": output_names}
     if graph is None:
         from specgraph.export.whole_model import write_whole_model
@@ -114,6 +108,17 @@ def to_onnx(
     if unused := [name for name, value in of_model.items() if value is not None]:
         raise TypeError(f"{unused[0]} is for a whole model; a {type(source).__name__} says itself what it takes and gives")
     return write_graph(graph, path, target, tolerance, prefer, tune, opset)
+
+
+def check_asked(path: Path, target: str, tolerance: float | None) -> None:
+    """Raise, in a sentence, where a file cannot be written to ``path``, or another argument is none."""
+    if target not in ("cpu", "cuda"):
+        raise ValueError(f"target must be 'cpu' or 'cuda', not {target!r}")
+    if tolerance is not None and not tolerance > 0:
+        raise ValueError(f"tolerance must be above 0, not {tolerance!r}")
+    check_writable(path)
+    if path.suffix != ".onnx":
+        raise ValueError(f"{path} does not end in .onnx; name the file {path.with_suffix('.onnx').name}")
 
 
 def write_graph(
@@ -125,7 +130,7 @@ def write_graph(
     lowered = lower(replace(frozen, outputs={**frozen.outputs, **last}), target, prefer, tune)
     model = emit(lowered, opset, inner=last.keys() - graph.outputs.keys())
     tolerance = tolerance or default_tolerance(lowered.choices)
-    checks = checked(graph, runner(ir.to_proto(model).SerializeToString()), lowered.choices, tolerance)
+    checks = checked(graph, runner(serialized(model)), lowered.choices, tolerance)
     report = Report(path, target, "cpu", 0, len(model.graph), lowered.choices, checks, tolerance)
     return written(model, _properties(graph, model, report, slicing(frozen, lowered, model, last)), report)
 
@@ -133,7 +138,7 @@ def write_graph(
 def written(model: ir.Model, properties: Mapping[str, str], report: Report) -> Report:
     """Write the model with its metadata to ``report.path``; the report with the file's size."""
     model.metadata_props.update(properties)
-    data = ir.to_proto(model).SerializeToString(deterministic=True)
+    data = serialized(model)
     with whole(report.path) as temporary:
         temporary.write_bytes(data)
     return replace(report, file_size=len(data))
@@ -145,8 +150,8 @@ def is_model(source: Any) -> bool:
     return torch is not None and isinstance(source, torch.nn.Module) and not isinstance(getattr(source, "graph", None), Graph)
 
 
-def as_graph(source: Any) -> Graph:
-    """The graph of whatever can be exported."""
+def as_graph(source: Any, call: str = "to_onnx") -> Graph:
+    """The graph of whatever can be exported; ``call`` is what an error says was called."""
     if isinstance(source, Graph):
         return source
     graph = None if isinstance(source, type) else getattr(source, "graph", None)
@@ -155,23 +160,23 @@ def as_graph(source: Any) -> Graph:
     if isinstance(graph, Graph):
         return graph
     if isinstance(source, type):
-        raise TypeError(f"to_onnx takes a transform with its parameters: {source.__name__}(...), not the class")
+        raise TypeError(f"{call} takes a transform with its parameters: {source.__name__}(...), not the class")
     raise TypeError(
-        f"to_onnx takes a specgraph transform, graph or module, not {type(source).__module__}.{type(source).__qualname__}"
+        f"{call} takes a specgraph transform, graph or module, not {type(source).__module__}.{type(source).__qualname__}"
     )
 
 
-def runner(data: bytes) -> Any:
-    """Runs the model on the CPU provider, whatever the target: the numbers are what is verified."""
+def runner(data: bytes | str) -> Any:
+    """Runs the model, or the file of that name, on the CPU provider, whatever the target: the numbers are what is verified."""
     try:
         import onnxruntime
     except ImportError:
         raise ImportError(
-            "to_onnx verifies what it writes with onnxruntime, which is not installed: "
+            "specgraph verifies what it writes with onnxruntime, which is not installed: "
             "pip install 'specgraph[cpu]', or 'specgraph[gpu]' for CUDA"
         ) from None
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
     outputs = [node.name for node in session.get_outputs()]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,15 @@ import numpy.typing as npt
 
 from specgraph.metadata import Metadata
 from specgraph.runtimes.described import Described
-from specgraph.runtimes.inputs import as_lengths, check_input, checked_array, checked_tensor, is_torch, with_lengths
+from specgraph.runtimes.inputs import (
+    FLOAT32,
+    as_lengths,
+    check_input,
+    checked_array,
+    checked_tensor,
+    is_torch,
+    with_lengths,
+)
 from specgraph.runtimes.stream import Stream
 from specgraph.runtimes.workers import ordered, pool
 from specgraph.shapes import LENGTHS, WAVEFORMS, arranged, is_lengths_of, lacks_batch
@@ -37,6 +46,7 @@ class Runner(Described, ABC):
         meta: what the file says of itself.
         input_names, output_names: in order.
         input_sizes, output_sizes: the sizes of each input and output; names vary.
+        input_dtypes: what onnxruntime says that an input holds, by name; float32 where it is not there.
         most_bytes: large inputs are run in parts, so that no value in the graph is much above this; infinity for all at once.
         workers: how many threads ``map`` uses unless told.
     """
@@ -46,6 +56,7 @@ class Runner(Described, ABC):
     output_names: tuple[str, ...]
     input_sizes: tuple[tuple[int | str, ...], ...]
     output_sizes: tuple[tuple[int | str, ...], ...]
+    input_dtypes: Mapping[str, str] = MappingProxyType({})
     most_bytes: float = math.inf
     workers: int = 1
 
@@ -223,8 +234,8 @@ class Runner(Described, ABC):
         return np.ascontiguousarray(self.converted(name, value, lengths))
 
     def converted(self, name: str, value: npt.NDArray[Any], lengths: npt.NDArray[np.int64] | None = None) -> Array:
-        """An array as float32, refused where it holds another dtype, NaN or infinity: within clips of these ``lengths``."""
-        return checked_array(name, value, self._check_finite, lengths)
+        """An array as the input holds it, float32 nearly always; refused where it holds another dtype, NaN or infinity: within clips of these ``lengths``."""
+        return checked_array(name, value, self._check_finite, self.input_dtypes.get(name, FLOAT32), lengths)
 
     def _checked_tensor(self, name: str, tensor: Any, lengths: npt.NDArray[np.int64] | None) -> Any:
         self._check_shape(name, tuple(tensor.shape))

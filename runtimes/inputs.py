@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from specgraph.shapes import WAVEFORMS, check_lengths, check_shape
 
+FLOAT32 = "tensor(float)"  # as onnxruntime says it
+DTYPES = {"float16": np.float16, "double": np.float64, "int64": np.int64, "int32": np.int32, "bool": np.bool_}
 PCM_SCALE = np.float32(1 / 32768)  # 16-bit samples to -1 ... 1
 
 
@@ -53,16 +55,30 @@ def refuse_not_finite(name: str, array: npt.NDArray[Any], lengths: npt.NDArray[n
 
 
 def checked_array(
-    name: str, value: npt.NDArray[Any], finite: bool, lengths: npt.NDArray[np.int64] | None = None
-) -> npt.NDArray[np.float32]:
-    """An array as float32, refused where it holds another dtype, or with ``finite`` NaN or infinity, within clips of these ``lengths``."""
-    array = as_float32(name, value)
+    name: str, value: npt.NDArray[Any], finite: bool, dtype: str = FLOAT32, lengths: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[Any]:
+    """An array as float32, or what else an input holds; refused where it is of another kind, or with ``finite`` has NaN or infinity.
+
+    With ``lengths``, (batch,), within clips of these.
+    """
+    array = as_float32(name, value) if dtype == FLOAT32 else _as(name, value, dtype)
     if finite:
         with np.errstate(over="ignore", invalid="ignore"):
             total = array.sum()  # in float32, which is ten times quicker: where it overflows, every element is looked at
         if not np.isfinite(total):
             refuse_not_finite(name, array, lengths)
     return array
+
+
+def _as(name: str, value: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """An array for an input of a model that was attached to: of its dtype, if it holds numbers of that kind."""
+    wanted = DTYPES.get(dtype.removeprefix("tensor(").removesuffix(")"))
+    if wanted is None:
+        return value
+    kinds = {"i": "iu", "f": "f", "b": "b"}[np.dtype(wanted).kind]
+    if value.dtype.kind not in kinds:
+        raise TypeError(f"{name} must be {np.dtype(wanted)}, not {value.dtype}; convert it")
+    return value.astype(wanted, copy=False)
 
 
 def checked_tensor(name: str, tensor: Any, finite: bool, lengths: npt.NDArray[np.int64] | None = None) -> Any:

@@ -31,7 +31,7 @@ def load(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a model, not specgraph's, of a newer format, or keeps tensors in other files.
+        ValueError: it is not a model, not specgraph's, of a newer format, or keeps tensors in other files and was not joined by ``attach``.
         RuntimeUnavailable: the device cannot be used; the message says what is missing.
     """
     if most_bytes is not None and not most_bytes > 0:
@@ -47,17 +47,17 @@ def load(
     )
     if not known:
         raise ValueError(f"device must be {DEVICES}, not {device!r}")
-    data, meta, _ = _checked(Path(path))
+    source, meta, _ = _checked(Path(path))
     if kind == "torch":
         from specgraph.runtimes.eager import TorchRunner
 
         return TorchRunner(str(path), meta, device, check_finite)
     if device == "auto":
         try:
-            return OrtRunner(data, str(path), meta, "cuda", threads, check_finite, most_bytes)
+            return OrtRunner(source, str(path), meta, "cuda", threads, check_finite, most_bytes)
         except RuntimeUnavailable:
             device = "cpu"
-    return OrtRunner(data, str(path), meta, device, threads, check_finite, most_bytes)
+    return OrtRunner(source, str(path), meta, device, threads, check_finite, most_bytes)
 
 
 def checked_header(path: Path) -> tuple[Metadata, dict[str, str]]:
@@ -66,13 +66,17 @@ def checked_header(path: Path) -> tuple[Metadata, dict[str, str]]:
     return meta, properties
 
 
-def _checked(path: Path) -> tuple[bytes, Metadata, dict[str, str]]:
+def _checked(path: Path) -> tuple[bytes | str, Metadata, dict[str, str]]:
+    """What onnxruntime loads, the bytes of the file or its path where arrays are in another beside it, and what it says of itself."""
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}; specgraph export writes one")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name the .onnx file in it")
     data = path.read_bytes()
     header = read_header(data, str(path))
-    if header.external:
-        raise ValueError(f"{path} keeps tensors in other files, which specgraph never does and does not load; export it as one file")
-    return data, Metadata.from_properties(header.properties, str(path)), header.properties
+    meta = Metadata.from_properties(header.properties, str(path))
+    if not header.external:
+        return data, meta, header.properties
+    if not any("attached" in front_end for front_end in meta.front_ends):
+        raise ValueError(f"{path} keeps tensors in other files, which specgraph does for models that it attached to only; export it as one file")
+    return str(path), meta, header.properties

@@ -30,19 +30,20 @@ class OrtRunner(Runner):
     """A file in onnxruntime; ``specgraph.load`` makes it."""
 
     def __init__(
-        self, data: bytes, path: str, meta: Metadata, device: str, threads: int | None, check_finite: bool, most_bytes: float | None
+        self, source: bytes | str, path: str, meta: Metadata, device: str, threads: int | None, check_finite: bool, most_bytes: float | None
     ) -> None:
         super().__init__(path, meta, check_finite)
         self.device = f"{device}:0" if device == "cuda" else device
         self.most_bytes = most_bytes or (MOST_BYTES_CUDA if device != "cpu" else prices.read().get("cpu", {}).get("most_bytes", MOST_BYTES))
         self.workers = (threads or available_cores()) if device == "cpu" else DECODERS
-        self._data, self._threads = data, threads
+        self._source, self._threads = source, threads
         self._sessions: dict[tuple[Any, ...], Any] = {}
         self._making = threading.Lock()
         self._pool = pool(self.workers)
         self.session = self._session(False)
         self.input_names = tuple(node.name for node in self.session.get_inputs())
         self.input_sizes = tuple(tuple(node.shape) for node in self.session.get_inputs())
+        self.input_dtypes = {node.name: node.type for node in self.session.get_inputs()}
         self.output_names = tuple(node.name for node in self.session.get_outputs())
         self.output_sizes = tuple(tuple(node.shape) for node in self.session.get_outputs())
 
@@ -52,8 +53,8 @@ class OrtRunner(Runner):
         key = (threads, part, *map(tuple, names))
         with self._making:
             if key not in self._sessions:
-                data = self._data if part is None else part(self._data, *names)
-                self._sessions[key] = session(data, self.device, threads, path=self.path)
+                source = self._source if part is None else part(self._source, *names)
+                self._sessions[key] = session(source, self.device, threads, path=self.path)
             return self._sessions[key]
 
     def _run(self, arrays: list[Array]) -> list[Any]:

@@ -35,7 +35,7 @@ def onnxruntime_module() -> Any:
 
 
 def session(
-    data: bytes,
+    data: bytes | str,
     device: str = "cpu",
     threads: int | None = None,
     entries: Mapping[str, str] | None = None,
@@ -45,7 +45,7 @@ def session(
     """An ``onnxruntime.InferenceSession`` that runs where it was asked to, or ``RuntimeUnavailable``.
 
     Args:
-        data: the model.
+        data: the model, or the path of its file.
         device: "cpu", "cuda" or "cuda:1".
         threads: threads of an operator on the CPU; None leaves it to onnxruntime.
         entries: configuration entries of the session, for measurements.

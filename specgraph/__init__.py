@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from specgraph import constraints as constraints
     from specgraph import plot as plot
     from specgraph.builder import Builder as Builder
+    from specgraph.export import attach as attach
     from specgraph.export import read_graph as read_graph
     from specgraph.export import to_onnx as to_onnx
     from specgraph.export import verify as verify
@@ -72,6 +73,7 @@ _TRANSFORMS = (
     "WaveformFrames", "ZeroCrossingRate",
 )
 _HOME = {
+    "attach": "specgraph.export",
     "Builder": "specgraph.builder",
     "constraints": "specgraph.constraints",
     "from_nemo": "specgraph.presets.nemo_config",

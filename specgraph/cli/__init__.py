@@ -1,4 +1,4 @@
-"""The command line: ``specgraph list | export | inspect | verify | run | serve | triton | plot | bench | demo``."""
+"""The command line: ``specgraph list | export | attach | inspect | verify | run | serve | triton | plot | bench | demo``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from specgraph.cli.attach import attach
 from specgraph.cli.bench import bench
 from specgraph.cli.demo import demo
 from specgraph.cli.files import export, inspect, list_transforms, verify
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("list")(list_transforms)
-for command in (export, inspect, verify, run, serve, triton, plot, bench, demo):
+for command in (export, attach, inspect, verify, run, serve, triton, plot, bench, demo):
     app.command()(command)
 
 

@@ -203,14 +203,19 @@ def _inspect_whole_model(path: Path, meta: Metadata) -> None:
 
     nodes, operators = read_operators(path)
     table = Table(show_header=False, title=escape(str(path)), title_justify="left")
-    table.add_row("whole model", f"{meta.name}, {meta.sample_rate} Hz; a clip needs {meta.min_samples} samples or more")
+    along = "frames" if all(front_end.get("attached") == "after" for front_end in meta.front_ends) else "samples"
+    table.add_row("whole model", f"{meta.name}, {meta.sample_rate} Hz; a clip needs {meta.min_samples} {along} or more")
     for front_end in meta.front_ends:
         parameters = ", ".join(f"{name}={value!r}" for name, value in front_end["parameters"].items())
-        table.add_row("front end", escape(f"{front_end['name']}({parameters})"))
+        attached = front_end.get("attached")
+        ends = ", ".join(f"{ours} {'from' if attached == 'after' else 'to'} {theirs}" for ours, theirs in front_end.get("connected", {}).items())
+        where = f"; {attached} the model, {ends} laid out as {front_end['layout']}" if attached else ""
+        table.add_row("front end", escape(f"{front_end['name']}({parameters}){where}"))
     for name, output in meta.outputs.items():
         times = f"; frames every {output.hop / meta.sample_rate * 1e3:g} ms" if output.hop else ""
         table.add_row(f"output {name}", f"({', '.join(output.axes)}){times}")
-    _show(table, path, meta, "against torch: largest error", "an output's", nodes, operators)
+    joined = any("attached" in front_end for front_end in meta.front_ends)
+    _show(table, path, meta, "against the two apart: largest error" if joined else "against torch: largest error", "an output's", nodes, operators)
 
 
 def _show(table: Table, path: Path, meta: Metadata, error: str, whose: str, nodes: int, operators: Mapping[str, int]) -> None:

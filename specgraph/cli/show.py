@@ -33,6 +33,16 @@ def checks_table(checks: tuple[Check, ...], tolerance: float) -> Table:
     return table
 
 
+def joined_table(checks: tuple[Check, ...], tolerance: float) -> Table:
+    """Signal, length, largest difference between a joined model and its parts."""
+    table = Table(title=f"verified against the two apart: largest difference, as a fraction of an output's peak ({tolerance:.0e} allowed)", title_justify="left")
+    for name in ("signal", "batch", "length", "difference"):
+        table.add_column(name, justify="left" if name == "signal" else "right")
+    for check in checks:
+        table.add_row(check.signal, str(check.batch), f"{check.samples:,}", f"{check.error:.1e}")
+    return table
+
+
 def choices_table(choices: tuple[Choice, ...], target: str) -> Table:
     """What was chosen for each compound op, and what the others would have cost."""
     measured = all(choice.measured for choice in choices)
