@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from specgraph.export.report import Check, Report
+from specgraph.export.half import HALF_ROUNDING, of_peak, refuse_beyond_half
+from specgraph.export.report import Check, Report, VerificationError
 from specgraph.export.signals import trials
-from specgraph.graph import Graph
+from specgraph.graph import Graph, as_defined
 from specgraph.lowering import Choice
 from specgraph.op import Array, Constant, Value
 from specgraph.ops.filterbank import Filterbank
@@ -26,10 +27,6 @@ from specgraph.shapes import time_axis
 TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third of it or less
 TINY = float(np.finfo(np.float32).tiny)
 ANYTHING = 1e100  # an allowance where nothing is known
-
-
-class VerificationError(ValueError):
-    """A model does not compute what its graph defines."""
 
 
 def verify(path: str | Path, device: str = "cpu", tolerance: float | None = None) -> Report:
@@ -96,15 +93,22 @@ def _check(
     learned = _torch_results(module, inputs) if module is not None else None
     unit = default_tolerance(choices)
     error = torch_error = difference = 0.0
+    half_error = None
     for output, value in graph.outputs.items():
         turns = isinstance((value.inputs[0] if isinstance(value.op, Mask) else value).op, Phase)
-        error = max(error, unit * _explained(got[output], wanted[output], allowed[output], turns))
-        difference = max(difference, float(_difference(got[output], wanted[output], turns).max(initial=0.0)))
+        half = graph.gives(output) == "float16"
+        if half:
+            refuse_beyond_half(name, output, wanted[output], allowed[output])
+        error = max(error, unit * _explained(got[output], wanted[output], allowed[output], turns, half))
+        off = _difference(got[output], wanted[output], turns)
+        difference = max(difference, float(off.max(initial=0.0)))
+        if half:
+            half_error = max(half_error or 0.0, of_peak(off, wanted[output]))
         if learned is not None:
-            torch_error = max(torch_error, unit * _explained(got[output], learned[output], allowed[output], turns))
+            torch_error = max(torch_error, unit * _explained(got[output], learned[output], allowed[output], turns, half))
     axis = time_axis(getattr(graph.inputs[0].op, "sizes", ()))
     batch, samples = inputs[0].shape[0], inputs[0].shape[-1 if axis is None else axis]
-    return Check(name, batch, samples, error, torch_error if learned is not None else None, difference)
+    return Check(name, batch, samples, error, torch_error if learned is not None else None, difference, half_error)
 
 
 def _difference(got: Array, wanted: Array, turns: bool) -> Array:
@@ -114,11 +118,16 @@ def _difference(got: Array, wanted: Array, turns: bool) -> Array:
     return np.minimum(difference, np.abs(2 * np.pi - difference)) if turns else difference
 
 
-def _explained(got: Array, wanted: Array, allowed: Array, turns: bool) -> float:
-    """The error of the spectrum that explains the difference, over the error that it may have."""
+def _explained(got: Array, wanted: Array, allowed: Array, turns: bool, half: bool) -> float:
+    """The error of the spectrum that explains the difference, over the error that it may have.
+
+    In half precision the difference is what is beyond the rounding to it.
+    """
     if not np.isfinite(got).all():
         return float("inf")
     difference = _difference(got, wanted, turns)
+    if half:
+        difference = np.maximum(difference - HALF_ROUNDING * np.abs(wanted), 0.0)
     share = np.divide(difference, allowed, out=np.zeros_like(difference), where=difference > 0)
     return float(share.max(initial=0.0))
 
@@ -141,8 +150,8 @@ def with_allowances(
     carried: dict[Value, Array] = {}
     fixed: set[Value] = set()  # constants, lengths, and what is made of nothing else
     for value, array in zip(graph.inputs, inputs, strict=True):
-        values[value] = np.asarray(array, np.float64 if value.dtype == "float" else np.int64)
-        if value.dtype != "float":
+        values[value] = as_defined(value, array)
+        if value.dtype == "int64":
             fixed.add(value)
     for value in graph.values():
         op = value.op

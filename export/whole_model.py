@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def write_whole_model(
         graphs = [module.graph for module in exported.front_ends]
         lowered = [lower(graph.frozen(), target, prefer, tune) for graph in graphs]
         choices = tuple(choice for graph in lowered for choice in graph.choices)
-        joined = join(exported.model, [emit(graph, opset) for graph in lowered])
+        joined = join(exported.model, [emit(replace(graph, dtype="float32"), opset) for graph in lowered])
         _refuse_large(name, joined)
         data = ir.to_proto(joined).SerializeToString(deterministic=True)
         allowed = tolerance or max(TOLERANCE, 2 * default_tolerance(choices))

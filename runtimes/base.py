@@ -7,7 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,10 @@ from specgraph.runtimes.described import Described
 from specgraph.runtimes.inputs import as_lengths, check_input, checked_array, checked_tensor, is_torch, with_lengths
 from specgraph.runtimes.stream import Stream
 from specgraph.runtimes.workers import ordered, pool
-from specgraph.shapes import LENGTHS, WAVEFORMS, arranged, is_lengths_of, lacks_batch
+from specgraph.shapes import LENGTHS, arranged, is_lengths_of, is_waveforms, lacks_batch
+
+if TYPE_CHECKING:
+    from specgraph.audio import Audio
 
 Array = npt.NDArray[np.float32]
 
@@ -52,14 +55,16 @@ class Runner(Described, ABC):
     def __init__(self, path: str, meta: Metadata, check_finite: bool) -> None:
         self.path, self.meta, self._check_finite = path, meta, check_finite
 
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
+    def __call__(self, *inputs: Any, sample_rate: int | None = None, **named: Any) -> Any:
         """Features of waveforms, or what else the file makes of its input.
 
         Args:
             inputs: numpy arrays or torch tensors in the order of ``input_names``, or by name; usually one, (batch, samples), or
                 (samples,) for features without a batch axis, and likewise where a file takes features. float32 in -1 ... 1; float64 is rounded to float32, and int16
-                is taken as PCM and divided by 32768. A file with lengths takes those too, whole numbers (batch,), or a list of
+                is taken as PCM and divided by 32768. A file that was exported for int16 takes that alone, and one for several channels
+                (batch, channels, samples), or (channels, samples). A file with lengths takes those too, whole numbers (batch,), or a list of
                 clips (samples,) of different lengths; left out, every clip is as long as the array.
+            sample_rate: of the waveforms, if it is to be checked: another one than the file's is refused.
 
         Returns:
             An array for a file with one output, a dict by name for several; for a file with lengths the pair of that and of how
@@ -67,9 +72,10 @@ class Runner(Described, ABC):
             the device of the input, if the first input was one.
 
         Raises:
-            ValueError: wrong rank, an empty or too short clip, a wrong length, NaN or infinity.
+            ValueError: wrong rank, an empty or too short clip, a wrong length, another sample rate, NaN or infinity.
             TypeError: a wrong dtype or number of inputs.
         """
+        self._check_rate(sample_rate)
         return arranged(self.outputs(*inputs, **named), self.takes_lengths)
 
     def outputs(self, *inputs: Any, **named: Any) -> dict[str, Any]:
@@ -115,18 +121,27 @@ class Runner(Described, ABC):
             raise ValueError(f"workers must be a whole number above 0 or None, not {workers!r}")
         return self._mapped(function or self._item, items, workers)
 
-    def stream(self, batch: int | None = None) -> Stream:
+    def read(self, path: str | Path) -> Audio:
+        """An audio file as this model takes it: its rate, its channels and its dtype; 16-bit samples stay what they are."""
+        from specgraph.audio import read_audio
+
+        return read_audio(path, self.sample_rate, self.meta.channels, self.meta.input_dtype)
+
+    def stream(self, batch: int | None = None, sample_rate: int | None = None) -> Stream:
         """A clip that comes in chunks: ``push(chunk)`` gives the frames that are ready, ``finish()`` the rest.
 
         Together they are what ``run(clip)`` gives, to about 1e-6, edges included. Each push runs the model on the chunk and on
         what the new frames read before it, so chunks of some frames are quicker than those of one.
 
         Args:
-            batch: None for one stream, (samples,) a chunk; a number for so many at once, (batch, samples) a chunk.
+            batch: None for one stream, (samples,) a chunk; a number for so many at once, (batch, samples) a chunk. Of a model for
+                several channels, (channels, samples) and (batch, channels, samples).
+            sample_rate: of the sound, if it is to be checked.
 
         Raises:
-            ValueError: the model looks at the whole clip, or does not take waveforms; the message says what to do.
+            ValueError: the model looks at the whole clip, does not take waveforms, or takes another rate; the message says what to do.
         """
+        self._check_rate(sample_rate)
         return Stream(self, batch)
 
     def at_once(self, wave: Array) -> list[Any]:
@@ -140,12 +155,10 @@ class Runner(Described, ABC):
     def _item(self, item: Any) -> Any:
         if not isinstance(item, str | Path):
             return self(item)
-        from specgraph.audio import read_audio
-
         if not self.takes_waveforms:
             raise ValueError(f"{item}: {self.path} takes {self.input_names[0]}, not audio; give arrays")
         try:
-            return self(read_audio(item, self.sample_rate).samples)
+            return self(self.read(item).samples)
         except ValueError as error:
             raise ValueError(f"{item}: {error}" if str(item) not in str(error) else str(error)) from None
 
@@ -160,8 +173,13 @@ class Runner(Described, ABC):
 
     @property
     def takes_waveforms(self) -> bool:
-        """Whether the input is audio, (batch, samples), and not features; its lengths may be another."""
-        return self.input_sizes[0] == WAVEFORMS and (len(self.input_sizes) == 1 or self.takes_lengths)
+        """Whether the input is audio, (batch, samples) or (batch, channels, samples), and not features; its lengths may be another."""
+        return is_waveforms(self.input_sizes[0]) and (len(self.input_sizes) == 1 or self.takes_lengths)
+
+    @property
+    def takes_int16(self) -> bool:
+        """Whether the input is 16-bit PCM, and nothing else is taken."""
+        return self.meta.input_dtype == "int16"
 
     @property
     def takes_lengths(self) -> bool:
@@ -181,7 +199,7 @@ class Runner(Described, ABC):
         given = dict(zip(self.input_names, inputs, strict=False)) | named
         first = self.input_names[0]
         if self.takes_lengths and given.keys() == {first}:
-            inputs, named = (), dict(zip(self.input_names, with_lengths(first, given[first]), strict=True))
+            inputs, named = (), dict(zip(self.input_names, with_lengths(first, given[first], self.input_sizes[0], self.takes_int16), strict=True))
             given = named
         if len(inputs) > len(self.input_names) or len(given) != len(inputs) + len(named) or set(given) != set(self.input_names):
             raise TypeError(
@@ -205,12 +223,19 @@ class Runner(Described, ABC):
 
     def converted(self, name: str, value: npt.NDArray[Any]) -> Array:
         """An array as float32, refused where it holds another dtype, NaN or infinity."""
-        return checked_array(name, value, self._check_finite)
+        return checked_array(name, value, self._check_finite, self.takes_int16)
 
     def _checked_tensor(self, tensor: Any) -> Any:
         name = self.input_names[0]
         self._check_shape(name, tuple(tensor.shape))
-        return checked_tensor(name, tensor, self._check_finite)
+        return checked_tensor(name, tensor, self._check_finite, self.takes_int16)
+
+    def _check_rate(self, given: int | None) -> None:
+        if given is not None and given != self.sample_rate:
+            raise ValueError(
+                f"the sound has {given} Hz and {self.path} takes {self.sample_rate} Hz; resample it, or export the model for it: "
+                f"with_input(..., rate={given}), --input-rate {given}"
+            )
 
     def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
         alone = len(self.input_names) == 1

@@ -31,6 +31,18 @@ def as_float32(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     raise TypeError(dtype_sentence(name, str(array.dtype)))
 
 
+def as_int16(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
+    """16-bit PCM as it is; ``TypeError`` for anything else: samples in -1 ... 1 would become zeros."""
+    if array.dtype != np.int16:
+        raise TypeError(int16_sentence(name, str(array.dtype)))
+    return array
+
+
+def int16_sentence(name: str, dtype: str) -> str:
+    """What is said of a wrong dtype where 16-bit samples are wanted."""
+    return f"{name} must be int16 (16-bit PCM), which this model divides by 32768 itself, not {dtype}; give the samples as they were recorded"
+
+
 def dtype_sentence(name: str, dtype: str) -> str:
     """What is said of a wrong dtype."""
     return f"{name} must be float32, float64 or int16 (16-bit PCM), not {dtype}; convert it to float32 in -1 ... 1"
@@ -47,8 +59,10 @@ def refuse_not_finite(name: str, array: npt.NDArray[Any]) -> None:
     raise ValueError(f"{name} has {len(places)} values that are not finite, the first {kind} at {at}; clean the input")
 
 
-def checked_array(name: str, value: npt.NDArray[Any], finite: bool) -> npt.NDArray[np.float32]:
-    """An array as float32, refused where it holds another dtype, or with ``finite`` NaN or infinity."""
+def checked_array(name: str, value: npt.NDArray[Any], finite: bool, int16: bool = False) -> npt.NDArray[Any]:
+    """An array as float32, or with ``int16`` as that, refused where it holds another dtype, or with ``finite`` NaN or infinity."""
+    if int16:
+        return as_int16(name, value)
     array = as_float32(name, value)
     if finite:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -58,9 +72,13 @@ def checked_array(name: str, value: npt.NDArray[Any], finite: bool) -> npt.NDArr
     return array
 
 
-def checked_tensor(name: str, tensor: Any, finite: bool) -> Any:
+def checked_tensor(name: str, tensor: Any, finite: bool, int16: bool = False) -> Any:
     """The same for a torch tensor, which stays where it is."""
     torch = sys.modules["torch"]
+    if int16:
+        if tensor.dtype != torch.int16:
+            raise TypeError(int16_sentence(name, str(tensor.dtype)))
+        return tensor.detach().contiguous()
     if tensor.dtype == torch.int16:
         tensor = tensor.float() * float(PCM_SCALE)
     elif tensor.dtype == torch.float64:
@@ -78,7 +96,7 @@ def check_input(name: str, sizes: Sequence[int | str], shape: tuple[int, ...], p
         check_shape(name, sizes, shape, least if alone else 1)
         return
     if len(shape) != 2:
-        raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {shape}; mix channels to one, or stack clips")
+        raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {shape}; mix channels to one, or stack clips; a model for several channels is exported with channels=2, say")
     batch, samples = shape
     if batch == 0 or samples == 0:
         raise ValueError(f"{name} has shape {shape}: there are no {'clips' if batch == 0 else 'samples'} in it")
@@ -86,25 +104,29 @@ def check_input(name: str, sizes: Sequence[int | str], shape: tuple[int, ...], p
         raise ValueError(f"{name} has {samples} samples and {path} needs at least {least}; pad the clip with zeros")
 
 
-def with_lengths(name: str, waveforms: Any) -> tuple[Any, npt.NDArray[np.int64]]:
+def with_lengths(name: str, waveforms: Any, sizes: Sequence[int | str] = WAVEFORMS, int16: bool = False) -> tuple[Any, npt.NDArray[np.int64]]:
     """Waveforms that were given without lengths, and these: of each clip of a list, or all of an array as long as that is."""
     if isinstance(waveforms, list | tuple):
-        return _padded(name, waveforms)
+        return _padded(name, waveforms, sizes[1:], int16)
     waveforms = waveforms if is_torch(waveforms) else np.asarray(waveforms)
-    clips = 1 if waveforms.ndim < 2 else waveforms.shape[0]
+    clips = waveforms.shape[0] if waveforms.ndim == len(sizes) else 1
     return waveforms, np.full(clips, waveforms.shape[-1] if waveforms.ndim else 0, np.int64)
 
 
-def _padded(name: str, clips: Sequence[Any]) -> tuple[Any, npt.NDArray[np.int64]]:
-    """(samples,) each -> (batch, samples), zeros after each clip, and (batch,), how long they are; a tensor if the first clip is one."""
+def _padded(name: str, clips: Sequence[Any], sizes: Sequence[int | str], int16: bool) -> tuple[Any, npt.NDArray[np.int64]]:
+    """(samples,) each -> (batch, samples), zeros after each clip, and (batch,), how long they are; a tensor if the first clip is one.
+
+    Clips of several channels are (channels, samples).
+    """
+    text = f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(map(str, sizes))})"
     held = [clip.detach().cpu().numpy() if is_torch(clip) else np.asarray(clip) for clip in clips]
     for number, clip in enumerate(held):
-        if clip.ndim != 1:
-            raise ValueError(f"a list of clips holds {name} (samples,), and clip {number} has shape {clip.shape}")
-    lengths = np.array([len(clip) for clip in held], np.int64)
-    batch = np.zeros((len(held), max(lengths, default=0)), np.float32)
+        if clip.ndim != len(sizes) or clip.shape[:-1] != tuple(sizes[:-1]):
+            raise ValueError(f"a list of clips holds {name} {text}, and clip {number} has shape {clip.shape}")
+    lengths = np.array([clip.shape[-1] for clip in held], np.int64)
+    batch = np.zeros((len(held), *sizes[:-1], max(lengths, default=0)), np.int16 if int16 else np.float32)
     for row, clip in zip(batch, held, strict=True):
-        row[: len(clip)] = as_float32(name, clip)
+        row[..., : clip.shape[-1]] = as_int16(name, clip) if int16 else as_float32(name, clip)
     if clips and is_torch(clips[0]):
         return sys.modules["torch"].from_numpy(batch).to(clips[0].device), lengths
     return batch, lengths
@@ -115,5 +137,5 @@ def as_lengths(name: str, value: Any, of: str, shape: Sequence[int], least: int)
     lengths = value.detach().cpu().numpy() if is_torch(value) else np.asarray(value)
     if lengths.dtype.kind not in "iu" or lengths.ndim != 1:
         raise TypeError(f"{name} must be whole numbers (batch,), such as int64, not {lengths.dtype} of shape {lengths.shape}")
-    check_lengths(name, of, lengths.tolist(), shape[0], shape[1], least)
+    check_lengths(name, of, lengths.tolist(), shape[0], shape[-1], least)
     return np.ascontiguousarray(lengths, np.int64)

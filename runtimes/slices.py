@@ -99,7 +99,7 @@ def joined(
     """
 
     def of(part: Part) -> Arrays:
-        return run([np.ascontiguousarray(array[part.clips] if part.stop is None else array[part.clips, part.start : part.stop]) for array in arrays])
+        return run([np.ascontiguousarray(array[part.clips] if part.stop is None else array[part.clips, ..., part.start : part.stop]) for array in arrays])
 
     clips = len(arrays[0])
     whole: list[npt.NDArray[Any]] = []
@@ -109,7 +109,7 @@ def joined(
             if number == len(whole):
                 shape = [clips, *result.shape[1:]]
                 if part.stop is not None:
-                    shape[axis] = output.count(arrays[0].shape[1])
+                    shape[axis] = output.count(arrays[0].shape[-1])
                 whole.append(np.empty(shape, result.dtype))
             into = whole[number]
             if part.stop is None:
