@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from specgraph.export.report import VerificationError
+from specgraph.export.report import Check, VerificationError
 from specgraph.op import Array
 
 LARGEST = float(np.finfo(np.float16).max)  # 65504
-HALF_ROUNDING = 2.0**-11  # of a value from 6.1e-5 on, half a unit in its last place
-LEAST_STEP = 2.0**-24  # between numbers below that
-SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
+RELATIVE = 2.0**-11  # of a value from 6.1e-5 on, half a unit in its last place
+ABSOLUTE = 2.0**-25  # half of the step between the smallest numbers
+MOST = 2.0**-10  # of a clip's peak, that may be lost
+SILENCE = 2.0**-24
 INSTEAD = "take the logarithm or another scale first, or export in float32"
 
 
-def refuse_beyond_half(signal: str, output: str, wanted: Array, allowed: Array) -> None:
-    """Raise where float16 cannot hold what the definition gives for a signal.
+def rounding(wanted: Array) -> Array:
+    """By how much each element may change where it is rounded to float16."""
+    return np.maximum(RELATIVE * np.abs(wanted), ABSOLUTE)
 
-    Args:
-        signal, output: what they are called.
-        wanted: the definition's output.
-        allowed: by how much each element may be off in float32: what lies below that says nothing.
 
-    Raises:
-        VerificationError: an element is above 65504, or so small that rounding it costs more than float32 and half's 11 digits do.
-    """
-    size = np.abs(wanted)
-    if (largest := float(size.max(initial=0.0))) > LARGEST:
+def refuse_too_large(signal: str, output: str, wanted: Array) -> None:
+    """Raise ``VerificationError`` where what the definition gives for a signal is above 65504."""
+    if (largest := float(np.abs(wanted).max(initial=0.0))) > LARGEST:
         raise VerificationError(f"on {signal} {output} reaches {largest:.3g}, and float16 ends at {LARGEST:.0f}; {INSTEAD}")
-    lost = (size > 0) & (size < SMALLEST_NORMAL) & (LEAST_STEP / 2 > HALF_ROUNDING * size + allowed)
-    if lost.any():
-        raise VerificationError(
-            f"on {signal} {output} holds values such as {size[lost].min():.1e}, and float16 has few digits below {SMALLEST_NORMAL:.1e} and none "
-            f"below {LEAST_STEP:.0e}; {INSTEAD}"
-        )
 
 
-def of_peak(off: Array, wanted: Array) -> float:
-    """The largest difference as a fraction of each item's peak; 0 where both are zero."""
-    axes = tuple(range(1, wanted.ndim))
-    peak = np.abs(wanted).max(axis=axes, keepdims=True, initial=0.0)
-    return float(np.divide(off, peak, out=np.zeros_like(off), where=off > 0).max(initial=0.0)) if off.size else 0.0
+def refuse_too_small(checks: Iterable[Check]) -> None:
+    """Raise ``VerificationError`` where float16 has no digits for the features of a signal: they are rounded by more than 1e-3 of their peak."""
+    for check in checks:
+        if check.half_error is not None and check.half_error > MOST:
+            raise VerificationError(
+                f"on {check.signal} the features are so small that float16 rounds them by {check.half_error:.1e} of their peak, having steps of "
+                f"{2 * ABSOLUTE:.0e} there; {INSTEAD}"
+            )
+
+
+def share_rounded(wanted: Array, loudest: float) -> float:
+    """The largest change of an element that is rounded to float16, as a fraction of its clip's peak.
+
+    A peak below float32's rounding of the ``loudest`` one is silence, which rounds to zero.
+    """
+    peaks = np.abs(wanted).max(axis=tuple(range(1, wanted.ndim)), keepdims=True, initial=0.0)
+    changed = np.where(peaks > SILENCE * loudest, np.abs(wanted.astype(np.float16).astype(np.float64) - wanted), 0.0)
+    return float(np.divide(changed, peaks, out=np.zeros_like(changed), where=changed > 0).max(initial=0.0))

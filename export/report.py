@@ -20,8 +20,8 @@ class Check:
     ``error`` is the largest difference from the float64 definition, as a fraction of the peak of the spectrum: for
     features behind filters or a logarithm, the error of the spectrum that explains what is seen behind them. ``torch_error`` is the same
     between this result and the torch module's, None where torch was not asked. ``difference`` is the largest difference
-    from the definition in the features' own units. ``half_error``, of features in half precision and None of others, is the
-    largest difference from the definition as a fraction of the features' peak; rounding to float16 is not part of ``error``.
+    from the definition in the features' own units. ``half_error``, of features in half precision and None of others, is by how much
+    rounding to float16 changes the definition's features, as a fraction of a clip's peak; it is not part of ``error``, and is of ``difference``.
     """
 
     signal: str
@@ -59,7 +59,7 @@ class Report:
 
     @property
     def half_error(self) -> float | None:
-        """Of features in half precision, the largest difference from the definition, a fraction of their peak; else None."""
+        """Of features in half precision, what rounding to float16 changes them by, a fraction of their peak; else None."""
         return max((check.half_error for check in self.checks if check.half_error is not None), default=None)
 
     def __str__(self) -> str:
@@ -74,5 +74,5 @@ class Report:
                 lines.append(f"    by its kernels within {choice.bound:.1e} of the peak, and {choice.tolerance:.1e} is allowed")
         lines.append(f"  verified on {self.device}: largest error {self.error:.1e} of the peak, allowed {self.tolerance:.1e}")
         if self.half_error is not None:
-            lines.append(f"  in half precision: with its rounding, the features differ by up to {self.half_error:.1e} of their peak")
+            lines.append(f"  in half precision: beside that, float16 rounds the features by up to {self.half_error:.1e} of their peak")
         return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from specgraph.export.half import HALF_ROUNDING, of_peak, refuse_beyond_half
+from specgraph.export.half import refuse_too_large, refuse_too_small, rounding, share_rounded
 from specgraph.export.report import Check, Report, VerificationError
 from specgraph.export.signals import trials
 from specgraph.graph import Graph, as_defined
@@ -68,8 +68,9 @@ def checked(
     """Run every trial; raise ``VerificationError`` at the first that is beyond ``tolerance``."""
     module = graph.module() if torch else None
     checks = []
+    loudest: dict[str, float] = {}  # value of each output, of the signals so far, of which noise is the first
     for name, inputs in trials(graph):
-        check = _check(graph, name, inputs, run(inputs), module, choices)
+        check = _check(graph, name, inputs, run(inputs), module, choices, loudest)
         checks.append(check)
         if not check.error <= tolerance:
             raise VerificationError(
@@ -77,11 +78,18 @@ def checked(
                 f"{check.error:.1e} of the spectrum's peak ({check.difference:.3g} in the output), and {tolerance:.1e} is allowed; "
                 "choose another lowering with prefer={...}, or a larger tolerance if that is good enough"
             )
+    refuse_too_small(checks)
     return tuple(checks)
 
 
 def _check(
-    graph: Graph, name: str, inputs: tuple[Array, ...], got: dict[str, Array], module: Any, choices: tuple[Choice, ...]
+    graph: Graph,
+    name: str,
+    inputs: tuple[Array, ...],
+    got: dict[str, Array],
+    module: Any,
+    choices: tuple[Choice, ...],
+    loudest: dict[str, float],
 ) -> Check:
     wanted, allowed = with_allowances(graph, inputs, choices)
     for output, array in wanted.items():
@@ -98,12 +106,11 @@ def _check(
         turns = isinstance((value.inputs[0] if isinstance(value.op, Mask) else value).op, Phase)
         half = graph.gives(output) == "float16"
         if half:
-            refuse_beyond_half(name, output, wanted[output], allowed[output])
+            refuse_too_large(name, output, wanted[output])
+            loudest[output] = max(loudest.get(output, 0.0), float(np.abs(wanted[output]).max(initial=0.0)))
+            half_error = max(half_error or 0.0, share_rounded(wanted[output], loudest[output]))
         error = max(error, unit * _explained(got[output], wanted[output], allowed[output], turns, half))
-        off = _difference(got[output], wanted[output], turns)
-        difference = max(difference, float(off.max(initial=0.0)))
-        if half:
-            half_error = max(half_error or 0.0, of_peak(off, wanted[output]))
+        difference = max(difference, float(_difference(got[output], wanted[output], turns).max(initial=0.0)))
         if learned is not None:
             torch_error = max(torch_error, unit * _explained(got[output], learned[output], allowed[output], turns, half))
     axis = time_axis(getattr(graph.inputs[0].op, "sizes", ()))
@@ -127,7 +134,7 @@ def _explained(got: Array, wanted: Array, allowed: Array, turns: bool, half: boo
         return float("inf")
     difference = _difference(got, wanted, turns)
     if half:
-        difference = np.maximum(difference - HALF_ROUNDING * np.abs(wanted), 0.0)
+        difference = np.maximum(difference - rounding(wanted), 0.0)
     share = np.divide(difference, allowed, out=np.zeros_like(difference), where=difference > 0)
     return float(share.max(initial=0.0))
 

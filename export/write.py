@@ -17,13 +17,13 @@ from specgraph.export.report import Check, Report
 from specgraph.export.slicing import cut, slicing
 from specgraph.export.verification import checked, default_tolerance
 from specgraph.files import check_writable, whole
-from specgraph.graph import Graph, OutputDtype
+from specgraph.graph import Graph
 from specgraph.lowering import lower
 from specgraph.metadata import PREFIX, Slicing
 from specgraph.op import Array
 from specgraph.ragged import with_lengths
 from specgraph.serialize import FORMS, to_json
-from specgraph.sources import as_graph as as_graph
+from specgraph.sources import as_graph
 from specgraph.streaming import streaming as streamed
 
 SHARED = 50_000  # bytes of a float32 array from which the metadata points to an equal initializer
@@ -44,7 +44,7 @@ def to_onnx(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     lengths: bool = False,
-    dtype: OutputDtype | None = None,
+    dtype: str | None = None,
 ) -> Report:
     """Export to one self-contained ``.onnx`` file, verified before it is written.
 

@@ -124,7 +124,8 @@ def _padded(name: str, clips: Sequence[Any], sizes: Sequence[int | str], int16: 
         if clip.ndim != len(sizes) or clip.shape[:-1] != tuple(sizes[:-1]):
             raise ValueError(f"a list of clips holds {name} {text}, and clip {number} has shape {clip.shape}")
     lengths = np.array([clip.shape[-1] for clip in held], np.int64)
-    batch = np.zeros((len(held), *sizes[:-1], max(lengths, default=0)), np.int16 if int16 else np.float32)
+    shape = [len(held), *(size for size in sizes[:-1] if isinstance(size, int)), max(lengths, default=0)]
+    batch = np.zeros(shape, np.dtype("int16" if int16 else "float32"))
     for row, clip in zip(batch, held, strict=True):
         row[..., : clip.shape[-1]] = as_int16(name, clip) if int16 else as_float32(name, clip)
     if clips and is_torch(clips[0]):

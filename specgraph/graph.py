@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 NEXT_STATE = "next_state"  # the output of a streaming graph that is its input again
-OutputDtype = Literal["float32", "float16"]
+OUTPUT_DTYPES = "float32", "float16"
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class Graph:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, About] = field(default_factory=dict)
     choices: tuple[Choice, ...] = ()
-    dtype: OutputDtype = "float32"
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.dtype not in get_args(OutputDtype):
-            raise GraphError(f"dtype must be {' or '.join(map(repr, get_args(OutputDtype)))}, not {self.dtype!r}")
+        if self.dtype not in OUTPUT_DTYPES:
+            raise GraphError(f"dtype must be {' or '.join(map(repr, OUTPUT_DTYPES))}, not {self.dtype!r}")
         names = [value.op.label for value in self.inputs] + list(self.outputs)
         for name in names:
             if not name.isidentifier():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Any
 
+from specgraph.dims import Dim
 from specgraph.graph import Graph
 from specgraph.op import GraphError, Input, Value
 from specgraph.ops.affine import Affine
@@ -12,12 +13,11 @@ from specgraph.ops.from_int16 import FromInt16, Int16Input
 from specgraph.ops.lengths import Lengths
 from specgraph.ops.reduce import Reduce
 from specgraph.ops.resample import Resample
-from specgraph.dims import Dim
 from specgraph.ragged import has_lengths
 from specgraph.shapes import WAVEFORMS
 from specgraph.sources import as_graph
 
-InputDtype = Literal["float32", "int16"]
+INPUT_DTYPES = "float32", "int16"
 FULL_SCALE = 32768  # what 16-bit samples are divided by, so that they are -1 ... 1
 MOST_CHANNELS = 64
 
@@ -25,7 +25,7 @@ MOST_CHANNELS = 64
 FILTER: dict[str, Any] = {"lowpass_filter_width": 64, "rolloff": 0.9475937167399596, "resampling_method": "sinc_interp_kaiser"}
 
 
-def with_input(source: Any, dtype: InputDtype = "float32", rate: int | None = None, channels: int = 1) -> Graph:
+def with_input(source: Any, dtype: str = "float32", rate: int | None = None, channels: int = 1) -> Graph:
     """The graph of ``source`` for sound as it was recorded: the same outputs, of samples that nobody has converted before.
 
     The input ``waveforms`` becomes (batch, samples), or with several channels (batch, channels, samples), at ``rate``, which is then the
@@ -101,8 +101,8 @@ def mixed(given: Value) -> Value:
 
 
 def _check(dtype: Any, rate: Any, channels: Any) -> None:
-    if dtype not in get_args(InputDtype):
-        raise ValueError(f"the input's dtype must be {' or '.join(map(repr, get_args(InputDtype)))}, not {dtype!r}")
+    if dtype not in INPUT_DTYPES:
+        raise ValueError(f"the input's dtype must be {' or '.join(map(repr, INPUT_DTYPES))}, not {dtype!r}")
     for name, value, most in (("rate", 1 if rate is None else rate, 2**31), ("channels", channels, MOST_CHANNELS)):
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{name} must be a whole number, not {value!r}")
