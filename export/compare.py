@@ -112,7 +112,8 @@ class Comparer:
             shape = tuple(sizes[one[axis]] if axis in one else size for axis, size in enumerate(example.shape))
             if number == 0 and example.ndim in (2, 3) and (example < 0).any():
                 rows = [SIGNALS[name](shape[-1]) * 0.5 ** (row % 4) for row in range(int(np.prod(shape[:-1])))]
-                made.append(np.reshape(rows, shape).astype(np.float32))
+                waves = np.reshape(rows, shape)
+                made.append(signals.to_int16(waves) if example.dtype == np.int16 else waves.astype(np.float32))
                 continue
             for axis, size in enumerate(shape):
                 example = np.take(example, np.arange(size) % example.shape[axis], axis)

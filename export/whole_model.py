@@ -80,6 +80,8 @@ def write_whole_model(
         lowering=tuple(asdict(choice) for choice in choices),
         verified=verified(report),
         front_ends=tuple({"name": g.name, "sample_rate": g.sample_rate, "parameters": dict(g.parameters)} for g in graphs),
+        input_dtype=str(examples[0].dtype),
+        channels=examples[0].shape[1] if names[0] == "waveforms" and examples[0].ndim == 3 else 1,
         hash=hashlib.sha256(data).hexdigest(),
     )
     return written(joined, metadata.to_properties(), report)

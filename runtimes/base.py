@@ -40,6 +40,7 @@ class Runner(Described, ABC):
         meta: what the file says of itself.
         input_names, output_names: in order.
         input_sizes, output_sizes: the sizes of each input and output; names vary.
+        input_types, output_types: their dtypes, "float32", "int16" (16-bit PCM, and nothing else is taken), "float16", "int64".
         most_bytes: large inputs are run in parts, so that no value in the graph is much above this; infinity for all at once.
         workers: how many threads ``map`` uses unless told.
     """
@@ -49,6 +50,8 @@ class Runner(Described, ABC):
     output_names: tuple[str, ...]
     input_sizes: tuple[tuple[int | str, ...], ...]
     output_sizes: tuple[tuple[int | str, ...], ...]
+    input_types: tuple[str, ...]
+    output_types: tuple[str, ...]
     most_bytes: float = math.inf
     workers: int = 1
 
@@ -125,7 +128,7 @@ class Runner(Described, ABC):
         """An audio file as this model takes it: its rate, its channels and its dtype; 16-bit samples stay what they are."""
         from specgraph.audio import read_audio
 
-        return read_audio(path, self.sample_rate, self.meta.channels, self.meta.input_dtype)
+        return read_audio(path, self.sample_rate, self.channels, self.input_types[0])
 
     def stream(self, batch: int | None = None, sample_rate: int | None = None) -> Stream:
         """A clip that comes in chunks: ``push(chunk)`` gives the frames that are ready, ``finish()`` the rest.
@@ -177,9 +180,13 @@ class Runner(Described, ABC):
         return is_waveforms(self.input_sizes[0]) and (len(self.input_sizes) == 1 or self.takes_lengths)
 
     @property
-    def takes_int16(self) -> bool:
-        """Whether the input is 16-bit PCM, and nothing else is taken."""
-        return self.meta.input_dtype == "int16"
+    def channels(self) -> int:
+        """How many channels the waveforms have; one has no axis of its own."""
+        sizes = self.input_sizes[0]
+        return int(sizes[1]) if self.takes_waveforms and len(sizes) == 3 else 1
+
+    def _int16(self, name: str) -> bool:
+        return self.input_types[self.input_names.index(name)] == "int16"
 
     @property
     def takes_lengths(self) -> bool:
@@ -199,7 +206,7 @@ class Runner(Described, ABC):
         given = dict(zip(self.input_names, inputs, strict=False)) | named
         first = self.input_names[0]
         if self.takes_lengths and given.keys() == {first}:
-            inputs, named = (), dict(zip(self.input_names, with_lengths(first, given[first], self.input_sizes[0], self.takes_int16), strict=True))
+            inputs, named = (), dict(zip(self.input_names, with_lengths(first, given[first], self.input_sizes[0], self._int16(first)), strict=True))
             given = named
         if len(inputs) > len(self.input_names) or len(given) != len(inputs) + len(named) or set(given) != set(self.input_names):
             raise TypeError(
@@ -222,13 +229,13 @@ class Runner(Described, ABC):
         return np.ascontiguousarray(self.converted(name, value))
 
     def converted(self, name: str, value: npt.NDArray[Any]) -> Array:
-        """An array as float32, refused where it holds another dtype, NaN or infinity."""
-        return checked_array(name, value, self._check_finite, self.takes_int16)
+        """An array as float32, or as the int16 that an input wants, refused where it holds another dtype, NaN or infinity."""
+        return checked_array(name, value, self._check_finite, self._int16(name))
 
     def _checked_tensor(self, tensor: Any) -> Any:
         name = self.input_names[0]
         self._check_shape(name, tuple(tensor.shape))
-        return checked_tensor(name, tensor, self._check_finite, self.takes_int16)
+        return checked_tensor(name, tensor, self._check_finite, self._int16(name))
 
     def _check_rate(self, given: int | None) -> None:
         if given is not None and given != self.sample_rate:

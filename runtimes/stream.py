@@ -46,7 +46,7 @@ class Stream:
         self.received = 0
         self._start = 0  # of what is kept, in samples of the clip
         self._sizes = tuple(size for size in run.input_sizes[0][1:-1] if isinstance(size, int))  # the number of channels, where there is such an axis
-        self._kept = np.empty((batch or 1, *self._sizes, 0), np.dtype(run.meta.input_dtype))
+        self._kept = np.empty((batch or 1, *self._sizes, 0), np.dtype(run.input_types[0]))
         self._done = dict.fromkeys(run.output_names, 0)  # frames returned, by output
 
     def push(self, chunk: Any) -> Any:
@@ -98,7 +98,7 @@ class Stream:
                 frames = slice(self._done[name] - offset, max(wanted[name], self._done[name]) - offset)
                 found[name] = results[name][(*(slice(None),) * axis, frames)]
         else:
-            found = {name: np.empty(self._empty(name), np.dtype(self._run.meta.dtype)) for name in wanted}
+            found = {name: np.empty(self._empty(name), np.dtype(dtype)) for name, dtype in zip(self._run.output_names, self._run.output_types, strict=True)}
         self._done = {name: max(wanted[name], self._done[name]) for name in wanted}
         self._drop()
         if self._batch is None:

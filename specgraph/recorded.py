@@ -11,7 +11,7 @@ from specgraph.op import GraphError, Input, Value
 from specgraph.ops.affine import Affine
 from specgraph.ops.from_int16 import FromInt16, Int16Input
 from specgraph.ops.lengths import Lengths
-from specgraph.ops.reduce import Reduce
+from specgraph.ops.mix_channels import MixChannels
 from specgraph.ops.resample import Resample
 from specgraph.ragged import has_lengths
 from specgraph.shapes import WAVEFORMS
@@ -90,13 +90,9 @@ def with_input(source: Any, dtype: str = "float32", rate: int | None = None, cha
 
 def mixed(given: Value) -> Value:
     """(batch, samples), or (batch, channels, samples), float or 16-bit, as one channel of floats in -1 ... 1."""
-    scale, value = 1.0, given
-    if given.dtype == "int16":
-        value, scale = FromInt16()(value), 1.0 / FULL_SCALE
+    value, scale = (FromInt16()(given), 1.0 / FULL_SCALE) if given.dtype == "int16" else (given, 1.0)
     if len(given.shape) == 3:
-        channels = given.shape[1]
-        assert isinstance(channels, int)
-        value, scale = Reduce("sum", axis=1, keepdims=False)(value), scale / channels
+        return MixChannels(scale)(value)
     return value if scale == 1 else Affine(scale)(value)
 
 

@@ -23,7 +23,7 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
     All sizes but the batch are fixed. A stream begins with a state of zeros, and each call's ``next_state`` is the next one's
     ``state``. The frames of all calls together are those of the sound so far, as if it stood in silence: the first
     ``parameters["stream_delay"]`` frames lie before it, and the last ones come when as many zeros follow. Where the graph
-    pads by other than zeros, the frames that reach beyond the ends of the clip differ from those of the whole clip, no others.
+    pads by other than zeros, or resamples, the frames that reach beyond the ends of the clip differ from those of the whole clip, no others.
 
     Args:
         graph: of waveforms alone, in which every output reads a bounded stretch of the clip.

@@ -106,10 +106,10 @@ class Resample(Compound):
         """What follows may tell tiny samples from none, as zero crossings do; a filter rounds to a fraction of the peak."""
         if self.ratio == (1, 1):
             return spread[0]
-        peak = tolerance * np.abs(operands[0]).max(axis=1, keepdims=True, initial=0.0)
-        count = -(-operands[0].shape[1] * self.ratio[1] // self.ratio[0])
-        carried = self.carry(operands, spread, operands[0])
-        return np.broadcast_to(peak, (len(peak), count)) if carried is None else carried + peak
+        off = tolerance * np.abs(operands[0]).max(axis=1, keepdims=True, initial=0.0)
+        if spread[0] is not None:
+            off = off + np.abs(self.taps[1]).sum(1).max() * spread[0].max(axis=1, keepdims=True, initial=0.0)
+        return np.broadcast_to(off, (len(off), -(-operands[0].shape[1] * self.ratio[1] // self.ratio[0])))
 
     def carry(self, operands: list[Array], spread: list[Array | None], result: Array) -> Array | None:
         starts, weights = self.taps
