@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -401,18 +402,24 @@ def cuda_provider_environment() -> dict[str, str] | None:
     ids=lambda x: type(x).__name__ if isinstance(x, Transform) else str(x),
 )
 def test_cuda_runs_every_node_without_a_copy(transform: Transform, lowering: str | None, lengths: bool, tmp_path: Path) -> None:
-    environment = cuda_provider_environment()
-    if environment is None or (shutil.which("nvidia-smi") is None and "SPECGRAPH_MOCK_CUDA" not in os.environ):
-        pytest.skip("needs a GPU, or SPECGRAPH_MOCK_CUDA naming a folder with mock CUDA libraries")
-    import json
-
+    skip_without_cuda()
     if lengths and transform.input().name != "waveforms":
         pytest.skip("lengths are those of waveforms")
     prefer = {"Stft": lowering} if lowering else None
     sg.to_onnx(transform, tmp_path / "m.onnx", target="cuda", prefer=prefer, lengths=lengths)
-    done = subprocess.run(
-        [sys.executable, "-c", PLACE, str(tmp_path / "m.onnx")], env=environment, capture_output=True, text=True, check=False
-    )
+    check_cuda_placement(tmp_path / "m.onnx")
+
+
+def skip_without_cuda() -> None:
+    """Skip a test where onnxruntime's CUDA provider cannot be loaded."""
+    if cuda_provider_environment() is None or (shutil.which("nvidia-smi") is None and "SPECGRAPH_MOCK_CUDA" not in os.environ):
+        pytest.skip("needs a GPU, or SPECGRAPH_MOCK_CUDA naming a folder with mock CUDA libraries")
+
+
+def check_cuda_placement(path: Path) -> None:
+    """Every node of a file runs on CUDA, but for arithmetic of shapes, and nothing is copied."""
+    environment = cuda_provider_environment()
+    done = subprocess.run([sys.executable, "-c", PLACE, str(path)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     if "CUDAExecutionProvider" not in result["providers"]:

@@ -24,6 +24,7 @@ from specgraph.presets import presets
 from specgraph.rewrite import rewritten
 from specgraph.transforms import registry
 from tests.conftest import one_sentence, peak_error
+from tests.test_export import check_cuda_placement, skip_without_cuda
 from tests.test_module import small
 from tests.test_ragged import check_clips
 
@@ -478,6 +479,14 @@ def test_file_with_lengths(before: bool, stereo: Path, tmp_path: Path) -> None:
     lens = torch.tensor([4000, 100])
     pair = net(torch.from_numpy(recorded(2, 4000, "int16", channels=2)), lens)
     assert pair[1].tolist() == [9, 1]
+
+
+@pytest.mark.parametrize("way", [*WAYS, {"dtype": "int16", "rate": 44100, "channels": 2}], ids=str)
+@pytest.mark.parametrize("lengths", [False, True], ids=["", "lengths"])
+def test_cuda_runs_every_node_without_a_copy(way: dict, lengths: bool, tmp_path: Path) -> None:
+    skip_without_cuda()
+    sg.to_onnx(sg.with_input(MEL, **way), tmp_path / "m.onnx", target="cuda", lengths=lengths)
+    check_cuda_placement(tmp_path / "m.onnx")
 
 
 # --- the command line ----------------------------------------------------------------------------------------------------
