@@ -21,7 +21,7 @@ INPUT_DTYPES = "float32", "int16"
 FULL_SCALE = 32768  # what 16-bit samples are divided by, so that they are -1 ... 1
 MOST_CHANNELS = 64
 
-# resampy's and torchaudio's "best": flat to 0.9 of the lower rate's Nyquist frequency, and no alias above -100 dB.
+# resampy's and torchaudio's "best": 1 to 1e-5 below 0.88 of the lower rate's Nyquist frequency, -6 dB at 0.948, below -140 dB from 1.02 on.
 FILTER: dict[str, Any] = {"lowpass_filter_width": 64, "rolloff": 0.9475937167399596, "resampling_method": "sinc_interp_kaiser"}
 
 
@@ -34,7 +34,8 @@ def with_input(source: Any, dtype: str = "float32", rate: int | None = None, cha
     - ``int16``: ``x / 32768``, so that samples are in -1 ... 1. A power of two: where a preset multiplies by it, nothing is lost.
     - ``channels``: the mean, ``sum over c of x[:, c] / channels``.
     - ``rate``: ``Resample(rate, sample_rate)`` with a Kaiser window (64 zero crossings, torchaudio's ``sinc_interp_kaiser`` with a
-      rolloff of 0.9476): ``ceil(samples * sample_rate / rate)`` samples, zeros outside of the clip.
+      rolloff of 0.9476): ``ceil(samples * sample_rate / rate)`` samples, zeros outside of the clip. It leaves what is below 0.88 of
+      the lower rate's Nyquist frequency as it is to 1e-5, halves what is at 0.948, and drops what is above 1.02 by 140 dB.
 
     What follows is the graph as it was. Its hop, its reach and the shortest clip are counted in samples of the input, and so
     are ``waveforms_lens`` where it takes lengths, before or after. A lower rate than the graph's is possible; what such a clip

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import specgraph as sg
+from specgraph.audio import AudioError, read_audio
 from specgraph.export.signals import to_int16
 from specgraph.export.verification import with_allowances
 from specgraph.graph import Graph
@@ -118,6 +119,13 @@ def test_module_is_trained_through_the_input() -> None:
     again = net.graph
     assert again.sample_rate == 48000
     assert again.inputs[0].dtype == "int16"
+
+
+def test_module_is_exported_by_torch_as_it_is() -> None:
+    net = sg.with_input(LINEAR, "int16", 48000, 2).module()
+    wave = torch.from_numpy(recorded(2, 9000, "int16", channels=2))
+    traced = torch.export.export(net, (wave,)).module()
+    assert peak_error(traced(wave).detach().numpy(), net(wave).detach().numpy()) < 2e-6
 
 
 def test_filter_keeps_what_is_below_and_drops_what_is_above() -> None:
@@ -490,6 +498,29 @@ def test_cuda_runs_every_node_without_a_copy(way: dict, lengths: bool, tmp_path:
 
 
 # --- the command line ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [("wav", "PCM_16"), ("flac", "PCM_16"), ("wav", "PCM_U8"), ("wav", "PCM_24"), ("wav", "FLOAT")])
+def test_files_are_read_as_int16(suffix: str, subtype: str, tmp_path: Path) -> None:
+    every = np.arange(-32768, 32768).astype(np.int16)
+    stereo = np.stack([every, every[::-1]], 1)
+    exact = {"PCM_16": stereo, "PCM_U8": stereo & ~255}.get(subtype)
+    if exact is None:  # halves between two 16-bit numbers, and beyond full scale
+        held = np.clip((stereo + 0.25) / 32768 * (1.0 if subtype == "PCM_24" else 1.5), *((-1.0, 1.0) if subtype == "PCM_24" else (-2.0, 2.0)))
+        soundfile.write(tmp_path / f"s.{suffix}", held, 48000, subtype=subtype)
+        exact = np.clip(np.rint(held * 32768), -32768, 32767).astype(np.int16)
+    else:
+        soundfile.write(tmp_path / f"s.{suffix}", exact, 48000, subtype=subtype)
+    clip = read_audio(tmp_path / f"s.{suffix}", 48000, 2, "int16")
+    np.testing.assert_array_equal(clip.samples, exact.T)
+    assert clip.samples.dtype == np.int16
+    assert clip.changes == ("" if subtype in ("PCM_16", "PCM_U8") else "rounded to 16 bits")
+
+
+def test_what_is_not_finite_is_refused_by_name(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan, 0.0]), 48000, subtype="FLOAT")
+    with pytest.raises(AudioError, match="nan.wav has samples that are not finite"):
+        read_audio(tmp_path / "nan.wav", 48000, 1, "int16")
 
 
 def test_command_line(cli, tmp_path: Path) -> None:
