@@ -21,6 +21,7 @@ from specgraph.ops.lengths import Mask
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.phase import Phase
 from specgraph.ops.reduce import Reduce
+from specgraph.ops.resample import Resample
 from specgraph.ops.stft import Stft
 from specgraph.shapes import time_axis
 
@@ -149,7 +150,7 @@ def with_allowances(
     the graph, by the op itself where it is not linear and by the absolute values of its constants where it is, so that what
     is allowed behind a logarithm or in a quiet band is what the spectrum explains. Kernels and banks that were trained or
     given may cancel what they sum: theirs is a fraction of the sums without signs.
-    A graph without a spectrum may be off by 2e-6 of each output's peak.
+    A resampled signal may be off by 2e-6 of its peak, and a graph without either by that of each output's.
     """
     tolerance = TOLERANCE
     rougher = {choice.op: choice.tolerance for choice in choices if choice.tolerance}
@@ -178,7 +179,7 @@ def with_allowances(
         own = op.rounding(operands, [carried.get(v) for v in value.inputs], rougher.get(str(op), tolerance))
         if own is not None:
             carried[value] = np.maximum(own, TINY)
-        elif isinstance(op, Stft | FrameConv) or (sums and isinstance(op, Reduce) and value.inputs[0] not in carried):
+        elif isinstance(op, Stft | FrameConv | Resample) or (sums and isinstance(op, Reduce) and value.inputs[0] not in carried):
             carried[value] = _share(unsigned, tolerance)
         elif op.compresses or any(operand in carried for operand in value.inputs):
             spread = [None if v in fixed else carried.get(v, _share(values[v], tolerance)) for v in value.inputs]

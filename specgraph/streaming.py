@@ -54,7 +54,8 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
     state += -(-max(graph.least_along_the_clip() - state - size, 0) // step) * step
     new = replace(wave.op, name="chunk", sizes=(*wave.op.sizes[:-1], size))()
     old = replace(wave.op, name="state", sizes=(*wave.op.sizes[:-1], state))()
-    sound = Concat(-1)(old, new)
+    along = len(wave.shape) - 1
+    sound = Concat(along)(old, new)
     rebuilt = {wave: sound}
     for value in graph.values():
         if value not in rebuilt:
@@ -68,7 +69,7 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
     return replace(
         graph,
         inputs=(new, old),
-        outputs=outputs | {NEXT_STATE: Slice(size, None, -1)(sound)},
+        outputs=outputs | {NEXT_STATE: Slice(size, None, along)(sound)},
         parameters={**graph.parameters, "stream_chunk": size, "stream_state": state, "stream_delay": delay},
         choices=(),
     )

@@ -102,15 +102,6 @@ class Resample(Compound):
     def numpy(self, signal):
         return self._filtered(signal, *self.taps)
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array | None:
-        """What follows may tell tiny samples from none, as zero crossings do; a filter rounds to a fraction of the peak."""
-        if self.ratio == (1, 1):
-            return spread[0]
-        off = tolerance * np.abs(operands[0]).max(axis=1, keepdims=True, initial=0.0)
-        if spread[0] is not None:
-            off = off + np.abs(self.taps[1]).sum(1).max() * spread[0].max(axis=1, keepdims=True, initial=0.0)
-        return np.broadcast_to(off, (len(off), -(-operands[0].shape[1] * self.ratio[1] // self.ratio[0])))
-
     def carry(self, operands: list[Array], spread: list[Array | None], result: Array) -> Array | None:
         starts, weights = self.taps
         return None if spread[0] is None else self._filtered(spread[0], starts, np.abs(weights))
