@@ -57,7 +57,8 @@ def to_onnx(
     a layer fixes them, which a ``ValueError`` says.
 
     Args:
-        source: a transform, a graph, a module made from one, whose learned arrays are exported, or a model with such modules.
+        source: a transform, a graph, a module made from one, whose learned arrays are exported, or a model with such modules;
+            ``specgraph.with_input`` makes of them a graph for int16, for several channels, for another rate.
         path: the file to write; its folder must exist. It appears whole or not at all.
         target: what the lowerings are chosen for, "cpu" or "cuda". The file runs on either.
         tolerance: largest error against the float64 definition, as a fraction of the peak of the spectrum; None is 2e-6, or

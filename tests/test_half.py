@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -276,6 +277,11 @@ def test_command_line(cli) -> None:
     code, out, _ = cli("verify", "m.onnx")
     assert code == 0
     assert "float16 rounds the features by up to" in out
+    soundfile.write("a.wav", 0.1 * np.sin(0.1 * np.arange(22050)), 22050)
+    code, _, err = cli("run", "m.onnx", "a.wav", "-o", "f.npy", "--plot", "f.png")
+    assert code == 0, err
+    assert np.load("f.npy").dtype == np.float16
+    assert os.path.getsize("f.png") > 5000
     code, _, err = cli("export", "log-mel", "-o", "n.onnx", "--dtype", "half")
     assert code != 0
     assert "dtype must be 'float32' or 'float16', not 'half'" in one_sentence(err)
