@@ -67,23 +67,7 @@ def test_what_is_before_the_end_is_float32(tmp_path: Path) -> None:
     assert model.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
     assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     assert not [array.name for array in model.graph.initializer if array.data_type == onnx.TensorProto.FLOAT16]
-    makers = {name: node for node in model.graph.node for name in node.output}
-    node = makers["features"]
-    while node.op_type == "Transpose":
-        node = makers[node.input[0]]
-    assert node.op_type == "Cast"
-    assert sum(node.op_type == "Cast" for node in model.graph.node) == 1
-
-
-def test_elements_are_moved_in_half_precision(tmp_path: Path) -> None:
-    transform = sg.Spectrogram(sample_rate=16000, n_fft=400, hop_length=160, output="complex")
-    for dtype in ("float32", "float16"):
-        sg.to_onnx(transform, tmp_path / f"{dtype}.onnx", dtype=dtype)
-    single, half = (onnx.load(tmp_path / f"{dtype}.onnx").graph.node for dtype in ("float32", "float16"))
-    assert len(half) == len(single) + 1
-    wave = FULL_SCALE["full scale"]
-    wanted, got = sg.load(tmp_path / "float32.onnx")(wave), sg.load(tmp_path / "float16.onnx")(wave)
-    np.testing.assert_array_equal(got, wanted.astype(np.float16))
+    assert [list(node.output) for node in model.graph.node if node.op_type == "Cast"] == [["features"]]
 
 
 # --- what float16 does not hold ---------------------------------------------------------------------------------------
