@@ -130,7 +130,8 @@ class Comparer:
         for number, (example, one) in enumerate(zip(self.examples, self.axes, strict=True)):
             shape = tuple(sizes[one[axis]] if axis in one else size for axis, size in enumerate(example.shape))
             if number == 0 and example.ndim in (2, 3) and (example < 0).any():
-                made.append(signal(name, shape))
+                waves = signal(name, shape)
+                made.append(signals.to_int16(waves) if example.dtype == np.int16 else waves)
                 continue
             made.append(resized(example, shape))
         return tuple(made)

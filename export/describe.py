@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from specgraph import __version__
-from specgraph.dims import Dim
+from specgraph.dims import Dim, Shape
 from specgraph.graph import About, Graph
 from specgraph.metadata import Metadata, OutputMetadata, Slicing
 from specgraph.op import Value
@@ -31,6 +31,7 @@ def describe(
 ) -> Metadata:  # fmt: skip
     """The metadata of a file made from ``graph``."""
     reach = graph.reach()
+    wave = graph.inputs[0]
     return Metadata(
         name=graph.name,
         version=__version__,
@@ -46,7 +47,15 @@ def describe(
         verified=dict(verified or {}),
         slicing=slicing or Slicing(),
         hash=digest(graph),
+        input_dtype="int16" if wave.dtype == "int16" else "float32",
+        channels=channels(wave.shape) if graph.takes_waveforms else 1,
+        dtype=graph.dtype,
     )
+
+
+def channels(waveforms: Shape) -> int:
+    """How many channels waveforms have, of which one has no axis."""
+    return size if len(waveforms) == 3 and isinstance(size := waveforms[1], int) else 1
 
 
 def described(value: Value, reach: Reach, about: About) -> OutputMetadata:

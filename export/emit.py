@@ -18,7 +18,7 @@ from specgraph.op import Constant, GraphError, Input, Value
 IR_VERSION = 8  # with opset 18, what every onnxruntime from 1.15 on loads
 OPSETS = (18, 19, 20, 21)
 SUMMED_AT_ONCE = 64  # entries
-DTYPES = {"float": ir.DataType.FLOAT, "int64": ir.DataType.INT64}
+DTYPES = {"float": ir.DataType.FLOAT, "int64": ir.DataType.INT64, "int16": ir.DataType.INT16}
 
 
 class Emitter(Tape):
@@ -158,10 +158,11 @@ def emit(graph: Graph, opset: int = 18, inner: Collection[str] = ()) -> ir.Model
     axes = _Axes()
     outputs = []
     for name, value in graph.outputs.items():
-        result = env[value]
+        half = name not in inner and graph.gives(name) == "float16"
+        result = onnx.Cast(env[value], to=ir.DataType.FLOAT16) if half else env[value]  # earlier is not quicker, and rounds more often
         if result in inputs or result in outputs or isinstance(value.op, Constant):
             result = onnx.Identity(result)
-        result.name, result.dtype = name, DTYPES[value.dtype]
+        result.name, result.dtype = name, ir.DataType.FLOAT16 if half else DTYPES[value.dtype]
         result.shape = axes.shape(name, value.shape)
         outputs.append(result)
     body = ir.Graph(

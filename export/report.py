@@ -9,6 +9,10 @@ from specgraph.listing import bytes_text
 from specgraph.lowering import Choice
 
 
+class VerificationError(ValueError):
+    """A model does not compute what its graph defines."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One verification run.
@@ -16,7 +20,8 @@ class Check:
     ``error`` is the largest difference from the float64 definition, as a fraction of the peak of the spectrum: for
     features behind filters or a logarithm, the error of the spectrum that explains what is seen behind them. ``torch_error`` is the same
     between this result and the torch module's, None where torch was not asked. ``difference`` is the largest difference
-    from the definition in the features' own units.
+    from the definition in the features' own units. ``half_error``, of features in half precision and None of others, is by how much
+    rounding to float16 changes the definition's features, as a fraction of a clip's peak; it is not part of ``error``, and is of ``difference``.
     """
 
     signal: str
@@ -25,6 +30,7 @@ class Check:
     error: float
     torch_error: float | None
     difference: float
+    half_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,11 @@ class Report:
         errors = [check.torch_error for check in self.checks if check.torch_error is not None]
         return max(errors, default=None)
 
+    @property
+    def half_error(self) -> float | None:
+        """Of features in half precision, what rounding to float16 changes them by, a fraction of their peak; else None."""
+        return max((check.half_error for check in self.checks if check.half_error is not None), default=None)
+
     def __str__(self) -> str:
         lines = [f"{self.path}: {bytes_text(self.file_size)}, {self.nodes} nodes, for {self.target}"]
         for choice in self.choices:
@@ -62,4 +73,6 @@ class Report:
             if choice.bound is not None:
                 lines.append(f"    by its kernels within {choice.bound:.1e} of the peak, and {choice.tolerance:.1e} is allowed")
         lines.append(f"  verified on {self.device}: largest error {self.error:.1e} of the peak, allowed {self.tolerance:.1e}")
+        if self.half_error is not None:
+            lines.append(f"  in half precision: beside that, float16 rounds the features by up to {self.half_error:.1e} of their peak")
         return "\n".join(lines)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from specgraph.graph import Graph
 from specgraph.op import Array, Input, Value
 from specgraph.ragged import has_lengths
-from specgraph.shapes import time_axis
+from specgraph.shapes import is_waveforms, time_axis
 
 Waveform = npt.NDArray[np.float32]
 
@@ -101,9 +101,31 @@ def _inputs(graph: Graph, name: str, batch: int, length: int) -> tuple[Array, ..
         if op.name == "features" and op.sizes[2:] in (("frames",), ("frames", 2)):
             made.append(_spectra(name, shape, op.hop))
             continue
-        rows = [SIGNALS[name](shape[-1]) * 0.5**i for i in range(int(np.prod(shape[:-1])))]
-        made.append(np.reshape(rows, shape).astype(np.float32))
+        waves = channels(name, shape) if is_waveforms(op.sizes) else rows(name, shape)
+        made.append(to_int16(waves) if value.dtype == "int16" else waves.astype(np.float32))
     return tuple(made)
+
+
+def rows(name: str, shape: tuple[int, ...]) -> Array:
+    """(..., samples): the signal in every row, each half as loud as the one before."""
+    return np.reshape([SIGNALS[name](shape[-1]) * 0.5**i for i in range(int(np.prod(shape[:-1])))], shape)
+
+
+def channels(name: str, shape: tuple[int, ...]) -> Array:
+    """(batch, samples) or (batch, channels, samples): clips as of ``rows``, every other channel of them reversed in time.
+
+    But for full scale, which is so in their mean too.
+    """
+    clips = rows(name, (shape[0], shape[-1]))
+    if len(shape) == 2:
+        return clips
+    turned = clips if name == "full scale" else clips[:, ::-1]
+    return np.stack([turned if channel % 2 else clips for channel in range(shape[1])], 1)
+
+
+def to_int16(waves: Array) -> npt.NDArray[np.int16]:
+    """Samples in -1 ... 1 as 16-bit PCM: rounded, and 1 is 32767."""
+    return np.clip(np.round(waves * 32768), -32768, 32767).astype(np.int16)
 
 
 def _spectra(name: str, shape: tuple[int, ...], hop: int) -> Waveform:

@@ -36,7 +36,8 @@ def cut(graph: Graph) -> dict[str, Value]:
     )
     if any(isinstance(value.op, Input) or not _along_the_clip(value) for value in last) or len(graph.inputs) > 1:
         return {}
-    outputs = {value: name for name, value in graph.outputs.items()}
+    # In half precision an output is not what the rest reads.
+    outputs = {value: name for name, value in graph.outputs.items() if graph.gives(name) != "float16"}
     return {outputs.get(value, f"before_the_whole_clip_{number}"): value for number, value in enumerate(last)}
 
 

@@ -17,7 +17,7 @@ from specgraph.export.recurrent import recurrent_layers_replaced
 from specgraph.op import Input
 from specgraph.tracing import stand_in
 
-TYPES = {"float": 1, "int64": 7}  # as ONNX numbers them
+TYPES = {"float": 1, "int64": 7, "int16": 5}  # as ONNX numbers them
 
 Axes = tuple[dict[int, str], ...]  # for each input, the axes that vary and what they are called
 

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from specgraph.dims import evaluate
+from specgraph.export.signals import to_int16
 from specgraph.export.torch_export import Axes
+from specgraph.graph import Graph
 from specgraph.op import Array
 
 if TYPE_CHECKING:
@@ -78,20 +81,32 @@ def example_inputs(model: Any, inputs: Any) -> tuple[torch.Tensor, ...]:
         given = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
         for number, value in enumerate(given):
             array = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-            if not isinstance(array, torch.Tensor) or array.dtype != torch.float32:
+            if not isinstance(array, torch.Tensor) or array.dtype not in taken_dtypes(model):
                 kind = str(array.dtype) if isinstance(array, torch.Tensor) else type(value).__name__
                 raise TypeError(f"inputs must be float32 tensors or arrays, one for each that forward takes, and number {number} is {kind}")
         return tuple((torch.from_numpy(v) if isinstance(v, np.ndarray) else v).detach().cpu().contiguous() for v in given)
     taken = _parameters(model)
     if len(taken) != 1:
         raise ValueError(f"forward of {name} takes {', '.join(taken) or 'nothing'}; give an example of each, inputs=(...)")
-    graphs = [module.definition for module in front_ends(model)]
-    firsts = [graph for graph in graphs if graph.takes_waveforms]
+    firsts = _of_waveforms(model)
     if not firsts:
         raise ValueError(f"no front end of {name} takes waveforms, so what it takes is not known; give an example, inputs=(...,)")
     samples = max(firsts[0].sample_rate, *(2 * graph.least_along_the_clip() for graph in firsts), 2)
-    noise = 0.1 * np.random.default_rng(0).standard_normal((2, samples))
-    return (torch.from_numpy(noise.astype(np.float32)),)
+    wave = firsts[0].inputs[0]
+    noise = 0.1 * np.random.default_rng(0).standard_normal(evaluate(wave.shape, {"batch": 2, "samples": samples}))
+    return (torch.from_numpy(to_int16(noise) if wave.dtype == "int16" else noise.astype(np.float32)),)
+
+
+def _of_waveforms(model: Any) -> list[Graph]:
+    return [module.definition for module in front_ends(model) if module.definition.takes_waveforms]
+
+
+def taken_dtypes(model: Any) -> tuple[torch.dtype, ...]:
+    """float32, and int16 where a front end takes that."""
+    import torch
+
+    int16 = any(graph.inputs[0].dtype == "int16" for graph in _of_waveforms(model))
+    return (torch.float32, torch.int16) if int16 else (torch.float32,)
 
 
 def _parameters(model: Any) -> list[str]:
@@ -108,7 +123,8 @@ def names_of_inputs(model: Any, given: Sequence[Any], names: Sequence[str] | Non
     if names is not None:
         return _checked_names("input_names", names, len(given))
     if len(given) == 1:
-        return ("waveforms" if given[0].ndim < 3 else "features",)
+        audio = any(len(shape := graph.inputs[0].shape) == 3 == given[0].ndim and shape[1] == given[0].shape[1] for graph in _of_waveforms(model))
+        return ("waveforms" if given[0].ndim < 3 or audio else "features",)
     taken = list(inspect.signature(model.forward).parameters)
     return tuple(taken[: len(given)]) if len(taken) >= len(given) else tuple(f"input_{i}" for i in range(len(given)))
 
@@ -120,7 +136,7 @@ def varying_axes(names: Sequence[str], given: Sequence[Any], dynamic_shapes: Any
         ValueError: ``dynamic_shapes`` is not a dict of names by axis for each input.
     """
     if dynamic_shapes is None:
-        return tuple(_usual(number, tensor) for number, tensor in enumerate(given))
+        return tuple(_usual(number, tensor, name) for number, (name, tensor) in enumerate(zip(names, given, strict=True)))
     if isinstance(dynamic_shapes, Mapping):
         dynamic_shapes = [dynamic_shapes.get(name) for name in names]
     made = []
@@ -134,11 +150,11 @@ def varying_axes(names: Sequence[str], given: Sequence[Any], dynamic_shapes: Any
     return tuple(made)
 
 
-def _usual(number: int, tensor: Any) -> dict[int, str]:
+def _usual(number: int, tensor: Any, name: str) -> dict[int, str]:
     axis = TIME_AXIS.get(tensor.ndim)
     if axis == 3 and tensor.shape[3] == PARTS:
         axis = 2
-    return {0: "batch"} | ({axis: "samples" if tensor.ndim == 2 or number else "frames"} if axis else {})
+    return {0: "batch"} | ({axis: "samples" if tensor.ndim == 2 or number or name == "waveforms" else "frames"} if axis else {})
 
 
 def names_of_outputs(model: Any, given: tuple[Any, ...], names: Sequence[str] | None) -> tuple[str, ...]:

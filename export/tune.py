@@ -41,6 +41,8 @@ def timed(candidates: Mapping[str, Graph], target: str) -> dict[str, float | Non
         feed = {
             value.op.label: rng.standard_normal(evaluate(value.shape, sizes)).astype(np.float32)
             if value.dtype == "float"
+            else np.zeros(evaluate(value.shape, sizes), np.int16)
+            if value.dtype == "int16"
             else np.full(sizes["batch"], sizes["samples"])
             for value in graph.inputs
         }

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from specgraph.export.report import Check, Report
+from specgraph.export.half import refuse_too_large, refuse_too_small, rounding, share_rounded
+from specgraph.export.report import Check, Report, VerificationError
 from specgraph.export.signals import trials
-from specgraph.graph import Graph
+from specgraph.graph import Graph, as_defined
 from specgraph.lowering import Choice
 from specgraph.op import Array, Constant, Value
 from specgraph.ops.filterbank import Filterbank
@@ -20,6 +21,7 @@ from specgraph.ops.lengths import Mask
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.phase import Phase
 from specgraph.ops.reduce import Reduce
+from specgraph.ops.resample import Resample
 from specgraph.ops.stft import Stft
 from specgraph.shapes import time_axis
 
@@ -27,10 +29,6 @@ TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third
 TINY = float(np.finfo(np.float32).tiny)
 ANYTHING = 1e100  # an allowance where nothing is known
 ROUNDED = 2.0**-23  # of a number, once: a constant and what it is added to
-
-
-class VerificationError(ValueError):
-    """A model does not compute what its graph defines."""
 
 
 def verify(path: str | Path, device: str = "cpu", tolerance: float | None = None) -> Report:
@@ -72,8 +70,9 @@ def checked(
     """Run every trial; raise ``VerificationError`` at the first that is beyond ``tolerance``."""
     module = graph.module() if torch else None
     checks = []
+    loudest: dict[str, float] = {}  # value of each output, of the signals so far, of which noise is the first
     for name, inputs in trials(graph):
-        check = _check(graph, name, inputs, run(inputs), module, choices)
+        check = _check(graph, name, inputs, run(inputs), module, choices, loudest)
         checks.append(check)
         if not check.error <= tolerance:
             raise VerificationError(
@@ -81,11 +80,18 @@ def checked(
                 f"{check.error:.1e} of the spectrum's peak ({check.difference:.3g} in the output), and {tolerance:.1e} is allowed; "
                 "choose another lowering with prefer={...}, or a larger tolerance if that is good enough"
             )
+    refuse_too_small(checks)
     return tuple(checks)
 
 
 def _check(
-    graph: Graph, name: str, inputs: tuple[Array, ...], got: dict[str, Array], module: Any, choices: tuple[Choice, ...]
+    graph: Graph,
+    name: str,
+    inputs: tuple[Array, ...],
+    got: dict[str, Array],
+    module: Any,
+    choices: tuple[Choice, ...],
+    loudest: dict[str, float],
 ) -> Check:
     wanted, allowed = with_allowances(graph, inputs, choices)
     for output, array in wanted.items():
@@ -97,15 +103,21 @@ def _check(
     learned = _torch_results(module, inputs) if module is not None else None
     unit = default_tolerance(choices)
     error = torch_error = difference = 0.0
+    half_error = None
     for output, value in graph.outputs.items():
         turns = isinstance((value.inputs[0] if isinstance(value.op, Mask) else value).op, Phase)
-        error = max(error, unit * _explained(got[output], wanted[output], allowed[output], turns))
+        half = graph.gives(output) == "float16"
+        if half:
+            refuse_too_large(name, output, wanted[output])
+            loudest[output] = max(loudest.get(output, 0.0), float(np.abs(wanted[output]).max(initial=0.0)))
+            half_error = max(half_error or 0.0, share_rounded(wanted[output], loudest[output]))
+        error = max(error, unit * _explained(got[output], wanted[output], allowed[output], turns, half))
         difference = max(difference, float(_difference(got[output], wanted[output], turns).max(initial=0.0)))
         if learned is not None:
-            torch_error = max(torch_error, unit * _explained(got[output], learned[output], allowed[output], turns))
+            torch_error = max(torch_error, unit * _explained(got[output], learned[output], allowed[output], turns, half))
     axis = time_axis(getattr(graph.inputs[0].op, "sizes", ()))
     batch, samples = inputs[0].shape[0], inputs[0].shape[-1 if axis is None else axis]
-    return Check(name, batch, samples, error, torch_error if learned is not None else None, difference)
+    return Check(name, batch, samples, error, torch_error if learned is not None else None, difference, half_error)
 
 
 def _difference(got: Array, wanted: Array, turns: bool) -> Array:
@@ -115,11 +127,16 @@ def _difference(got: Array, wanted: Array, turns: bool) -> Array:
     return np.minimum(difference, np.abs(2 * np.pi - difference)) if turns else difference
 
 
-def _explained(got: Array, wanted: Array, allowed: Array, turns: bool) -> float:
-    """The error of the spectrum that explains the difference, over the error that it may have."""
+def _explained(got: Array, wanted: Array, allowed: Array, turns: bool, half: bool) -> float:
+    """The error of the spectrum that explains the difference, over the error that it may have.
+
+    In half precision the difference is what is beyond the rounding to it.
+    """
     if not np.isfinite(got).all():
         return float("inf")
     difference = _difference(got, wanted, turns)
+    if half:
+        difference = np.maximum(difference - rounding(wanted), 0.0)
     share = np.divide(difference, allowed, out=np.zeros_like(difference), where=difference > 0)
     return float(share.max(initial=0.0))
 
@@ -134,7 +151,7 @@ def with_allowances(
     the graph, by the op itself where it is not linear and by the absolute values of its constants where it is, so that what
     is allowed behind a logarithm or in a quiet band is what the spectrum explains. Kernels and banks that were trained or
     given may cancel what they sum: theirs is a fraction of the sums without signs.
-    A graph without a spectrum may be off by 2e-6 of each output's peak.
+    A resampled signal may be off by 2e-6 of its peak, and a graph without either by that of each output's.
     """
     tolerance = TOLERANCE
     rougher = {choice.op: choice.tolerance for choice in choices if choice.tolerance}
@@ -142,8 +159,8 @@ def with_allowances(
     carried: dict[Value, Array] = {}
     fixed: set[Value] = set()  # constants, lengths, and what is made of nothing else
     for value, array in zip(graph.inputs, inputs, strict=True):
-        values[value] = np.asarray(array, np.float64 if value.dtype == "float" else np.int64)
-        if value.dtype != "float":
+        values[value] = as_defined(value, array)
+        if value.dtype == "int64":
             fixed.add(value)
     for value in graph.values():
         op = value.op
@@ -163,7 +180,7 @@ def with_allowances(
         own = op.rounding(operands, [carried.get(v) for v in value.inputs], rougher.get(str(op), tolerance))
         if own is not None:
             carried[value] = np.maximum(own, TINY)
-        elif isinstance(op, Stft | FrameConv) or (sums and isinstance(op, Reduce) and value.inputs[0] not in carried):
+        elif isinstance(op, Stft | FrameConv | Resample) or (sums and isinstance(op, Reduce) and value.inputs[0] not in carried):
             carried[value] = _share(unsigned, tolerance)
         elif op.compresses or any(operand in carried for operand in value.inputs):
             spread = [None if v in fixed else carried.get(v, _share(values[v], tolerance)) for v in value.inputs]

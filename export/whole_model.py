@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def write_whole_model(
         graphs = [module.graph for module in exported.front_ends]
         lowered = [lower(graph.frozen(), target, prefer, tune) for graph in graphs]
         choices = tuple(choice for graph in lowered for choice in graph.choices)
-        joined = join(exported.model, [emit(graph, opset) for graph in lowered])
+        joined = join(exported.model, [emit(replace(graph, dtype="float32"), opset) for graph in lowered])
         _refuse_large(name, joined)
         data = serialized(joined)
         allowed = tolerance or max(TOLERANCE, 2 * default_tolerance(choices))
@@ -80,6 +80,8 @@ def write_whole_model(
         lowering=tuple(asdict(choice) for choice in choices),
         verified=verified(report),
         front_ends=tuple({"name": g.name, "sample_rate": g.sample_rate, "parameters": dict(g.parameters)} for g in graphs),
+        input_dtype=str(examples[0].dtype),
+        channels=examples[0].shape[1] if names[0] == "waveforms" and examples[0].ndim == 3 else 1,
         hash=hashlib.sha256(data).hexdigest(),
     )
     return written(joined, metadata.to_properties(), report)

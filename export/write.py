@@ -23,6 +23,7 @@ from specgraph.metadata import PREFIX, Slicing
 from specgraph.op import Array
 from specgraph.ragged import with_lengths
 from specgraph.serialize import FORMS, to_json
+from specgraph.sources import as_graph
 from specgraph.streaming import streaming as streamed
 
 SHARED = 50_000  # bytes of a float32 array from which the metadata points to an equal initializer
@@ -43,6 +44,7 @@ def to_onnx(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     lengths: bool = False,
+    dtype: str | None = None,
 ) -> Report:
     """Export to one self-contained ``.onnx`` file, verified before it is written.
 
@@ -55,7 +57,8 @@ def to_onnx(
     a layer fixes them, which a ``ValueError`` says.
 
     Args:
-        source: a transform, a graph, a module made from one, whose learned arrays are exported, or a model with such modules.
+        source: a transform, a graph, a module made from one, whose learned arrays are exported, or a model with such modules;
+            ``specgraph.with_input`` makes of them a graph for int16, for several channels, for another rate.
         path: the file to write; its folder must exist. It appears whole or not at all.
         target: what the lowerings are chosen for, "cpu" or "cuda". The file runs on either.
         tolerance: largest error against the float64 definition, as a fraction of the peak of the spectrum; None is 2e-6, or
@@ -77,6 +80,9 @@ def to_onnx(
             ``output_2``, ...
         lengths: take clips of different lengths in one batch, as ``specgraph.with_lengths`` says: a second input,
             ``waveforms_lens``, and a second output, ``features_lens``, int64 (batch,).
+        dtype: of the features: "float16" rounds them once, at the end, all before that being float32; None is the graph's own, which
+            is "float32" unless it was read from a file in half precision. Features that float16 does not hold, above 65504 or so
+            small that its digits are lost, are refused by the verification.
 
     Returns:
         A report: the lowering chosen and the prices of the others, nodes, size, the error on every signal.
@@ -87,6 +93,10 @@ def to_onnx(
     """
     model = is_model(source)
     graph = None if model else as_graph(source)
+    if dtype is not None:
+        if graph is None:
+            raise TypeError("dtype is of front ends, and a whole model is written in float32; export the front end with it, and the rest by itself")
+        graph = replace(graph, dtype=dtype)
     if chunk is not None and not streaming:
         raise ValueError("chunk is of streaming=True; give both")
     if lengths or streaming:
@@ -150,22 +160,6 @@ def is_model(source: Any) -> bool:
     return torch is not None and isinstance(source, torch.nn.Module) and not isinstance(getattr(source, "graph", None), Graph)
 
 
-def as_graph(source: Any, call: str = "to_onnx") -> Graph:
-    """The graph of whatever can be exported; ``call`` is what an error says was called."""
-    if isinstance(source, Graph):
-        return source
-    graph = None if isinstance(source, type) else getattr(source, "graph", None)
-    if callable(graph):
-        graph = graph()
-    if isinstance(graph, Graph):
-        return graph
-    if isinstance(source, type):
-        raise TypeError(f"{call} takes a transform with its parameters: {source.__name__}(...), not the class")
-    raise TypeError(
-        f"{call} takes a specgraph transform, graph or module, not {type(source).__module__}.{type(source).__qualname__}"
-    )
-
-
 def runner(data: bytes | str) -> Any:
     """Runs the model, or the file of that name, on the CPU provider, whatever the target: the numbers are what is verified."""
     try:
@@ -201,7 +195,7 @@ def verified(report: Report) -> dict[str, Any]:
         "tolerance": report.tolerance,
         "device": report.device,
         "checks": [_check(check) for check in report.checks],
-    }
+    } | ({} if report.half_error is None else {"half_error": _rounded(report.half_error)})
 
 
 def _check(check: Check) -> dict[str, Any]:

@@ -5,28 +5,22 @@ from __future__ import annotations
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from specgraph.metadata import Metadata
-from specgraph.runtimes.described import Described
-from specgraph.runtimes.inputs import (
-    FLOAT32,
-    as_lengths,
-    check_input,
-    checked_array,
-    checked_tensor,
-    is_torch,
-    with_lengths,
-)
+from specgraph.runtimes.checking import Checking
+from specgraph.runtimes.inputs import is_torch
 from specgraph.runtimes.stream import Stream
 from specgraph.runtimes.workers import ordered, pool
-from specgraph.shapes import LENGTHS, WAVEFORMS, arranged, is_lengths_of, lacks_batch
+from specgraph.shapes import arranged
+
+if TYPE_CHECKING:
+    from specgraph.audio import Audio
 
 Array = npt.NDArray[np.float32]
 
@@ -37,7 +31,7 @@ class RuntimeUnavailable(RuntimeError):
     """The device asked for cannot be used here; the message says what is missing."""
 
 
-class Runner(Described, ABC):
+class Runner(Checking, ABC):
     """A loaded front end: ``run(waveforms)`` gives its features.
 
     Attributes:
@@ -46,31 +40,30 @@ class Runner(Described, ABC):
         meta: what the file says of itself.
         input_names, output_names: in order.
         input_sizes, output_sizes: the sizes of each input and output; names vary.
-        input_dtypes: what onnxruntime says that an input holds, by name; float32 where it is not there.
+        input_types, output_types: their dtypes, "float32", "int16" (16-bit PCM, and nothing else is taken), "float16", "int64", "bool".
         most_bytes: large inputs are run in parts, so that no value in the graph is much above this; infinity for all at once.
         workers: how many threads ``map`` uses unless told.
     """
 
     device: str
-    input_names: tuple[str, ...]
-    output_names: tuple[str, ...]
-    input_sizes: tuple[tuple[int | str, ...], ...]
     output_sizes: tuple[tuple[int | str, ...], ...]
-    input_dtypes: Mapping[str, str] = MappingProxyType({})
+    output_types: tuple[str, ...]
     most_bytes: float = math.inf
     workers: int = 1
 
     def __init__(self, path: str, meta: Metadata, check_finite: bool) -> None:
         self.path, self.meta, self._check_finite = path, meta, check_finite
 
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
+    def __call__(self, *inputs: Any, sample_rate: int | None = None, **named: Any) -> Any:
         """Features of waveforms, or what else the file makes of its input.
 
         Args:
             inputs: numpy arrays or torch tensors in the order of ``input_names``, or by name; usually one, (batch, samples), or
                 (samples,) for features without a batch axis, and likewise where a file takes features. float32 in -1 ... 1; float64 is rounded to float32, and int16
-                is taken as PCM and divided by 32768. A file with lengths takes those too, whole numbers (batch,), or a list of
+                is taken as PCM and divided by 32768. A file that was exported for int16 takes that alone, and one for several channels
+                (batch, channels, samples), or (channels, samples). A file with lengths takes those too, whole numbers (batch,), or a list of
                 clips (samples,) of different lengths; left out, every clip is as long as the array.
+            sample_rate: of the waveforms, if it is to be checked: another one than the file's is refused.
 
         Returns:
             An array for a file with one output, a dict by name for several; for a file with lengths the pair of that and of how
@@ -78,16 +71,17 @@ class Runner(Described, ABC):
             the device of the input, if the first input was one.
 
         Raises:
-            ValueError: wrong rank, an empty or too short clip, a wrong length, NaN or infinity.
+            ValueError: wrong rank, an empty or too short clip, a wrong length, another sample rate, NaN or infinity.
             TypeError: a wrong dtype or number of inputs.
         """
+        self._check_rate(sample_rate)
         return arranged(self.outputs(*inputs, **named), self.takes_lengths)
 
     def outputs(self, *inputs: Any, **named: Any) -> dict[str, Any]:
         """All outputs by name, for what ``run`` takes."""
         first, *others = self._gathered(inputs, named)
         tensor = first if is_torch(first) else None
-        single = (not others or self.takes_lengths) and lacks_batch(self.input_sizes[0], first.ndim)
+        single = self._is_single(first, others)
         on_device = tensor is not None and tensor.device.type == "cuda" and (not others or self.takes_lengths)
         given = self._all_checked(first, others, single, on_device)
         if on_device:
@@ -97,7 +91,6 @@ class Runner(Described, ABC):
             outputs = [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
         found = dict(zip(self.output_names, outputs, strict=True))
         return {name: self._without_batch(name, output) for name, output in found.items()} if single else found
-
 
     def map(
         self, items: Iterable[Any], workers: int | None = None, function: Callable[[Any], Any] | None = None
@@ -121,29 +114,28 @@ class Runner(Described, ABC):
             raise ValueError(f"workers must be a whole number above 0 or None, not {workers!r}")
         return self._mapped(function or self._item, items, workers)
 
-    def stream(self, batch: int | None = None) -> Stream:
+    def read(self, path: str | Path) -> Audio:
+        """An audio file as this model takes it: its rate, its channels and its dtype; 16-bit samples stay what they are."""
+        from specgraph.audio import read_audio
+
+        return read_audio(path, self.sample_rate, self.channels, self.input_types[0])
+
+    def stream(self, batch: int | None = None, sample_rate: int | None = None) -> Stream:
         """A clip that comes in chunks: ``push(chunk)`` gives the frames that are ready, ``finish()`` the rest.
 
         Together they are what ``run(clip)`` gives, to about 1e-6, edges included. Each push runs the model on the chunk and on
         what the new frames read before it, so chunks of some frames are quicker than those of one.
 
         Args:
-            batch: None for one stream, (samples,) a chunk; a number for so many at once, (batch, samples) a chunk.
+            batch: None for one stream, (samples,) a chunk; a number for so many at once, (batch, samples) a chunk. Of a model for
+                several channels, (channels, samples) and (batch, channels, samples).
+            sample_rate: of the sound, if it is to be checked.
 
         Raises:
-            ValueError: the model looks at the whole clip, or does not take waveforms; the message says what to do.
+            ValueError: the model looks at the whole clip, does not take waveforms, or takes another rate; the message says what to do.
         """
+        self._check_rate(sample_rate)
         return Stream(self, batch)
-
-    def checked(self, *inputs: Any, **named: Any) -> tuple[list[npt.NDArray[Any]], bool]:
-        """The inputs as arrays that the model can be run on without a further check, and whether they were a single item without a batch axis.
-
-        Raises:
-            ValueError, TypeError: as from ``run``.
-        """
-        first, *others = self._gathered(inputs, named)
-        single = (not others or self.takes_lengths) and lacks_batch(self.input_sizes[0], first.ndim)
-        return self._all_checked(first, others, single, on_device=False), single
 
     def run_checked(self, arrays: list[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """The outputs by name for what ``checked`` gave, or for several of those joined along the batch."""
@@ -160,12 +152,10 @@ class Runner(Described, ABC):
     def _item(self, item: Any) -> Any:
         if not isinstance(item, str | Path):
             return self(item)
-        from specgraph.audio import read_audio
-
         if not self.takes_waveforms:
             raise ValueError(f"{item}: {self.path} takes {self.input_names[0]}, not audio; give arrays")
         try:
-            return self(read_audio(item, self.sample_rate).samples)
+            return self(self.read(item).samples)
         except ValueError as error:
             raise ValueError(f"{item}: {error}" if str(item) not in str(error) else str(error)) from None
 
@@ -177,71 +167,3 @@ class Runner(Described, ABC):
         """The outputs for checked CUDA tensors, as CUDA tensors. By default by way of the host."""
         outputs = self._run([tensor.detach().cpu().numpy() for tensor in tensors])
         return [sys.modules["torch"].from_numpy(output).to(tensors[0].device) for output in outputs]
-
-    @property
-    def takes_waveforms(self) -> bool:
-        """Whether the input is audio, (batch, samples), and not features; its lengths may be another."""
-        return self.input_sizes[0] == WAVEFORMS and (len(self.input_sizes) == 1 or self.takes_lengths)
-
-    @property
-    def takes_lengths(self) -> bool:
-        """Whether the file takes clips of different lengths in one batch."""
-        return self.input_names[1:] == (self.input_names[0] + LENGTHS,)
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """The outputs but for those that hold the lengths of others."""
-        return tuple(name for name in self.output_names if not self.takes_lengths or not is_lengths_of(name, self.output_names))
-
-    def _without_batch(self, name: str, output: Any) -> Any:
-        axes = self.meta.outputs[name].axes
-        return output[(slice(None),) * axes.index("batch") + (0,)] if "batch" in axes else output
-
-    def _gathered(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
-        given = dict(zip(self.input_names, inputs, strict=False)) | named
-        first = self.input_names[0]
-        if self.takes_lengths and given.keys() == {first}:
-            inputs, named = (), dict(zip(self.input_names, with_lengths(first, given[first]), strict=True))
-            given = named
-        if len(inputs) > len(self.input_names) or len(given) != len(inputs) + len(named) or set(given) != set(self.input_names):
-            raise TypeError(
-                f"{self.path} takes {', '.join(self.input_names)}; "
-                f"{len(inputs)} arrays and {', '.join(named) or 'no names'} were given"
-            )
-        try:
-            return [value if is_torch(value) else np.asarray(value) for value in map(given.__getitem__, self.input_names)]
-        except ValueError:
-            raise ValueError(
-                f"{first} are a list whose items have different lengths; run them one by one, or export with lengths=True"
-            ) from None
-
-    def _all_checked(self, first: Any, others: list[Any], single: bool, on_device: bool) -> list[Any]:
-        """All inputs, checked; the first stays a tensor ``on_device``, and lengths are an array always."""
-        name = self.input_names[0]
-        first, lengths = first[None] if single else first, None
-        if self.takes_lengths:
-            self._check_shape(name, tuple(first.shape))
-            lengths = as_lengths(self.input_names[1], others[0].reshape(-1) if single else others[0], name, first.shape, self.meta.min_samples)
-        given = [(self._checked_tensor if on_device else self._checked)(name, first, lengths)]
-        if lengths is not None:
-            return [*given, lengths]
-        return given + [self._checked(name, value) for name, value in zip(self.input_names[1:], others, strict=True)]
-
-    def _checked(self, name: str, value: Any, lengths: npt.NDArray[np.int64] | None = None) -> Array:
-        if is_torch(value):
-            value = value.detach().cpu().numpy()
-        self._check_shape(name, value.shape)
-        return np.ascontiguousarray(self.converted(name, value, lengths))
-
-    def converted(self, name: str, value: npt.NDArray[Any], lengths: npt.NDArray[np.int64] | None = None) -> Array:
-        """An array as the input holds it, float32 nearly always; refused where it holds another dtype, NaN or infinity: within clips of these ``lengths``."""
-        return checked_array(name, value, self._check_finite, self.input_dtypes.get(name, FLOAT32), lengths)
-
-    def _checked_tensor(self, name: str, tensor: Any, lengths: npt.NDArray[np.int64] | None) -> Any:
-        self._check_shape(name, tuple(tensor.shape))
-        return checked_tensor(name, tensor, self._check_finite, lengths)
-
-    def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        alone = len(self.input_names) == 1
-        sizes = self.input_sizes[self.input_names.index(name)]
-        check_input(name, sizes, shape, self.path, self.meta.min_samples, alone)

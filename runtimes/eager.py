@@ -32,6 +32,8 @@ class TorchRunner(Runner):
         self.input_names = tuple(value.op.label for value in graph.inputs)
         self.input_sizes = tuple(value.op.sizes for value in graph.inputs if isinstance(value.op, Input))
         self.output_names = tuple(graph.outputs)
+        self.input_types = tuple("float32" if value.dtype == "float" else value.dtype for value in graph.inputs)
+        self.output_types = tuple(map(graph.gives, graph.outputs))
         self.output_sizes = tuple(tuple(size if isinstance(size, int) else str(size) for size in value.shape) for value in graph.outputs.values())
 
     def _run(self, arrays: list[npt.NDArray[Any]]) -> list[Any]:
@@ -47,4 +49,4 @@ class TorchRunner(Runner):
 
         with torch.no_grad():
             result = self.module.outputs(*(tensor.to(self._place) for tensor in tensors))
-        return [result[name] for name in self.output_names]
+        return [result[name].to(getattr(torch, dtype)) for name, dtype in zip(self.output_names, self.output_types, strict=True)]

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from specgraph.shapes import WAVEFORMS, check_lengths, check_shape
 
-FLOAT32 = "tensor(float)"  # as onnxruntime says it
-DTYPES = {"float16": np.float16, "double": np.float64, "int64": np.int64, "int32": np.int32, "bool": np.bool_}
+KINDS = {"float16": "f", "float64": "f", "int64": "iu", "int32": "iu", "bool": "b"}  # numpy's, that an input of a dtype takes
 PCM_SCALE = np.float32(1 / 32768)  # 16-bit samples to -1 ... 1
 
 
@@ -33,6 +32,26 @@ def as_float32(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     raise TypeError(dtype_sentence(name, str(array.dtype)))
 
 
+def as_dtype(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """An array as an input of ``dtype`` holds it; ``TypeError`` where it has numbers of another kind.
+
+    An input of 16-bit PCM takes that alone: samples in -1 ... 1 would become zeros. Other dtypes than that and float32 are those of
+    models that were joined with a front end.
+    """
+    if dtype == "float32":
+        return as_float32(name, array)
+    if dtype == "int16" and array.dtype != np.int16:
+        raise TypeError(int16_sentence(name, str(array.dtype)))
+    if array.dtype.kind not in KINDS.get(dtype, array.dtype.kind):
+        raise TypeError(f"{name} must be {dtype}, not {array.dtype}; convert it")
+    return array.astype(dtype, copy=False) if dtype in KINDS else array
+
+
+def int16_sentence(name: str, dtype: str) -> str:
+    """What is said of a wrong dtype where 16-bit samples are wanted."""
+    return f"{name} must be int16 (16-bit PCM), which this model divides by 32768 itself, not {dtype}; give the samples as they were recorded"
+
+
 def dtype_sentence(name: str, dtype: str) -> str:
     """What is said of a wrong dtype."""
     return f"{name} must be float32, float64 or int16 (16-bit PCM), not {dtype}; convert it to float32 in -1 ... 1"
@@ -45,7 +64,7 @@ def refuse_not_finite(name: str, array: npt.NDArray[Any], lengths: npt.NDArray[n
     """
     places = np.argwhere(~np.isfinite(array))
     if lengths is not None:
-        places = places[places[:, 1] < lengths[places[:, 0]]]
+        places = places[places[:, -1] < lengths[places[:, 0]]]
     if not len(places):
         return
     where = tuple(int(i) for i in places[0])
@@ -55,14 +74,14 @@ def refuse_not_finite(name: str, array: npt.NDArray[Any], lengths: npt.NDArray[n
 
 
 def checked_array(
-    name: str, value: npt.NDArray[Any], finite: bool, dtype: str = FLOAT32, lengths: npt.NDArray[np.int64] | None = None
+    name: str, value: npt.NDArray[Any], finite: bool, dtype: str = "float32", lengths: npt.NDArray[np.int64] | None = None
 ) -> npt.NDArray[Any]:
     """An array as float32, or what else an input holds; refused where it is of another kind, or with ``finite`` has NaN or infinity.
 
     With ``lengths``, (batch,), within clips of these.
     """
-    array = as_float32(name, value) if dtype == FLOAT32 else _as(name, value, dtype)
-    if finite:
+    array = as_dtype(name, value, dtype)
+    if finite and array.dtype.kind == "f":
         with np.errstate(over="ignore", invalid="ignore"):
             total = array.sum()  # in float32, which is ten times quicker: where it overflows, every element is looked at
         if not np.isfinite(total):
@@ -70,20 +89,13 @@ def checked_array(
     return array
 
 
-def _as(name: str, value: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
-    """An array for an input of a model that was attached to: of its dtype, if it holds numbers of that kind."""
-    wanted = DTYPES.get(dtype.removeprefix("tensor(").removesuffix(")"))
-    if wanted is None:
-        return value
-    kinds = {"i": "iu", "f": "f", "b": "b"}[np.dtype(wanted).kind]
-    if value.dtype.kind not in kinds:
-        raise TypeError(f"{name} must be {np.dtype(wanted)}, not {value.dtype}; convert it")
-    return value.astype(wanted, copy=False)
-
-
-def checked_tensor(name: str, tensor: Any, finite: bool, lengths: npt.NDArray[np.int64] | None = None) -> Any:
+def checked_tensor(name: str, tensor: Any, finite: bool, dtype: str = "float32", lengths: npt.NDArray[np.int64] | None = None) -> Any:
     """The same for a torch tensor, which stays where it is."""
     torch = sys.modules["torch"]
+    if dtype == "int16":
+        if tensor.dtype != torch.int16:
+            raise TypeError(int16_sentence(name, str(tensor.dtype)))
+        return tensor.detach().contiguous()
     if tensor.dtype == torch.int16:
         tensor = tensor.float() * float(PCM_SCALE)
     elif tensor.dtype == torch.float64:
@@ -101,7 +113,7 @@ def check_input(name: str, sizes: Sequence[int | str], shape: tuple[int, ...], p
         check_shape(name, sizes, shape, least if alone else 1)
         return
     if len(shape) != 2:
-        raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {shape}; mix channels to one, or stack clips")
+        raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {shape}; mix channels to one, or stack clips; a model for several channels is exported with channels=2, say")
     batch, samples = shape
     if batch == 0 or samples == 0:
         raise ValueError(f"{name} has shape {shape}: there are no {'clips' if batch == 0 else 'samples'} in it")
@@ -109,25 +121,30 @@ def check_input(name: str, sizes: Sequence[int | str], shape: tuple[int, ...], p
         raise ValueError(f"{name} has {samples} samples and {path} needs at least {least}; pad the clip with zeros")
 
 
-def with_lengths(name: str, waveforms: Any) -> tuple[Any, npt.NDArray[np.int64]]:
+def with_lengths(name: str, waveforms: Any, sizes: Sequence[int | str] = WAVEFORMS, dtype: str = "float32") -> tuple[Any, npt.NDArray[np.int64]]:
     """Waveforms that were given without lengths, and these: of each clip of a list, or all of an array as long as that is."""
     if isinstance(waveforms, list | tuple):
-        return _padded(name, waveforms)
+        return _padded(name, waveforms, sizes[1:], dtype)
     waveforms = waveforms if is_torch(waveforms) else np.asarray(waveforms)
-    clips = 1 if waveforms.ndim < 2 else waveforms.shape[0]
+    clips = waveforms.shape[0] if waveforms.ndim == len(sizes) else 1
     return waveforms, np.full(clips, waveforms.shape[-1] if waveforms.ndim else 0, np.int64)
 
 
-def _padded(name: str, clips: Sequence[Any]) -> tuple[Any, npt.NDArray[np.int64]]:
-    """(samples,) each -> (batch, samples), zeros after each clip, and (batch,), how long they are; a tensor if the first clip is one."""
+def _padded(name: str, clips: Sequence[Any], sizes: Sequence[int | str], dtype: str) -> tuple[Any, npt.NDArray[np.int64]]:
+    """(samples,) each -> (batch, samples), zeros after each clip, and (batch,), how long they are; a tensor if the first clip is one.
+
+    Clips of several channels are (channels, samples).
+    """
+    text = f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(map(str, sizes))})"
     held = [clip.detach().cpu().numpy() if is_torch(clip) else np.asarray(clip) for clip in clips]
     for number, clip in enumerate(held):
-        if clip.ndim != 1:
-            raise ValueError(f"a list of clips holds {name} (samples,), and clip {number} has shape {clip.shape}")
-    lengths = np.array([len(clip) for clip in held], np.int64)
-    batch = np.zeros((len(held), max(lengths, default=0)), np.float32)
+        if clip.ndim != len(sizes) or clip.shape[:-1] != tuple(sizes[:-1]):
+            raise ValueError(f"a list of clips holds {name} {text}, and clip {number} has shape {clip.shape}")
+    lengths = np.array([clip.shape[-1] for clip in held], np.int64)
+    shape = [len(held), *(size for size in sizes[:-1] if isinstance(size, int)), max(lengths, default=0)]
+    batch = np.zeros(shape, np.dtype(dtype))
     for row, clip in zip(batch, held, strict=True):
-        row[: len(clip)] = as_float32(name, clip)
+        row[..., : clip.shape[-1]] = as_dtype(name, clip, dtype)
     if clips and is_torch(clips[0]):
         return sys.modules["torch"].from_numpy(batch).to(clips[0].device), lengths
     return batch, lengths
@@ -138,5 +155,5 @@ def as_lengths(name: str, value: Any, of: str, shape: Sequence[int], least: int)
     lengths = value.detach().cpu().numpy() if is_torch(value) else np.asarray(value)
     if lengths.dtype.kind not in "iu" or lengths.ndim != 1:
         raise TypeError(f"{name} must be whole numbers (batch,), such as int64, not {lengths.dtype} of shape {lengths.shape}")
-    check_lengths(name, of, lengths.tolist(), shape[0], shape[1], least)
+    check_lengths(name, of, lengths.tolist(), shape[0], shape[-1], least)
     return np.ascontiguousarray(lengths, np.int64)

@@ -23,6 +23,11 @@ Array = npt.NDArray[np.float32]
 
 # Of the largest value in a graph. On a CPU, what one op wrote and the next finds in the cache; on a GPU, what bounds its memory.
 MOST_BYTES, MOST_BYTES_CUDA = 2.5e6, 1e9
+# What onnxruntime calls the types, and what numpy does.
+TYPES = {
+    "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(int16)": "int16", "tensor(int32)": "int32",
+    "tensor(int64)": "int64", "tensor(bool)": "bool",
+}  # fmt: skip
 DECODERS = 2  # threads that read files for a GPU
 
 
@@ -43,9 +48,10 @@ class OrtRunner(Runner):
         self.session = self._session(False)
         self.input_names = tuple(node.name for node in self.session.get_inputs())
         self.input_sizes = tuple(tuple(node.shape) for node in self.session.get_inputs())
-        self.input_dtypes = {node.name: node.type for node in self.session.get_inputs()}
         self.output_names = tuple(node.name for node in self.session.get_outputs())
         self.output_sizes = tuple(tuple(node.shape) for node in self.session.get_outputs())
+        self.input_types = tuple(TYPES.get(node.type, node.type) for node in self.session.get_inputs())
+        self.output_types = tuple(TYPES.get(node.type, node.type) for node in self.session.get_outputs())
 
     def _session(self, one_thread: bool, part: Callable[..., bytes] | None = None, *names: Sequence[str]) -> Any:
         """A session of the file, or of a part of it, made when it is first wanted."""

@@ -105,8 +105,8 @@ def joined(
     def of(part: Part) -> Arrays:
         if lengths is not None and not padded:
             longest = int(lengths[part.clips].max())
-            return run([np.ascontiguousarray(array[part.clips][:, :longest] if array.ndim > 1 else array[part.clips]) for array in arrays])
-        return run([np.ascontiguousarray(array[part.clips] if part.stop is None else array[part.clips, part.start : part.stop]) for array in arrays])
+            return run([np.ascontiguousarray(array[part.clips][..., :longest] if array.ndim > 1 else array[part.clips]) for array in arrays])
+        return run([np.ascontiguousarray(array[part.clips] if part.stop is None else array[part.clips, ..., part.start : part.stop]) for array in arrays])
 
     clips = len(arrays[0])
     whole: list[npt.NDArray[Any]] = []
@@ -116,7 +116,7 @@ def joined(
             if number == len(whole):
                 shape = [clips, *result.shape[1:]]
                 if axis:
-                    shape[axis] = output.count(arrays[0].shape[1])
+                    shape[axis] = output.count(arrays[0].shape[-1])
                 whole.append((np.empty if padded else np.zeros)(shape, result.dtype))
             into = whole[number]
             if part.stop is None:

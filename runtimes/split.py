@@ -52,7 +52,10 @@ class _Model:
         return found
 
     def with_nodes(self, nodes: Collection[int], inputs: Collection[str] | None, outputs: Collection[str]) -> bytes:
-        """The model with some of its nodes and other ends, all of them of float32; ``inputs`` None keeps them as they are."""
+        """The model with some of its nodes and other ends; ``inputs`` None keeps them as they are.
+
+        What is no output of the model is float32, of any shape.
+        """
         read = {name for number in nodes for name in self.reads[number]}
         graph = bytearray()
         number = -1
@@ -66,9 +69,10 @@ class _Model:
             )
             if not left_out:
                 graph += _field(field, value)
+        known = {_texts(value, 1)[0]: value for field, value in fields(self._graph) if field == GRAPH_OUTPUTS}
         for field, names in ((GRAPH_INPUTS, inputs or ()), (GRAPH_OUTPUTS, outputs)):
             for name in names:
-                graph += _field(field, _field(1, name.encode()) + FLOAT)
+                graph += _field(field, known.get(name, _field(1, name.encode()) + FLOAT))
         kept = ((field, value) for field, value in self._fields if field != MODEL_METADATA)
         return b"".join(_field(field, graph if field == MODEL_GRAPH else value) for field, value in kept)
 

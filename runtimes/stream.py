@@ -45,7 +45,8 @@ class Stream:
         self.latency = pieces.after / run.sample_rate
         self.received = 0
         self._start = 0  # of what is kept, in samples of the clip
-        self._kept: Array = np.empty((batch or 1, 0), np.float32)
+        self._sizes = tuple(size for size in run.input_sizes[0][1:-1] if isinstance(size, int))  # the number of channels, where there is such an axis
+        self._kept = np.empty((batch or 1, *self._sizes, 0), np.dtype(run.input_types[0]))
         self._done = dict.fromkeys(run.output_names, 0)  # frames returned, by output
 
     def push(self, chunk: Any) -> Any:
@@ -61,10 +62,11 @@ class Stream:
         self._check_open()
         name = self._run.input_names[0]
         array = self._run.converted(name, np.asarray(chunk))
-        if array.ndim != (1 if self._batch is None else 2) or (self._batch is not None and len(array) != self._batch):
-            wanted = "(samples,)" if self._batch is None else f"({self._batch}, samples)"
+        before = self._sizes if self._batch is None else (self._batch, *self._sizes)
+        if array.ndim == 0 or array.shape[:-1] != before:
+            wanted = f"({', '.join(map(str, (*before, 'samples')))})" if before else "(samples,)"
             raise ValueError(f"a chunk of this stream is {wanted}, not of shape {array.shape}")
-        self._kept = np.concatenate([self._kept, array[None] if self._batch is None else array], axis=1)
+        self._kept = np.concatenate([self._kept, array[None] if self._batch is None else array], axis=-1)
         self.received += array.shape[-1]
         enough = self.received >= max(self._before + 1, self._run.meta.min_samples)
         ready = self.received - self._after if enough else 0  # positions from which all that is read is here
@@ -96,7 +98,7 @@ class Stream:
                 frames = slice(self._done[name] - offset, max(wanted[name], self._done[name]) - offset)
                 found[name] = results[name][(*(slice(None),) * axis, frames)]
         else:
-            found = {name: np.empty(self._empty(name), np.float32) for name in wanted}
+            found = {name: np.empty(self._empty(name), np.dtype(dtype)) for name, dtype in zip(self._run.output_names, self._run.output_types, strict=True)}
         self._done = {name: max(wanted[name], self._done[name]) for name in wanted}
         self._drop()
         if self._batch is None:
@@ -114,5 +116,5 @@ class Stream:
         behind = self._before + self._after + self._step + self._run.meta.min_samples
         start = max(next_frame - behind, 0) // self._step * self._step
         if start > self._start:
-            self._kept = self._kept[:, start - self._start :].copy()
+            self._kept = self._kept[..., start - self._start :].copy()
             self._start = start

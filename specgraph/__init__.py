@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from specgraph.presets.nemo_config import from_nemo as from_nemo
     from specgraph.presets.transformers_config import from_transformers as from_transformers
     from specgraph.ragged import with_lengths as with_lengths
+    from specgraph.recorded import with_input as with_input
     from specgraph.runtimes import load as load
     from specgraph.transforms import CFP as CFP
     from specgraph.transforms import CQT as CQT
@@ -86,6 +87,7 @@ _HOME = {
     "read_graph": "specgraph.export",
     "to_onnx": "specgraph.export",
     "verify": "specgraph.export",
+    "with_input": "specgraph.recorded",
     "with_lengths": "specgraph.ragged",
     **dict.fromkeys(_TRANSFORMS, "specgraph.transforms"),
 }

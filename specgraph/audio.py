@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import soundfile
 
 BLOCK = 2**18  # samples of a channel that are decoded at once
+SIXTEEN_BITS = ("PCM_16", "PCM_S8", "PCM_U8")  # what libsndfile calls formats of 16 bits and fewer
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
 
 
@@ -25,31 +26,39 @@ class AudioError(ValueError):
 class Audio:
     """A clip as a model takes it, and what the file held."""
 
-    samples: npt.NDArray[np.float32]  # (samples,), mono
+    samples: npt.NDArray[Any]  # (samples,), or of several channels (channels, samples); float32, or int16
     sample_rate: int
     file_rate: int
-    channels: int
+    channels: int  # of the file
+    rounded: bool = False  # to 16 bits, from what is not a multiple of their last one
 
     @property
     def seconds(self) -> float:
         """The clip's duration."""
-        return len(self.samples) / self.sample_rate
+        return self.samples.shape[-1] / self.sample_rate
 
     @property
     def changes(self) -> str:
         """What was done to the file's samples, or nothing."""
         done = []
-        if self.channels > 1:
+        wanted = len(self.samples) if self.samples.ndim > 1 else 1
+        if self.channels not in (1, wanted):
             done.append(f"mixed {self.channels} channels to mono")
+        if wanted not in (1, self.channels):
+            done.append(f"repeated for {wanted} channels")
         if self.file_rate != self.sample_rate:
             done.append(f"resampled from {self.file_rate} to {self.sample_rate} Hz")
+        if self.rounded:
+            done.append("rounded to 16 bits")
         return ", ".join(done)
 
 
-def read_audio(path: str | Path, sample_rate: int) -> Audio:
-    """Read a file that libsndfile reads (wav, flac, ogg, mp3, ...), mixed to mono by the mean, at ``sample_rate``.
+def read_audio(path: str | Path, sample_rate: int, channels: int = 1, dtype: str = "float32") -> Audio:
+    """Read a file that libsndfile reads (wav, flac, ogg, mp3, ...), at ``sample_rate``, of ``channels`` channels.
 
-    Samples are float32; integer formats are divided by their full scale. Resampling is soxr's HQ.
+    Samples are float32, integer formats being divided by their full scale; or with ``dtype="int16"`` 16-bit PCM, which is what a 16-bit
+    file holds, and of others rounded. A file that has another number of channels is mixed to mono by the mean, and that
+    repeated. Resampling is soxr's HQ.
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
@@ -66,33 +75,48 @@ def read_audio(path: str | Path, sample_rate: int) -> Audio:
         raise AudioError(f"{path} is empty (0 bytes)")
     try:
         with soundfile.SoundFile(path) as file:
-            file_rate, channels = file.samplerate, file.channels
-            mono = np.concatenate([np.zeros(0, np.float32), *_mono(file, sample_rate)])
+            file_rate, file_channels = file.samplerate, file.channels
+            parts = []
+            for block in _blocks(file, sample_rate, channels):
+                if not np.isfinite(block).all():
+                    raise AudioError(f"{path} has samples that are not finite")
+                parts.append(block if dtype == "float32" else _to_int16(block))
+            samples = np.concatenate(parts)
             read = file.tell()
+            exact = file.subtype in SIXTEEN_BITS and file_channels in (1, channels) and file_rate == sample_rate
     except (soundfile.LibsndfileError, TypeError) as error:
         reason = getattr(error, "error_string", str(error)).rstrip(".")
         raise AudioError(f"{path} cannot be read as audio ({reason}); give wav, flac, ogg or mp3") from None
     if read == 0:
         raise AudioError(f"{path} has a header and no samples")
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{path} has samples that are not finite")
-    if len(mono) == 0:
+    if len(samples) == 0:
         raise AudioError(f"{path} is too short to resample from {file_rate} to {sample_rate} Hz")
-    return Audio(mono, sample_rate, file_rate, channels)
+    if channels > 1:
+        samples = np.ascontiguousarray(samples.T if samples.ndim > 1 else np.broadcast_to(samples, (channels, len(samples))))
+    return Audio(samples, sample_rate, file_rate, file_channels, dtype == "int16" and not exact)
 
 
-def _mono(file: soundfile.SoundFile, sample_rate: int) -> Iterator[npt.NDArray[np.float32]]:
-    """The mean of a file's channels at ``sample_rate``, block by block: all channels of an hour at once would be gigabytes."""
+def _to_int16(block: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+    """16-bit PCM: exactly what a 16-bit file held, of which float32 keeps every value."""
+    return np.clip(np.rint(block * np.float32(32768)), -32768, 32767).astype(np.int16)
+
+
+def _blocks(file: soundfile.SoundFile, sample_rate: int, channels: int) -> Iterator[npt.NDArray[np.float32]]:
+    """(samples, channels) of a file that has as many, else (samples,), the mean of its channels, at ``sample_rate``.
+
+    Block by block: all channels of an hour at once would be gigabytes.
+    """
+    kept = file.channels == channels > 1
     stream = None
     if file.samplerate != sample_rate:
         import soxr
 
-        stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
+        stream = soxr.ResampleStream(file.samplerate, sample_rate, channels if kept else 1, dtype="float32", quality="HQ")
     while True:
         block = file.read(BLOCK, dtype="float32", always_2d=True)
-        mono = block[:, 0] if file.channels == 1 else block.mean(axis=1)
+        made = block if kept else block[:, 0] if file.channels == 1 else block.mean(axis=1)
         ended = len(block) < BLOCK
-        yield mono if stream is None else stream.resample_chunk(np.ascontiguousarray(mono), last=ended)
+        yield made if stream is None else stream.resample_chunk(np.ascontiguousarray(made), last=ended)
         if ended:
             return
 

@@ -14,10 +14,14 @@ from specgraph.compound import Compound
 from specgraph.dims import Dim, Shape
 from specgraph.op import Array, Constant, GraphError, Input, Value
 from specgraph.reach import Reach
-from specgraph.shapes import WAVEFORMS, time_axis
+from specgraph.shapes import is_waveforms, time_axis
 
 if TYPE_CHECKING:
     from specgraph.lowering import Choice
+
+
+NEXT_STATE = "next_state"  # the output of a streaming graph that is its input again
+OUTPUT_DTYPES = "float32", "float16"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,18 @@ def _inner_sizes(value: Value) -> Shape:
     return value.op.inner_sizes(*(operand.shape for operand in value.inputs)) if isinstance(value.op, Compound) else ()
 
 
+def as_defined(value: Value, array: npt.ArrayLike) -> Array:
+    """What the definition takes for an input: lengths as int64, everything else as float64.
+
+    Raises:
+        TypeError: the input holds 16-bit samples, and the array does not.
+    """
+    given = np.asarray(array)
+    if value.dtype == "int16" and given.dtype != np.int16:
+        raise TypeError(f"{value.op.label} must be int16 (16-bit PCM), not {given.dtype}")
+    return given.astype(np.int64 if value.dtype == "int64" else np.float64, copy=False)
+
+
 def clip_by_clip(value: Value) -> bool:
     """Whether a value has a row for every clip, which no other clip has a part in; or is a constant."""
     if not any(isinstance(size, Dim) for size in value.shape):
@@ -44,7 +60,11 @@ def clip_by_clip(value: Value) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Inputs, named outputs, and all between them; ``str(graph)`` lists it."""
+    """Inputs, named outputs, and all between them; ``str(graph)`` lists it.
+
+    ``dtype`` is what a file gives its features in, "float32" or "float16". It is no part of the computation, which is float64 in
+    ``numpy``, and in a module what that is asked for: a front end is trained in float32, and shipped in half precision.
+    """
 
     inputs: tuple[Value, ...]
     outputs: Mapping[str, Value]
@@ -53,8 +73,11 @@ class Graph:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, About] = field(default_factory=dict)
     choices: tuple[Choice, ...] = ()
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        if self.dtype not in OUTPUT_DTYPES:
+            raise GraphError(f"dtype must be {' or '.join(map(repr, OUTPUT_DTYPES))}, not {self.dtype!r}")
         names = [value.op.label for value in self.inputs] + list(self.outputs)
         for name in names:
             if not name.isidentifier():
@@ -125,8 +148,13 @@ class Graph:
 
     @property
     def takes_waveforms(self) -> bool:
-        """Whether the first input is waveforms (batch, samples)."""
-        return getattr(self.inputs[0].op, "sizes", ()) == WAVEFORMS
+        """Whether the first input is waveforms, (batch, samples) or (batch, channels, samples)."""
+        return is_waveforms(getattr(self.inputs[0].op, "sizes", ()))
+
+    def gives(self, output: str) -> str:
+        """The dtype that a file gives an output in: features in the graph's, and lengths and a stream's state in their own."""
+        dtype = self.outputs[output].dtype
+        return dtype if dtype != "float" else "float32" if output == NEXT_STATE else self.dtype
 
     def reach(self) -> dict[Value, Reach]:
         """For every value that depends on the first input, the samples of the clip that it reads."""
@@ -160,10 +188,7 @@ class Graph:
 
     def numpy(self, *arrays: npt.ArrayLike) -> dict[str, Array]:
         """The definition: every op in float64 numpy."""
-        env: dict[Value, Any] = {
-            value: np.asarray(array, np.float64 if value.dtype == "float" else np.int64)
-            for value, array in zip(self.inputs, arrays, strict=True)
-        }
+        env: dict[Value, Any] = {value: as_defined(value, array) for value, array in zip(self.inputs, arrays, strict=True)}
         for value in self.values():
             if value not in env:
                 op = value.op

@@ -19,7 +19,7 @@ def listing(graph: Graph) -> str:
         op = value.op
         if isinstance(op, Input):
             names[value] = f"%{op.name}"
-            rows.append((names[value], "input", text(value.shape), ""))
+            rows.append((names[value], "input int16" if value.dtype == "int16" else "input", text(value.shape), ""))
             continue
         names[value] = f"%{outputs[value]}" if value in outputs else f"%{len(names)}"
         note = ""
@@ -34,7 +34,7 @@ def listing(graph: Graph) -> str:
     lines = [f"{graph.name} at {graph.sample_rate} Hz: {ops} ops, {bytes_text(held)} of constants"]
     for name, call, shape, note in rows:
         lines.append(f"  {name:<{widths[0]}} = {call:<{widths[1]}}  {shape:<{widths[2]}}  {note}".rstrip())
-    lines.append(f"  return {', '.join(f'{name}: {names[value]}' for name, value in graph.outputs.items())}")
+    lines.append(f"  return {', '.join(f'{name}: {names[value]}' for name, value in graph.outputs.items())}" + (f" in {graph.dtype}" if graph.dtype != "float32" else ""))
     lines += [f"  {choice.op}: {choice.chosen}" for choice in graph.choices]
     return "\n".join(lines)
 

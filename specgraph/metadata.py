@@ -5,6 +5,7 @@ Standard library only, so that a serving host needs nothing more than onnxruntim
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 FORMAT = 1
 PREFIX = "specgraph."
+SELDOM = ("front_ends", "input_dtype", "channels", "dtype")  # left out where they are what they usually are
 
 
 class MetadataError(ValueError):
@@ -75,6 +77,8 @@ class Metadata:
 
     ``min_samples`` is the smallest size of the first input along the clip: of frames where that input is features. ``front_ends``
     are the name, sample rate and parameters of each front end in a whole model; empty where the file is a front end itself.
+    ``input_dtype`` is that of the samples, "float32" or "int16", ``channels`` how many the waveforms have, and ``dtype`` that of the
+    features, "float32" or "float16".
     """
 
     name: str
@@ -89,12 +93,14 @@ class Metadata:
     slicing: Slicing = Slicing()
     hash: str = ""
     front_ends: tuple[dict[str, Any], ...] = ()
+    input_dtype: str = "float32"
+    channels: int = 1
+    dtype: str = "float32"
 
     def to_properties(self) -> dict[str, str]:
         """The model's ``metadata_props``: strings as they are, everything else as JSON."""
-        fields = {"format": FORMAT} | asdict(self)
-        if not self.front_ends:
-            del fields["front_ends"]
+        usual = {field.name for field in dataclasses.fields(self) if field.name in SELDOM and getattr(self, field.name) == field.default}
+        fields = {"format": FORMAT} | {key: value for key, value in asdict(self).items() if key not in usual}
         return {PREFIX + key: value if isinstance(value, str) else _json(value) for key, value in fields.items()}
 
     @classmethod
@@ -127,6 +133,9 @@ class Metadata:
                 slicing=Slicing(**slicing | {"cut": _outputs(slicing["cut"])}),
                 hash=text["hash"],
                 front_ends=tuple(json.loads(text.get("front_ends", "[]"))),
+                input_dtype=text.get("input_dtype", "float32"),
+                channels=int(text.get("channels", 1)),
+                dtype=text.get("dtype", "float32"),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MetadataError(

@@ -180,10 +180,15 @@ class GraphModule(nn.Module):
         """The features of ``inputs``, in the order that the graph names them; usually one tensor of waveforms."""
         return arranged(self.outputs(*inputs), self._takes.lengths)
 
+    @property
+    def working_dtype(self) -> torch.dtype | None:
+        """The dtype that it works in, None where it has no constants and takes any."""
+        held = next(iter((*self.parameters(), *self.buffers())), None)
+        return None if held is None else held.dtype
+
     def outputs(self, *inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """All outputs by name."""
-        held = next(iter((*self.parameters(), *self.buffers())), None)
-        inputs, single = self._takes.checked(inputs, None if held is None else held.dtype)
+        inputs, single = self._takes.checked(inputs, self.working_dtype)
         found = traced(self, inputs) if torch.compiler.is_exporting() else self._run(inputs)
         return {name: tensor[0] if single else tensor for name, tensor in zip(self._outputs, found, strict=True)}
 
@@ -197,6 +202,8 @@ class GraphModule(nn.Module):
                 env[place] = getattr(self, name)
             for (place, op, operands), done in zip(self._steps, self._done, strict=True):
                 env[place] = op.torch(*[env[operand] for operand in operands])
+                if op.reads == "int16":
+                    env[place] = env[place].to(self.working_dtype or torch.float32)
                 for operand in done:  # what nobody reads any more is not held until the end
                     env[operand] = None
         return [env[place] for place in self._outputs.values()]

@@ -23,6 +23,7 @@ class ModuleInputs:
     Attributes:
         names, sizes: of each, in order.
         whole_numbers: the names of those that hold lengths.
+        int16: the names of those that hold 16-bit samples.
         least: samples, or frames, that a clip needs.
         lengths: whether the graph takes waveforms and how long each of them is.
     """
@@ -30,6 +31,7 @@ class ModuleInputs:
     names: tuple[str, ...]
     sizes: tuple[tuple[int | str, ...], ...]
     whole_numbers: frozenset[str]
+    int16: frozenset[str]
     least: int
     lengths: bool
 
@@ -41,6 +43,7 @@ class ModuleInputs:
             tuple(op.name for op, _ in inputs),
             tuple(op.sizes for op, _ in inputs),
             frozenset(op.name for op, dtype in inputs if dtype == "int64"),
+            frozenset(op.name for op, dtype in inputs if dtype == "int16"),
             graph.least_along_the_clip(),
             has_lengths(graph),
         )
@@ -58,7 +61,7 @@ class ModuleInputs:
         given = tuple(inputs)
         ragged = self.lengths and len(given) > 1 and not torch.compiler.is_exporting()
         if self.lengths and len(given) == 1:
-            clips = given[0].shape[0] if given[0].ndim > 1 else 1
+            clips = given[0].shape[0] if given[0].ndim == len(self.sizes[0]) else 1
             given = (*given, torch.ones(clips, dtype=torch.int64, device=given[0].device) * given[0].shape[-1])
         if len(given) != len(self.names):
             raise TypeError(f"takes {len(self.names)} tensors, not {len(given)}")
@@ -81,7 +84,7 @@ class ModuleInputs:
             waveforms = sizes == WAVEFORMS
             if waveforms and tensor.ndim != 2:
                 raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {tuple(tensor.shape)}")
-            _check_dtype(name, tensor, held)
+            _check_dtype(name, tensor, torch.int16 if name in self.int16 else held, name in self.int16)
             if waveforms and tensor.shape[0] == 0:
                 raise ValueError(f"{name} have shape {tuple(tensor.shape)}: there are no clips in them")
             if waveforms and tensor.shape[1] < self.least:
@@ -97,13 +100,17 @@ class ModuleInputs:
             raise TypeError(f"{name} must be whole numbers (batch,), such as int64, not {lengths.dtype} {tuple(lengths.shape)}")
         if torch.compiler.is_exporting():
             return  # the sizes vary then
-        clips, samples = waveforms.shape
+        clips, samples = waveforms.shape[0], waveforms.shape[-1]
         known = lengths.device.type == "cpu" and not torch.compiler.is_compiling()  # elsewhere, reading them would wait
         held = lengths.tolist() if known else [samples] * len(lengths)
         check_lengths(name, self.names[0], held, clips, samples, self.least)
 
 
-def _check_dtype(name: str, tensor: torch.Tensor, held: torch.dtype | None) -> None:
+def _check_dtype(name: str, tensor: torch.Tensor, held: torch.dtype | None, int16: bool) -> None:
+    if int16:
+        if tensor.dtype != torch.int16:
+            raise TypeError(f"{name} must be int16 (16-bit PCM) here, not {tensor.dtype}: the graph divides by 32768 itself")
+        return
     if not tensor.is_floating_point():
         raise TypeError(
             f"{name} must be floating-point, not {tensor.dtype}; "

@@ -24,7 +24,7 @@ from specgraph.dims import Dim, Shape, text
 from specgraph.reach import HERE, Reach
 
 Array = npt.NDArray[Any]
-Dtype = Literal["float", "int64"]
+Dtype = Literal["float", "int64", "int16"]
 MOST_ELEMENTS = 2**29  # of a constant: 2 GB of float32, the most that an ONNX file can hold
 
 
@@ -56,7 +56,9 @@ class Op:
     compresses: ClassVar[bool] = False  # a logarithm or an angle: small inputs make large differences
     lengths_at: ClassVar[int | None] = None  # which operand, if any, holds the clips' lengths: (batch,), int64
     clears: ClassVar[bool] = False  # given lengths, the result is zero beyond them
+    reads: ClassVar[Dtype] = "float"  # what its operands hold, but for lengths
     makes: ClassVar[Dtype] = "float"
+    moves: ClassVar[bool] = False  # elements as they are: 16-bit samples too, of which it makes such
 
     def __init_subclass__(cls) -> None:
         if cls.__name__ in Op.registry:
@@ -74,10 +76,11 @@ class Op:
                     "begin with Builder.input or Builder.constant"
                 )
         try:
+            moved = self.moves and inputs and inputs[0].dtype == "int16"
             for position, value in enumerate(inputs):
-                if value.dtype != (wanted := "int64" if position == self.lengths_at else "float"):
+                if value.dtype != (wanted := "int64" if position == self.lengths_at else "int16" if moved else self.reads):
                     raise GraphError(f"operand {position} is {value.dtype} and must be {wanted}")
-            return Value(self, inputs, self.infer(*(value.shape for value in inputs)), self.makes)
+            return Value(self, inputs, self.infer(*(value.shape for value in inputs)), "int16" if moved else self.makes)
         except GraphError as error:
             operands = ", ".join(map(str, inputs))
             raise GraphError(f"{self} on {operands}: {error}") from None
@@ -96,7 +99,6 @@ class Op:
         return f"{self.method}({shown})"
 
     # Every op names its own operands, so the base class takes any.
-
     def infer(self, *args: Any, **kwargs: Any) -> Shape:
         """The shape of the result from the operands' shapes; raises ``GraphError``."""
         raise NotImplementedError

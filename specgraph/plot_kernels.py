@@ -105,7 +105,7 @@ def figure(compared: list[tuple[Part, Part | None]]) -> Figure:
 
 
 def _graph(source: Any) -> Graph:
-    from specgraph.export.write import as_graph
+    from specgraph.sources import as_graph
 
     if isinstance(source, str | Path):
         from specgraph.export.read import read_graph

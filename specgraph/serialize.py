@@ -63,6 +63,8 @@ def to_json(graph: Graph, find: Find | None = None) -> str:
         "outputs": {name: number[value] for name, value in graph.outputs.items()},
         "about": {name: dataclasses.asdict(about) for name, about in graph.about.items()},
     }
+    if graph.dtype != "float32":
+        content["dtype"] = graph.dtype
     return json.dumps(content, separators=(",", ":"), allow_nan=False)
 
 
@@ -80,6 +82,7 @@ def from_json(text: str, initializers: Callable[[str], Array] | None = None) -> 
             content["name"],
             _decoded(content["parameters"]),
             {name: About(**_tuples(about)) for name, about in content["about"].items()},
+            dtype=content.get("dtype", "float32"),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise GraphError(f"the graph in the file's metadata cannot be read ({type(error).__name__}: {error})") from None

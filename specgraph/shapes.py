@@ -10,6 +10,11 @@ WAVEFORMS = "batch", "samples"
 LENGTHS = "_lens"  # what the name of an input or output is followed by where it holds the lengths of another
 
 
+def is_waveforms(sizes: Sizes) -> bool:
+    """Whether an input of these sizes is audio: (batch, samples), or (batch, channels, samples) with a fixed number of channels."""
+    return tuple(sizes) == WAVEFORMS or (len(sizes) == 3 and (sizes[0], sizes[2]) == WAVEFORMS and isinstance(sizes[1], int))
+
+
 def lacks_batch(sizes: Sizes, rank: int) -> bool:
     """Whether an array of this rank is a single item of an input with these sizes."""
     return bool(sizes) and sizes[0] == "batch" and rank == len(sizes) - 1
@@ -29,7 +34,8 @@ def check_shape(name: str, sizes: Sizes, shape: Sequence[int], least: int = 1) -
         raise ValueError(f"{name} must be {text}{single}, not of shape {tuple(shape)}")
     for axis, (size, found) in enumerate(zip(sizes, shape, strict=True)):
         if isinstance(size, int) and found != size:
-            raise ValueError(f"{name} must be {text}, and axis {axis} has {found} instead of {size}: the shape is {tuple(shape)}")
+            hint = "; channels come before samples, so transpose it" if is_waveforms(sizes) and shape[-1] == size else ""
+            raise ValueError(f"{name} must be {text}, and axis {axis} has {found} instead of {size}: the shape is {tuple(shape)}{hint}")
         if found == 0:
             raise ValueError(f"{name} has shape {tuple(shape)}, which is empty")
     axis_of_time = time_axis(sizes)

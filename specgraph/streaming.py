@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from specgraph.compound import Compound
-from specgraph.graph import Graph
+from specgraph.graph import NEXT_STATE, Graph
 from specgraph.op import GraphError, Input, Value
 from specgraph.ops.concat import Concat
 from specgraph.ops.layout import Slice, is_time
@@ -18,10 +18,12 @@ SECONDS = 0.1  # of the chunk, unless given
 def streaming(graph: Graph, chunk: int | None = None) -> Graph:
     """``chunk`` (batch, N), ``state`` (batch, S) -> the outputs for N samples of them, and ``next_state`` (batch, S).
 
+    Of several channels they are (batch, channels, N) and (batch, channels, S); the state is of the input's dtype.
+
     All sizes but the batch are fixed. A stream begins with a state of zeros, and each call's ``next_state`` is the next one's
     ``state``. The frames of all calls together are those of the sound so far, as if it stood in silence: the first
     ``parameters["stream_delay"]`` frames lie before it, and the last ones come when as many zeros follow. Where the graph
-    pads by other than zeros, the frames that reach beyond the ends of the clip differ from those of the whole clip, no others.
+    pads by other than zeros, or resamples, the frames that reach beyond the ends of the clip differ from those of the whole clip, no others.
 
     Args:
         graph: of waveforms alone, in which every output reads a bounded stretch of the clip.
@@ -31,7 +33,7 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
         GraphError: something looks at the whole clip, the input is not waveforms, or N is not such a multiple; in a sentence.
     """
     wave = graph.inputs[0]
-    if len(graph.inputs) > 1 or not graph.takes_waveforms:
+    if len(graph.inputs) > 1 or not graph.takes_waveforms or not isinstance(wave.op, Input):
         raise GraphError(f"a stream is of waveforms (batch, samples), and {graph.name} takes {', '.join(map(str, graph.inputs))}")
     found = graph.reach()
     for value in graph.values():
@@ -50,9 +52,10 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
     lead = -(-before // step) * step  # the first position that has all that it reads
     state = -(-(lead + after) // step) * step
     state += -(-max(graph.least_along_the_clip() - state - size, 0) // step) * step
-    new = Input("chunk", ("batch", size))()
-    old = Input("state", ("batch", state))()
-    sound = Concat(1)(old, new)
+    new = replace(wave.op, name="chunk", sizes=(*wave.op.sizes[:-1], size))()
+    old = replace(wave.op, name="state", sizes=(*wave.op.sizes[:-1], state))()
+    along = len(wave.shape) - 1
+    sound = Concat(along)(old, new)
     rebuilt = {wave: sound}
     for value in graph.values():
         if value not in rebuilt:
@@ -66,7 +69,7 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
     return replace(
         graph,
         inputs=(new, old),
-        outputs=outputs | {"next_state": Slice(size, None, 1)(sound)},
+        outputs=outputs | {NEXT_STATE: Slice(size, None, along)(sound)},
         parameters={**graph.parameters, "stream_chunk": size, "stream_state": state, "stream_delay": delay},
         choices=(),
     )

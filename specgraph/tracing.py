@@ -69,13 +69,16 @@ def _array(value: Value) -> np.ndarray:
 def _run(made: _Traceable, module: GraphModule, inputs: tuple[Any, ...]) -> list[Any]:
     import torch
 
+    dtype = inputs[0].dtype if inputs[0].is_floating_point() else module.working_dtype or torch.float32
     env: dict[Value, Any] = dict(zip(made.graph.inputs, inputs, strict=True))
     for value in made.graph.values():
         op = value.op
         if isinstance(op, Constant):
             # from_numpy, unlike tensor(), makes a real tensor inside of the trace too, and so a constant of the model.
             held = module.trained(op) if op.trainable else torch.from_numpy(made.arrays[value])
-            env[value] = held.to(inputs[0]) if held.is_floating_point() else held.to(inputs[0].device)
+            env[value] = held.to(inputs[0].device, dtype) if held.is_floating_point() else held.to(inputs[0].device)
         elif not isinstance(op, Input):
             env[value] = op.torch(*(env[operand] for operand in value.inputs))
+            if op.reads == "int16":
+                env[value] = env[value].to(dtype)
     return [env[value] for value in made.graph.outputs.values()]

@@ -34,12 +34,14 @@ def session(graph: Graph) -> onnxruntime.InferenceSession:
 
 
 def arrays_for(graph: Graph, sizes: Mapping[str, int], seed: int = 0) -> list[np.ndarray]:
-    """Float32 noise for every input of a graph, with its axes at these sizes; lengths of clips from the longest to 1."""
+    """Float32 noise for every input of a graph, or 16-bit, with its axes at these sizes; lengths of clips from the longest to 1."""
     rng = np.random.default_rng(seed)
     longest = sizes.get("samples", 0) if "samples" in axes(graph) else sizes.get("frames", 1)
     return [
         rng.standard_normal(evaluate(value.shape, sizes)).astype(np.float32)
         if value.dtype == "float"
+        else rng.integers(-32768, 32768, evaluate(value.shape, sizes)).astype(np.int16)
+        if value.dtype == "int16"
         else spread_lengths(sizes["batch"], longest)
         for value in graph.inputs
     ]

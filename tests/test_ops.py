@@ -14,6 +14,7 @@ from specgraph.graph import Graph
 from specgraph.lowering import lower, price
 from specgraph.module import GraphModule
 from specgraph.op import Constant, Input, Op, Value
+from specgraph.ops.from_int16 import Int16Input
 from specgraph.ops.layout import axis_along_the_clip
 from specgraph.ops.lengths import Lengths, LengthsInput, Mask
 from specgraph.ops.magnitude import Magnitude
@@ -22,7 +23,7 @@ from specgraph.ops.phase import Phase
 from tests.conftest import arrays_for, axes, peak_error, session
 
 SIZES = [(1, 97, 11), (3, 160, 4), (2, 331, 25)]  # batch, samples, frames
-WITHOUT_EXAMPLES = {Input, LengthsInput, Constant}
+WITHOUT_EXAMPLES = {Input, Int16Input, LengthsInput, Constant}
 EXAMPLES = [(op, operands) for cls in Op.registry.values() for op, *operands in cls.examples()]
 LOWERINGS = [(op, operands, name) for op, operands in EXAMPLES if isinstance(op, Compound) for name in op.lowerings]
 
@@ -35,7 +36,7 @@ def graph_of(op: Op, operands: list) -> Graph:
     values = [
         Constant.of(f"c{i}", operand)
         if isinstance(operand, np.ndarray)
-        else (LengthsInput if i == op.lengths_at else Input)(f"x{i}", operand)()
+        else (LengthsInput if i == op.lengths_at else Int16Input if op.reads == "int16" else Input)(f"x{i}", operand)()
         for i, operand in enumerate(operands)
     ]
     inputs = tuple(value for value in values if isinstance(value.op, Input))

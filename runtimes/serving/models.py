@@ -12,15 +12,11 @@ import numpy.typing as npt
 
 from specgraph.runtimes.ort import OrtRunner
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
+from specgraph.runtimes.serving.tensors import DATATYPES
 from specgraph.shapes import time_axis
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-# What onnxruntime calls the types, and what the protocol does.
-TYPES = {
-    "tensor(float)": "FP32", "tensor(float16)": "FP16", "tensor(double)": "FP64", "tensor(int16)": "INT16", "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64", "tensor(bool)": "BOOL",
-}  # fmt: skip
 PADDING = 1.25  # of clips of different lengths in one call: samples with what pads them, by samples
 
 
@@ -58,8 +54,8 @@ class ServedModel:
         batched = all(sizes and sizes[0] == "batch" for sizes in (*runner.input_sizes, *runner.output_sizes))
         self._ragged = batched and runner.takes_lengths
         self._joins = batched
-        self.inputs = _described(runner.session.get_inputs())
-        self.outputs = _described(runner.session.get_outputs())
+        self.inputs = _described(runner.input_names, runner.input_sizes, runner.input_types)
+        self.outputs = _described(runner.output_names, runner.output_sizes, runner.output_types)
 
     def checked(self, arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[list[npt.NDArray[Any]], bool]:
         """The inputs of a request in the model's order, and whether they lack the batch axis; refused in a sentence."""
@@ -105,10 +101,10 @@ class ServedModel:
         if not self._ragged:
             return [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
         first = jobs[0].inputs[0]
-        waves = np.zeros((sum(job.clips for job in jobs), max(job.samples for job in jobs)), first.dtype)
+        waves = np.zeros((sum(job.clips for job in jobs), *first.shape[1:-1], max(job.samples for job in jobs)), first.dtype)
         at = 0
         for job in jobs:
-            waves[at : at + job.clips, : job.samples] = job.inputs[0]
+            waves[at : at + job.clips, ..., : job.samples] = job.inputs[0]
             at += job.clips
         return [waves, np.concatenate([job.inputs[1] for job in jobs])]
 
@@ -150,8 +146,8 @@ class Repository:
         return self._models[name][version or versions[0]]
 
 
-def _described(nodes: Sequence[Any]) -> list[dict[str, Any]]:
+def _described(names: Sequence[str], sizes: Sequence[Sequence[int | str]], types: Sequence[str]) -> list[dict[str, Any]]:
     return [
-        {"name": node.name, "datatype": TYPES[node.type], "shape": [size if isinstance(size, int) else -1 for size in node.shape]}
-        for node in nodes
+        {"name": name, "datatype": DATATYPES[dtype], "shape": [size if isinstance(size, int) else -1 for size in shape]}
+        for name, shape, dtype in zip(names, sizes, types, strict=True)
     ]

@@ -131,16 +131,22 @@ def export(
     lengths: Annotated[
         bool, typer.Option("--lengths", help="Take clips of different lengths in one batch: waveforms_lens -> features_lens.")
     ] = False,
+    input_: Annotated[str, typer.Option("--input", help="Dtype of the samples: float32, or int16, divided by 32768 in the file.")] = "float32",
+    input_rate: Annotated[int | None, typer.Option(help="Hertz of the samples, resampled in the file.", show_default=False)] = None,
+    channels: Annotated[int, typer.Option(help="Channels of the samples, mixed to mono in the file: (batch, channels, samples).")] = 1,
+    dtype: Annotated[str, typer.Option(help="Dtype of the features: float32, or float16, rounded once at the end.")] = "float32",
 ) -> None:
     """Export a transform, a preset or a model's configuration as one verified .onnx file.
 
     Example: specgraph export mel -o mel.onnx --set sample_rate=16000 --set n_mels=80
     """
     from specgraph.export import to_onnx
+    from specgraph.recorded import with_input
 
     transform = transform_named(name).from_strings(settings(set_ or []))
+    graph = with_input(transform, input_, input_rate, channels) if (input_, input_rate, channels) != ("float32", None, 1) else transform
     lowerings = settings(prefer or [], "--prefer", "Stft=conv")
-    report = to_onnx(transform, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk, lengths=lengths)
+    report = to_onnx(graph, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk, lengths=lengths, dtype=dtype)
     out = console()
     out.print(choices_table(report.choices, report.target))
     out.print(checks_table(report.checks, report.tolerance))
@@ -178,6 +184,7 @@ def inspect(
     table.add_row("parameters", escape(", ".join(f"{name}={value!r}" for name, value in held.graph.parameters.items())) or "none")
     along = next((size for size in getattr(held.graph.inputs[0].op, "sizes", ()) if size in ("samples", "frames")), "samples")
     table.add_row("sample rate", f"{meta.sample_rate} Hz; a clip needs {meta.min_samples} {along} or more")
+    table.add_row("dtypes", f"{meta.input_dtype}{f', {meta.channels} channels' if meta.channels > 1 else ''} -> {meta.dtype}")
     for name, output in meta.outputs.items():
         if is_lengths_of(name, meta.outputs):
             table.add_row(f"output {name}", f"how much of {name.removesuffix(LENGTHS)} is each clip's, (batch)")

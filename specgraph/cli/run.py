@@ -118,15 +118,13 @@ def end(failed: list[str], files: int) -> None:
 
 def _features(runner: Runner, file: Path) -> tuple[Features, str]:
     """The outputs for a file, without a batch axis, and a line about what was done to it."""
-    from specgraph.audio import read_audio
-
     if not runner.takes_waveforms:
         given = _read_features(runner, file)
         outputs = runner.outputs(given)
         return outputs, f"{runner.input_names[0]} {given.shape} -> {_shapes(outputs)}"
-    clip = read_audio(file, runner.sample_rate)
-    if len(clip.samples) < runner.meta.min_samples:
-        raise ValueError(f"{file} has {len(clip.samples)} samples and the model needs {runner.meta.min_samples} or more")
+    clip = runner.read(file)
+    if (samples := clip.samples.shape[-1]) < runner.meta.min_samples:
+        raise ValueError(f"{file} has {samples} samples and the model needs {runner.meta.min_samples} or more")
     outputs = runner.outputs(clip.samples)
     outputs = {name: outputs[name] for name in runner.feature_names}  # the lengths of a single clip are its shape
     return outputs, f"{clip.seconds:.2f} s -> {_shapes(outputs)}" + (f" ({clip.changes})" if clip.changes else "")

@@ -27,6 +27,8 @@ def checks_table(checks: tuple[Check, ...], tolerance: float) -> Table:
     table = Table(title=f"verified: largest error, as a fraction of the spectrum's peak ({tolerance:.0e} allowed)", title_justify="left")
     for name in ("signal", "batch", "samples", "against float64", "against torch"):
         table.add_column(name, justify="left" if name == "signal" else "right")
+    if halves := [check.half_error for check in checks if check.half_error is not None]:
+        table.caption = f"beside that, float16 rounds the features by up to {max(halves):.1e} of their peak"
     for check in checks:
         torch = "-" if check.torch_error is None else f"{check.torch_error:.1e}"
         table.add_row(check.signal, str(check.batch), f"{check.samples:,}", f"{check.error:.1e}", torch)

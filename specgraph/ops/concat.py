@@ -18,6 +18,7 @@ class Concat(Op):
     """Values one after another along an axis; all other sizes are equal."""
 
     linear = True
+    moves = True
 
     axis: int = 1
 

@@ -184,6 +184,7 @@ class Slice(Op):
     """Entries ``start`` to ``stop`` (not included) along an axis; as in Python, a negative ``stop`` counts from the end."""
 
     linear = True
+    moves = True
 
     start: int = 0
     stop: int | None = None

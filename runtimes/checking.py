@@ -1,0 +1,119 @@
+"""Inputs of a file, as a runtime is given them: gathered, checked in one sentence, made into what the file takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specgraph.runtimes.described import Described
+from specgraph.runtimes.inputs import as_lengths, check_input, checked_array, checked_tensor, is_torch, with_lengths
+from specgraph.shapes import LENGTHS, is_lengths_of, is_waveforms, lacks_batch
+
+
+class Checking(Described):
+    """Something with a file's metadata, and the names, sizes and types of its inputs."""
+
+    input_names: tuple[str, ...]
+    input_sizes: tuple[tuple[int | str, ...], ...]
+    input_types: tuple[str, ...]
+    _check_finite: bool
+
+    def checked(self, *inputs: Any, **named: Any) -> tuple[list[npt.NDArray[Any]], bool]:
+        """The inputs as arrays that the model can be run on without a further check, and whether they were a single item without a batch axis.
+
+        Raises:
+            ValueError, TypeError: as from ``run``.
+        """
+        first, *others = self._gathered(inputs, named)
+        single = self._is_single(first, others)
+        return self._all_checked(first, others, single, on_device=False), single
+
+    def _is_single(self, first: Any, others: list[Any]) -> bool:
+        """Whether an item was given without a batch axis."""
+        return (not others or self.takes_lengths) and lacks_batch(self.input_sizes[0], first.ndim)
+
+    @property
+    def takes_waveforms(self) -> bool:
+        """Whether the input is audio, (batch, samples) or (batch, channels, samples), and not features; its lengths may be another."""
+        return is_waveforms(self.input_sizes[0]) and (len(self.input_sizes) == 1 or self.takes_lengths)
+
+    @property
+    def channels(self) -> int:
+        """How many channels the waveforms have; one has no axis of its own."""
+        sizes = self.input_sizes[0]
+        return int(sizes[1]) if self.takes_waveforms and len(sizes) == 3 else 1
+
+    def _type(self, name: str) -> str:
+        return self.input_types[self.input_names.index(name)]
+
+    @property
+    def takes_lengths(self) -> bool:
+        """Whether the file takes clips of different lengths in one batch."""
+        return self.input_names[1:] == (self.input_names[0] + LENGTHS,)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The outputs but for those that hold the lengths of others."""
+        return tuple(name for name in self.output_names if not self.takes_lengths or not is_lengths_of(name, self.output_names))
+
+    def _without_batch(self, name: str, output: Any) -> Any:
+        axes = self.meta.outputs[name].axes
+        return output[(slice(None),) * axes.index("batch") + (0,)] if "batch" in axes else output
+
+    def _gathered(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
+        given = dict(zip(self.input_names, inputs, strict=False)) | named
+        first = self.input_names[0]
+        if self.takes_lengths and given.keys() == {first}:
+            inputs, named = (), dict(zip(self.input_names, with_lengths(first, given[first], self.input_sizes[0], self._type(first)), strict=True))
+            given = named
+        if len(inputs) > len(self.input_names) or len(given) != len(inputs) + len(named) or set(given) != set(self.input_names):
+            raise TypeError(
+                f"{self.path} takes {', '.join(self.input_names)}; "
+                f"{len(inputs)} arrays and {', '.join(named) or 'no names'} were given"
+            )
+        try:
+            return [value if is_torch(value) else np.asarray(value) for value in map(given.__getitem__, self.input_names)]
+        except ValueError:
+            raise ValueError(
+                f"{first} are a list whose items have different lengths; run them one by one, or export with lengths=True"
+            ) from None
+
+    def _all_checked(self, first: Any, others: list[Any], single: bool, on_device: bool) -> list[Any]:
+        """All inputs, checked; the first stays a tensor ``on_device``, and lengths are an array always."""
+        name = self.input_names[0]
+        first, lengths = first[None] if single else first, None
+        if self.takes_lengths:
+            self._check_shape(name, tuple(first.shape))
+            lengths = as_lengths(self.input_names[1], others[0].reshape(-1) if single else others[0], name, first.shape, self.meta.min_samples)
+        given = [(self._checked_tensor if on_device else self._checked)(name, first, lengths)]
+        if lengths is not None:
+            return [*given, lengths]
+        return given + [self._checked(name, value) for name, value in zip(self.input_names[1:], others, strict=True)]
+
+    def _checked(self, name: str, value: Any, lengths: npt.NDArray[np.int64] | None = None) -> npt.NDArray[Any]:
+        if is_torch(value):
+            value = value.detach().cpu().numpy()
+        self._check_shape(name, value.shape)
+        return np.ascontiguousarray(self.converted(name, value, lengths))
+
+    def converted(self, name: str, value: npt.NDArray[Any], lengths: npt.NDArray[np.int64] | None = None) -> npt.NDArray[Any]:
+        """An array as the input holds it, float32 nearly always; refused where it holds another dtype, NaN or infinity: within clips of these ``lengths``."""
+        return checked_array(name, value, self._check_finite, self._type(name), lengths)
+
+    def _checked_tensor(self, name: str, tensor: Any, lengths: npt.NDArray[np.int64] | None) -> Any:
+        self._check_shape(name, tuple(tensor.shape))
+        return checked_tensor(name, tensor, self._check_finite, self._type(name), lengths)
+
+    def _check_rate(self, given: int | None) -> None:
+        if given is not None and given != self.sample_rate:
+            raise ValueError(
+                f"the sound has {given} Hz and {self.path} takes {self.sample_rate} Hz; resample it, or export the model for it: "
+                f"with_input(..., rate={given}), --input-rate {given}"
+            )
+
+    def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        alone = len(self.input_names) == 1
+        sizes = self.input_sizes[self.input_names.index(name)]
+        check_input(name, sizes, shape, self.path, self.meta.min_samples, alone)
