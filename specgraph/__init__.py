@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from specgraph.presets import preset as preset
     from specgraph.ragged import with_lengths as with_lengths
     from specgraph.runtimes import load as load
+    from specgraph.runtimes.extract import extract as extract
+    from specgraph.runtimes.extract import extract_batch as extract_batch
     from specgraph.transforms import CFP as CFP
     from specgraph.transforms import CQT as CQT
     from specgraph.transforms import CQT1992 as CQT1992
@@ -70,6 +72,8 @@ _TRANSFORMS = (
 _HOME = {
     "Builder": "specgraph.builder",
     "constraints": "specgraph.constraints",
+    "extract": "specgraph.runtimes.extract",
+    "extract_batch": "specgraph.runtimes.extract",
     "Graph": "specgraph.graph",
     "load": "specgraph.runtimes",
     "lower": "specgraph.lowering",

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import soundfile
+from specgraph.decoding import AudioError, Decoder, together
 
-BLOCK = 2**18  # samples of a channel that are decoded at once
+__all__ = ["Audio", "AudioError", "audio_files", "demo_signals", "read_audio"]
+
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
-
-
-class AudioError(ValueError):
-    """A file that holds no audio which can be read."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +23,7 @@ class Audio:
     sample_rate: int
     file_rate: int
     channels: int
+    damage: str = ""  # what is missing of it
 
     @property
     def seconds(self) -> float:
@@ -46,55 +41,16 @@ class Audio:
         return ", ".join(done)
 
 
-def read_audio(path: str | Path, sample_rate: int) -> Audio:
-    """Read a file that libsndfile reads (wav, flac, ogg, mp3, ...), mixed to mono by the mean, at ``sample_rate``.
-
-    Samples are float32; integer formats are divided by their full scale. Resampling is soxr's HQ.
+def read_audio(source: str | Path | bytes, sample_rate: int, name: str | None = None, salvage: bool = False) -> Audio:
+    """A file as one clip: ``specgraph.decoding.Decoder`` says what is read, what ``name`` and ``salvage`` do, and how.
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
         AudioError: it is empty, not audio, damaged, without samples, or has samples that are not finite.
     """
-    import soundfile
-
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not an audio file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path} is empty (0 bytes)")
-    try:
-        with soundfile.SoundFile(path) as file:
-            file_rate, channels = file.samplerate, file.channels
-            mono = np.concatenate([np.zeros(0, np.float32), *_mono(file, sample_rate)])
-            read = file.tell()
-    except (soundfile.LibsndfileError, TypeError) as error:
-        reason = getattr(error, "error_string", str(error)).rstrip(".")
-        raise AudioError(f"{path} cannot be read as audio ({reason}); give wav, flac, ogg or mp3") from None
-    if read == 0:
-        raise AudioError(f"{path} has a header and no samples")
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{path} has samples that are not finite")
-    if len(mono) == 0:
-        raise AudioError(f"{path} is too short to resample from {file_rate} to {sample_rate} Hz")
-    return Audio(mono, sample_rate, file_rate, channels)
-
-
-def _mono(file: soundfile.SoundFile, sample_rate: int) -> Iterator[npt.NDArray[np.float32]]:
-    """The mean of a file's channels at ``sample_rate``, block by block: all channels of an hour at once would be gigabytes."""
-    stream = None
-    if file.samplerate != sample_rate:
-        import soxr
-
-        stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
-    while True:
-        block = file.read(BLOCK, dtype="float32", always_2d=True)
-        mono = block[:, 0] if file.channels == 1 else block.mean(axis=1)
-        ended = len(block) < BLOCK
-        yield mono if stream is None else stream.resample_chunk(np.ascontiguousarray(mono), last=ended)
-        if ended:
-            return
+    decoder = Decoder(source, sample_rate, name, salvage)
+    samples = together(decoder.blocks())
+    return Audio(samples, sample_rate, decoder.file_rate, decoder.channels, decoder.damage)
 
 
 def audio_files(paths: list[Path]) -> list[tuple[Path, Path]]:

@@ -1,4 +1,4 @@
-"""The command line: ``specgraph list | export | inspect | verify | run | plot | bench | demo``."""
+"""The command line: ``specgraph list | export | inspect | verify | run | extract | plot | bench | demo``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from specgraph.cli.bench import bench
 from specgraph.cli.demo import demo
+from specgraph.cli.extract import extract
 from specgraph.cli.files import export, inspect, list_transforms, verify
 from specgraph.cli.plot import plot
 from specgraph.cli.run import run
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("list")(list_transforms)
-for command in (export, inspect, verify, run, plot, bench, demo):
+for command in (export, inspect, verify, run, extract, plot, bench, demo):
     app.command()(command)
 
 
