@@ -48,7 +48,8 @@ def _chunk(file: BinaryIO, size: int, name: bytes, order: str) -> str:
         if header[:4] == name:
             if declared >= UNKNOWN or declared <= size - here:
                 return ""
-            return f"has {size - here} of {declared} bytes of samples"
+            first = 8 if name == b"SSND" else 0  # two numbers that stand before the samples
+            return f"has {max(size - here - first, 0)} of {declared - first} bytes of samples"
         file.seek(here + declared + declared % 2)
     return ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, final
@@ -60,6 +61,8 @@ class Decoder:
                 raise FileNotFoundError(f"there is no file {self.name}")
             if self._source.is_dir():
                 raise IsADirectoryError(f"{self.name} is a folder, not an audio file")
+            if not self._source.is_file():
+                raise AudioError(f"{self.name} is a device or a pipe, not an audio file")
         with self._opened() as file:
             if file.seek(0, 2) == 0:
                 raise AudioError(f"{self.name} is empty (0 bytes)", "empty")
@@ -137,7 +140,9 @@ class Decoder:
     def _sound(self):  # soundfile has no types, and is loaded when it is needed
         import soundfile
 
-        return soundfile.SoundFile(io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source)
+        if isinstance(self._source, bytes):
+            return soundfile.SoundFile(io.BytesIO(self._source))
+        return soundfile.SoundFile(os.fsencode(self._source) if os.name == "posix" else self._source)  # names that are not UTF-8 too
 
 
 def together(blocks: Iterator[Array] | list[Array]) -> Array:
