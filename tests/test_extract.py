@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -133,28 +133,51 @@ def test_fail_raises_the_first(corpus: Path, mel_file: Path) -> None:
         sg.extract_batch(mel_file, [], on_damage="stop")
 
 
-def test_outputs_of_every_shape(corpus: Path, tmp_path: Path) -> None:
-    wave = corpus / "a" / "000.wav"
-    clip = read_audio(wave, RATE).samples
+def several() -> sg.Graph:
+    """Two outputs, one of them complex."""
     b = sg.Builder(sample_rate=RATE)
     tone = b.frame_conv(b.input("waveforms"), np.ones((3, 64)) + 1j, hop_length=32)
-    graphs = {
-        "complex": sg.Spectrogram(sample_rate=RATE, n_fft=64, output="complex"),
-        "samples": sg.Resample(sample_rate=RATE, target_rate=8000) if "target_rate" in {p.name for p in sg.Resample.parameters()} else sg.RMS(sample_rate=RATE),
-        "two": b.build(tones=tone, loud=b.magnitude(tone)),
-    }
-    for name, graph in graphs.items():
-        sg.to_onnx(graph, tmp_path / f"{name}.onnx")
-        run = sg.load(tmp_path / f"{name}.onnx")
-        outputs = run.outputs(clip)
-        (row,) = sg.extract_batch(run, [wave]).to_pylist()
-        assert set(row) - {*COLUMNS[2:], "path"} == ({"features"} if len(outputs) == 1 else {*outputs})
-        for output, value in outputs.items():
-            axes = [axis for axis in run.meta.outputs[output].axes if axis != "batch"]
-            time_axis = next(at for at, axis in enumerate(axes) if axis in ("frames", "samples"))
-            got = np.array(row["features" if len(outputs) == 1 else output], np.float32)
-            wanted = np.moveaxis(value, time_axis, 0)
-            np.testing.assert_allclose(got.reshape(wanted.shape), wanted, rtol=1e-5, atol=1e-6)
+    return b.build(tones=tone, loud=b.magnitude(tone))
+
+
+@pytest.mark.parametrize(
+    ("model", "lengths"),
+    [
+        (sg.Spectrogram(sample_rate=RATE, n_fft=64, output="complex"), False),
+        (sg.Resample(sample_rate=RATE, new_freq=8000), False),
+        (sg.RMS(sample_rate=RATE), False),
+        (several(), False),
+        (sg.MelSpectrogram(sample_rate=RATE, n_fft=400, n_mels=8), True),
+        (sg.preset("whisper-80"), False),
+    ],
+    ids=["complex", "samples", "rms", "several", "lengths", "fixed length"],
+)
+def test_outputs_of_every_shape(corpus: Path, tmp_path: Path, model, lengths: bool) -> None:
+    wave = corpus / "a" / "000.wav"
+    clip = read_audio(wave, RATE).samples
+    sg.to_onnx(model, tmp_path / "model.onnx", lengths=lengths)
+    run = sg.load(tmp_path / "model.onnx")
+    outputs = {name: value for name, value in run.outputs(clip).items() if name in run.feature_names}
+    (row,) = sg.extract_batch(run, [wave]).to_pylist()
+    assert row["error"] is None
+    assert set(row) - {*COLUMNS[2:], "path"} == ({"features"} if len(outputs) == 1 else {*outputs})
+    for output, value in outputs.items():
+        axes = [axis for axis in run.meta.outputs[output].axes if axis != "batch"]
+        time_axis = next(at for at, axis in enumerate(axes) if axis in ("frames", "samples"))
+        got = np.array(row["features" if len(outputs) == 1 else output], np.float32)
+        wanted = np.moveaxis(value, time_axis, 0)
+        assert len(got) == len(wanted) == row["frames"]
+        np.testing.assert_allclose(got.reshape(wanted.shape), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_whole_model_has_one_row_of_scores(corpus: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    net = sg.MelSpectrogram(sample_rate=RATE, n_fft=400, n_mels=8).module()
+    sg.to_onnx(torch.nn.Sequential(net, torch.nn.AdaptiveAvgPool1d(1), torch.nn.Flatten()), tmp_path / "scores.onnx")
+    wave = corpus / "a" / "000.wav"
+    (row,) = sg.extract_batch(tmp_path / "scores.onnx", [wave]).to_pylist()
+    assert row["frames"] == 1
+    np.testing.assert_allclose(row["features"][0], sg.load(tmp_path / "scores.onnx")(read_audio(wave, RATE).samples), rtol=1e-5)
 
 
 @pytest.mark.parametrize("whole_clip", [False, True], ids=["in pieces", "whole"])
@@ -477,14 +500,14 @@ def test_one_at_a_time(corpus: Path, mel_file: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def manifest(tmp_path: Path) -> Iterator[Callable[[str, str], Path]]:
+def manifest(tmp_path: Path) -> Callable[[str, str], Path]:
     def write(name: str, text: str) -> Path:
         path = tmp_path / "lists" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         return path
 
-    yield write
+    return write
 
 
 def test_manifests(manifest, tmp_path: Path) -> None:

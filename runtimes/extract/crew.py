@@ -79,7 +79,7 @@ class _Worker:
         try:
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
-        except (BrokenPipeError, OSError):
+        except OSError:
             return
 
     def end(self) -> str:

@@ -7,6 +7,7 @@ process costs neither the actor nor the batch, and what is done is told by the p
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -27,6 +28,7 @@ def ray_module() -> Any:
         if error.name not in (None, "ray"):
             raise
         raise ImportError("Ray is not installed: pip install 'specgraph[ray]'", name="ray") from None
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
 
 
@@ -41,11 +43,16 @@ class Actor:
         self._crew = Crew(how, 1)
 
     def __call__(self, given: dict[str, Any]) -> dict[str, Any]:
-        """A batch, as a row of the dataset, to what became of it."""
+        """What became of a batch: both are rows of a dataset."""
         entry = json.loads(str(given["batch"]))
         batch = Batch(entry["number"], tuple(Input(**file) for file in entry["inputs"]))
-        events = list(self._crew.run([batch]))
-        return {"number": batch.number, "files": sum(event.files for event in events), "seconds": sum(event.seconds for event in events)}
+        failed, found = "", []
+        try:
+            found = list(self._crew.run([batch]))
+        except (OSError, ValueError) as error:  # said once, by the driver, and not tried again
+            failed = str(error)
+        files, seconds = sum(event.files for event in found), sum(event.seconds for event in found)
+        return {"number": batch.number, "files": files, "seconds": seconds, "failed": failed}
 
 
 def events(how: Mapping[str, Any], pending: Sequence[Batch], workers: int | None, address: str | None, num_gpus: float) -> Iterator[Event]:
@@ -63,15 +70,16 @@ def events(how: Mapping[str, Any], pending: Sequence[Batch], workers: int | None
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         rows = [{"batch": json.dumps(asdict(batch))} for batch in pending]
-        most = workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
         done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             Actor,
             fn_constructor_args=(dict(how),),
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),  # None: all cores, also of nodes that join
             num_cpus=1,
             num_gpus=num_gpus or None,
         )
         for row in done.iter_rows():
+            if row["failed"]:
+                raise OSError(row["failed"])
             yield Event(row["files"], row["seconds"], by_number[row["number"]])
     except ray.exceptions.RayError as error:
         raise OSError(f"the job on Ray ended: {_cause(error)}; the same command goes on from there") from None

@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 import tarfile
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from specgraph.files import save_arrays, whole
 from specgraph.runtimes.extract import arrow
@@ -25,6 +26,7 @@ class Writer(ABC):
 
     def __init__(self, folder: Path, columns: Sequence[Column]) -> None:
         self.folder, self.columns = folder, columns
+        self.suffix = "npy" if len(columns) == 1 else "npz"
 
     @abstractmethod
     def write(self, number: int, names: Sequence[str], rows: Iterable[Row]) -> None:
@@ -68,21 +70,19 @@ class NpyWriter(Writer):
     where = ("file",)
 
     def write(self, number: int, names: Sequence[str], rows: Iterable[Row]) -> None:
-        folder = self.folder / f"_part-{number:05d}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix=f"_part-{number:05d}-", dir=self.folder))  # a killed job's worker may still write its own
         done: list[Row] = []
         where: list[dict[str, str | None]] = []
         try:
             for place, (name, row) in enumerate(zip(names, rows, strict=True)):
                 done.append(_bare(row))
-                where.append({"file": f"features/{name}.np{'y' if len(self.columns) == 1 else 'z'}" if row.features else None})
+                where.append({"file": f"features/{name}.{self.suffix}" if row.features else None})
                 if row.features:
-                    (folder / str(place)).write_bytes(_bytes(row, self.columns))
+                    (folder / str(place)).write_bytes(_held(row, self.columns).getbuffer())
             for place, at in enumerate(where):
                 if at["file"]:
                     with (folder / str(place)).open("rb+") as file:
-                        os.fsync(file.fileno())
+                        os.fsync(file.fileno())  # here, not one by one: the first waits for the disk and the others find it done
                     (self.folder / at["file"]).parent.mkdir(parents=True, exist_ok=True)
                     (folder / str(place)).replace(self.folder / at["file"])
             self._index(number, done, [{name: value and arrow.readable(value) for name, value in at.items()} for at in where])
@@ -107,8 +107,8 @@ class WebDatasetWriter(Writer):
                 where.append({"shard": shard, "key": key} if row.features else {})
                 if row.features:
                     about = {name: arrow.value(row, name) for name in ("path", "frames", "sample_rate", "duration", "error")}
-                    _add(tar, f"{key}.np{'y' if len(self.columns) == 1 else 'z'}", _bytes(row, self.columns))
-                    _add(tar, f"{key}.json", json.dumps(about).encode())
+                    _add(tar, f"{key}.{self.suffix}", _held(row, self.columns).getbuffer())
+                    _add(tar, f"{key}.json", memoryview(json.dumps(about).encode()))
         self._index(number, done, where)
 
 
@@ -119,16 +119,17 @@ def _bare(row: Row) -> Row:
     return Row(row.path, None, row.frames, row.sample_rate, row.duration, row.error)
 
 
-def _bytes(row: Row, columns: Sequence[Column]) -> Any:
-    """The features of a row as a .npy file, in the model's own order of axes, or several as an .npz file."""
-    features = row.features or {}
-    outputs = {column.name: column.as_output(features[column.name]) for column in columns}
-    held = io.BytesIO()
-    save_arrays(held, outputs, together=len(columns) > 1)
-    return held.getbuffer()
+def _held(row: Row, columns: Sequence[Column]) -> io.BytesIO:
+    """The features of a row as a .npy file, in the model's own order of axes, or several as an .npz file.
+
+    In memory, since numpy writes to a file without saying what went wrong.
+    """
+    features, file = row.features or {}, io.BytesIO()
+    save_arrays(file, {column.name: column.as_output(features[column.name]) for column in columns}, together=len(columns) > 1)
+    return file
 
 
-def _add(tar: tarfile.TarFile, name: str, data: Any) -> None:
+def _add(tar: tarfile.TarFile, name: str, data: memoryview) -> None:
     info = tarfile.TarInfo(name)
     info.size = len(data)
     tar.addfile(info, io.BytesIO(data))
