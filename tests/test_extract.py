@@ -105,6 +105,11 @@ def test_batch_of_bad_files_only(corpus: Path, mel_file: Path) -> None:
     assert all(str(corpus) in error and "\n" not in error for error in table["error"].to_pylist())
 
 
+def test_what_could_not_be_had_is_a_row(mel_file: Path) -> None:
+    table = sg.extract_batch(mel_file, [("s3://bucket/a.wav", None), ("b", held("WAV"))])
+    assert table["error"].to_pylist() == ["unreadable: s3://bucket/a.wav came without its content", None]
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders here")
 def test_a_pipe_is_not_waited_for(tmp_path: Path, mel_file: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
@@ -360,7 +365,7 @@ def test_a_file_that_ends_its_process(mel_file: Path, tmp_path: Path, monkeypatc
     table = read(tmp_path / "out").to_pylist()
     assert [row["path"] for row in table if row["error"] is None] == good
     assert found.kinds == {"crash": 3}
-    assert table[-1]["error"] == "crash: killer.wav ended the process that read it, twice, by signal SIGSEGV"
+    assert table[-1]["error"] == "crash: killer.wav was read by 2 processes that ended, the last by signal SIGSEGV"
 
 
 def test_a_worker_that_cannot_start(mel_file: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ LOADED = 4  # models that a process keeps, so that calls after the first load no
 
 def extract_batch(
     model: str | Path | Runner,
-    items: Iterable[str | Path | tuple[str, bytes]],
+    items: Iterable[str | Path | tuple[str, bytes | None]],
     on_damage: str = "skip",
     device: str = "cpu",
 ) -> pyarrow.Table:
@@ -32,7 +32,7 @@ def extract_batch(
 
     Args:
         model: an .onnx file that specgraph wrote, or what ``specgraph.load`` made of one.
-        items: paths; or pairs of a name and what the file holds.
+        items: paths; or pairs of a name and what the file holds, None for what could not be had.
         on_damage: what is done with a file that is damaged: "skip" for an error alone; "salvage" for the features of what can be
             decoded, and the error beside them; "fail" to raise what is wrong with the first file that has no features.
         device: where a model that is given by its path runs.

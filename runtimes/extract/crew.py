@@ -18,6 +18,8 @@ from specgraph.runtimes.extract.job import Batch
 
 START = "import sys; sys.path[:] = {path!r}; from specgraph.runtimes.extract.worker import main; main()"
 TRIES = 3  # of a worker that ends before it has begun, or while it writes
+DEATHS, KILLS = 2, 4  # with a file in hand, before that gets an error; more where somebody else, or a lack of memory, ended the process
+KILLED = "by signal SIGKILL"
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,14 @@ class _Work:
         return {"number": self.batch.number, "files": files, "careful": self.careful, "crashed": self.crashed}
 
     def died(self, end: str) -> None:
-        """A worker ended with this in hand: try again with care, without the file that was in hand both times."""
+        """A worker ended with this in hand: try again with care, without the file that was in hand each time."""
         for place in self.in_hand or {-1}:
             self.deaths[place] += 1
         if self.deaths[-1] >= TRIES:
             raise ChildProcessError(f"part {self.batch.number} cannot be written: the process that wrote it ended {TRIES} times, {end}")
         for place in self.in_hand if self.careful else ():
-            if self.deaths[place] > 1:
-                self.crashed[place] = f"{self.batch.inputs[place].path} ended the process that read it, twice, {end}"
+            if (deaths := self.deaths[place]) >= (KILLS if end == KILLED else DEATHS):
+                self.crashed[place] = f"{self.batch.inputs[place].path} was read by {deaths} processes that ended, the last {end}"
         self.careful = True
 
 

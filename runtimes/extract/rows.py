@@ -26,7 +26,7 @@ class Item:
     """A file as a row names it, and where it is or what it holds."""
 
     path: str
-    source: str | Path | bytes
+    source: str | Path | bytes | None  # None: it was not to be had
     crashed: str = ""  # why it is not tried
 
 
@@ -145,6 +145,8 @@ class Extractor:
     def _begin(self, item: Item) -> _Begun:
         if item.crashed:
             raise AudioError(item.crashed, "crash")
+        if item.source is None:
+            raise AudioError(f"{item.path} came without its content", "unreadable")
         decoder = Decoder(item.source, self.runner.sample_rate, item.path, self.on_damage == "salvage")
         begun = _Begun(item, decoder)
         blocks, samples = decoder.blocks(), 0
