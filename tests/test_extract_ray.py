@@ -83,11 +83,16 @@ def actors(mark: str) -> list[int]:
 @pytest.mark.parametrize("fault", ["worker killed", "node removed", "node added"])
 def test_faults(cluster, corpus: Path, mel_file: Path, tmp_path: Path, fault: str) -> None:
     done: list[str] = []
+    running: list[set[int]] = []  # actors, whenever a file is done
+    at: list[int] = []
+    nodes = 1 + len(cluster.worker_nodes)
 
     def report(files: int, of: int, seconds: float) -> None:
+        running.append(set(actors(cluster.mark)))
         if files < 6 or done:
             return
         done.append(fault)
+        at.append(len(running))
         if fault == "worker killed":
             os.kill(actors(cluster.mark)[0], signal.SIGKILL)
         elif fault == "node removed":
@@ -97,6 +102,15 @@ def test_faults(cluster, corpus: Path, mel_file: Path, tmp_path: Path, fault: st
 
     found = sg.extract(mel_file, corpus, tmp_path / "out", engine="ray", part_bytes=1, report=report)
     assert done == [fault]
+    before, after = [len(now) for now in running[: at[0]]], [len(now) for now in running[at[0] :]]
+    if fault == "node removed":
+        assert max(before) == nodes
+        assert min(after) < nodes
+    elif fault == "node added":
+        assert max(before) == nodes
+        assert max(after) == nodes + 1, "the new node was not used"
+    else:
+        assert set().union(*running[at[0] :]) - set().union(*running[: at[0]]), "no other actor came"
     assert (found.files, found.wrong) == (40, len(BAD))
     check_table(read(tmp_path / "out"), corpus, mel_file)
     assert leftovers(tmp_path / "out") == []

@@ -96,7 +96,7 @@ def _progress() -> Iterator[Any]:
                 del seen[0]
             since = max(now - seen[0][0], 1e-9)
             rates = (done - seen[0][1]) / since, (seconds - seen[0][2]) / since / 3600
-            speed = f"{rates[0]:.1f} files/s, {rates[1]:.2f} h of audio/s" if len(seen) > 1 else ""
+            speed = f"{rates[0]:.3g} files/s, {rates[1]:.2g} h of audio/s" if len(seen) > 1 else ""
             bar.update(task, completed=done, total=files, speed=speed)
 
         yield report
@@ -109,7 +109,7 @@ def _tell(found: Summary) -> None:
     if found.now_files:
         of = "" if found.now_files == found.files else f"{found.now_files} of them now, "
         out.print(
-            f"{of}{found.elapsed:.1f} s: {found.now_files / found.elapsed:.1f} files/s, {found.now_seconds / found.elapsed:.0f} times real time"
+            f"{of}{found.elapsed:.1f} s: {found.now_files / found.elapsed:.3g} files/s, {found.now_seconds / found.elapsed:.0f} times real time"
         )
     else:
         out.print("all of it was there already")
