@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -147,6 +148,31 @@ def test_made_music_sounds_as_its_score_says(load) -> None:
     assert window.shape == (4096,)
     assert not window[: 2048 - 100].any()
     assert np.linalg.norm(window) == pytest.approx(1, rel=1e-5)
+
+
+def test_fluidsynth_plays_what_the_score_says(load) -> None:
+    pytest.importorskip("mido")
+    fonts = sorted(Path("/usr/share/sounds/sf2").glob("*.sf2"))  # where Debian's fluid-soundfont-gm puts it
+    if not fonts or shutil.which("fluidsynth") is None:
+        pytest.skip("no FluidSynth with a sound font")
+    music = load("music")
+    song = music.played([(0.1, 0.6, 69)], 1.0, 0, fonts[0])
+    spectrum = np.abs(np.fft.rfft(song.wave[8820:17640] * np.hanning(8820)))
+    harmonic = spectrum.argmax() * 5 / 440
+    assert abs(harmonic - round(harmonic)) < 0.03
+    assert len(song.wave) == music.RATE
+    assert np.abs(song.wave[:2000]).max() < 0.01 * np.abs(song.wave).max()
+
+
+def test_fluidsynth_says_what_it_lacks(load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mido")
+    music = load("music")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ValueError, match="fluidsynth, which is not installed"):
+        music.made(1, 1.0, 0, tmp_path / "no.sf2")
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/fluidsynth")
+    with pytest.raises(ValueError, match="there is no sound font"):
+        music.made(1, 1.0, 0, tmp_path / "no.sf2")
 
 
 def test_the_representations_are_the_papers_34(load) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +15,7 @@ import numpy as np
 RATE = 44100
 NOTES = 128  # MIDI numbers; 69 is 440 Hz
 LOWEST, HIGHEST = 40, 88  # of random scores
+PROGRAMS = (0, 6, 24, 40, 42, 60, 68, 70, 71, 73)  # of General MIDI: piano, harpsichord, guitar, violin, cello, horn, woodwinds
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,12 @@ def musicnet(folder: Path, part: str, most: int | None = None) -> list[Song]:
     return songs
 
 
-def made(count: int, seconds: float, seed: int) -> list[Song]:
-    """Songs of three voices with random notes, synthesised."""
-    return [synthesised(score(seconds, np.random.default_rng([seed, number])), seconds, number) for number in range(count)]
+def made(count: int, seconds: float, seed: int, soundfont: Path | None = None) -> list[Song]:
+    """Songs of three voices with random notes, synthesised, or played by FluidSynth on the instruments of a sound font."""
+    scores = [score(seconds, np.random.default_rng([seed, number])) for number in range(count)]
+    if soundfont:
+        return [played(notes, seconds, seed + number, soundfont) for number, notes in enumerate(scores)]
+    return [synthesised(notes, seconds, number) for number, notes in enumerate(scores)]
 
 
 def score(seconds: float, rng: np.random.Generator) -> list[tuple[float, float, int]]:
@@ -94,3 +101,41 @@ def synthesised(notes: Sequence[tuple[float, float, int]], seconds: float, seed:
         wave[first:last] += rng.uniform(0.5, 1) * sound
         rows.append((first, last, note))
     return Song((0.1 * wave).astype(np.float32), np.array(rows, int).reshape(-1, 3))
+
+
+def played(notes: Sequence[tuple[float, float, int]], seconds: float, seed: int, soundfont: Path) -> Song:
+    """Notes played by FluidSynth, each on one of three instruments, without reverberation or chorus.
+
+    Raises:
+        ValueError: ``fluidsynth`` is not installed, the sound font does not exist, or FluidSynth cannot play it.
+    """
+    import mido
+    import soundfile
+
+    if shutil.which("fluidsynth") is None:
+        raise ValueError("--soundfont needs the program fluidsynth, which is not installed; install it, or leave --soundfont out")
+    if not soundfont.is_file():
+        raise ValueError(f"there is no sound font {soundfont}; give a .sf2 file")
+    rng = np.random.default_rng(seed)
+    events = [(0.0, mido.Message("program_change", channel=channel, program=int(rng.choice(PROGRAMS)))) for channel in range(3)]
+    for start, end, note in notes:
+        channel = int(rng.integers(3))
+        events.append((start, mido.Message("note_on", channel=channel, note=note, velocity=int(rng.integers(50, 110)))))
+        events.append((end, mido.Message("note_off", channel=channel, note=note)))
+    track, now = mido.MidiTrack(), 0
+    for at, event in sorted(events, key=lambda pair: pair[0]):
+        tick = round(at * 960)  # 480 ticks a beat and, where no tempo is set, half a second a beat
+        track.append(event.copy(time=tick - now))
+        now = tick
+    with tempfile.TemporaryDirectory() as folder:
+        midi, wav = Path(folder) / "song.mid", Path(folder) / "song.wav"
+        mido.MidiFile(ticks_per_beat=480, tracks=[track]).save(midi)
+        command = ["fluidsynth", "-n", "-i", "-q", "-R", "0", "-C", "0", "-g", "0.5", "-r", str(RATE), "-F", str(wav), str(soundfont), str(midi)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode or not wav.exists():
+            raise ValueError(f"FluidSynth could not play {soundfont}: {(done.stderr or done.stdout).strip()[-200:]}")
+        wave = soundfile.read(wav, dtype="float32", always_2d=True)[0].mean(1)
+    samples = int(seconds * RATE)
+    wave = np.pad(wave[:samples], (0, max(samples - len(wave), 0)))
+    rows = [(int(start * RATE), min(int(end * RATE), samples), note) for start, end, note in notes]
+    return Song(wave, np.array(rows, int).reshape(-1, 3))

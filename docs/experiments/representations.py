@@ -7,7 +7,8 @@ sigmoid for each of 128 notes at the window's centre; accuracy and total error o
 
     python docs/experiments/representations.py [--full] [--musicnet FOLDER] [-o FOLDER]
 
-Without MusicNet the music is made: three voices of random notes with decaying harmonics.
+Without MusicNet the music is made: three voices of random notes with decaying harmonics, or played by FluidSynth
+with --soundfont FILE.
 """
 
 from __future__ import annotations
@@ -214,19 +215,24 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the experiment; results, picture and models go to the folder."""
     parser = experiment.parser("Transcription on many input representations: accuracy against cost.")
     parser.add_argument("--musicnet", type=Path, metavar="FOLDER", help="MusicNet, unpacked; music is made if not given")
+    parser.add_argument("--soundfont", type=Path, metavar="FILE", help="a .sf2 file: FluidSynth plays the made music on its instruments")
+    parser.add_argument("--all", action="store_true", help="all 34 representations, at the small size too")
     parser.add_argument("--only", nargs="+", metavar="NAME", help='such as "STFT 4096" "CQT 84"')
     options = parser.parse_args(arguments)
     every, size = representations(), SIZES[experiment.size(options)]
-    names = options.only or size.names or tuple(every)
+    names = options.only or (tuple(every) if options.all else size.names) or tuple(every)
     if unknown := [name for name in names if name not in every]:
         parser.error(f"there is no representation {unknown[0]!r}; there are {', '.join(every)}")
     folder = experiment.begin(options, "representations")
-    songs: tuple[list[Song], list[Song]]
-    if options.musicnet:
-        most = (None, None) if options.full else size.songs
-        songs = (music.musicnet(options.musicnet, "train", most[0]), music.musicnet(options.musicnet, "test", most[1]))
-    else:
-        songs = (music.made(size.songs[0], size.seconds, options.seed), music.made(size.songs[1], size.seconds, options.seed + 1))
+    try:
+        if options.musicnet:
+            most = (None, None) if options.full else size.songs
+            songs = (music.musicnet(options.musicnet, "train", most[0]), music.musicnet(options.musicnet, "test", most[1]))
+        else:
+            train, test = (music.made(count, size.seconds, options.seed + part, options.soundfont) for part, count in enumerate(size.songs))
+            songs = (train, test)
+    except ValueError as problem:
+        parser.error(str(problem))
     found: list[dict[str, Any]] = []
     shipped: dict[str, Any] = {}
     for name in names:
@@ -243,7 +249,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
                 shutil.move(path, folder / path.name)
                 shipped = {"name": name, "difference": difference}
         print(*rows([found[-1]])[0], sep="  ", file=sys.stderr, flush=True)
-        source = "MusicNet" if options.musicnet else f"{size.songs[0]} made songs of {size.seconds:g} s, tested on {size.songs[1]} others"
+        how = "played" if options.soundfont else "made"
+        source = "MusicNet" if options.musicnet else f"{size.songs[0]} {how} songs of {size.seconds:g} s, tested on {size.songs[1]} others"
         text = (
             f"{source}; {size.epochs} epochs of {size.draws:,} windows.\n\n{experiment.table(HEADER, rows(found))}\n\n"
             f"The best, {shipped['name']}, was exported: in onnxruntime its probabilities for 64 windows differ from torch's by at most "
