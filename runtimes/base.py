@@ -16,7 +16,7 @@ from specgraph.metadata import Metadata
 from specgraph.runtimes.described import Described
 from specgraph.runtimes.inputs import as_lengths, check_input, checked_array, checked_tensor, is_torch, with_lengths
 from specgraph.runtimes.stream import Stream
-from specgraph.runtimes.workers import ordered, pool
+from specgraph.runtimes.workers import ordered, pool, worker_count
 from specgraph.shapes import LENGTHS, WAVEFORMS, arranged, is_lengths_of, lacks_batch
 
 Array = npt.NDArray[np.float32]
@@ -110,10 +110,7 @@ class Runner(Described, ABC):
         Raises:
             ValueError: ``workers`` is not a whole number above 0; and, where its result would come, what an item is refused for.
         """
-        workers = self.workers if workers is None else workers
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise ValueError(f"workers must be a whole number above 0 or None, not {workers!r}")
-        return self._mapped(function or self._item, items, workers)
+        return self._mapped(function or self._item, items, worker_count(workers, self.workers))
 
     def stream(self, batch: int | None = None) -> Stream:
         """A clip that comes in chunks: ``push(chunk)`` gives the frames that are ready, ``finish()`` the rest.

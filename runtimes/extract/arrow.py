@@ -29,39 +29,34 @@ def pyarrow_module() -> Any:
     return pyarrow
 
 
-def schema(columns: Sequence[Column], metadata: Mapping[str, str] | None = None) -> pyarrow.Schema:
+def schema(columns: Sequence[Column]) -> pyarrow.Schema:
     """``path, features list<fixed_size_list>, frames, sample_rate, duration, error``; a column for each output where there are several."""
     pa = pyarrow_module()
-    features = [pa.field(column.name, pa.list_(pa.field("item", _frame(column), nullable=False))) for column in columns]
-    rest = [("frames", pa.int64()), ("sample_rate", pa.int32()), ("duration", pa.float64()), ("error", pa.string())]
-    return pa.schema([("path", pa.string()), *features, *rest], dict(metadata or {}))
-
-
-def index_schema(where: Sequence[str]) -> pyarrow.Schema:
-    """The same without features, and with the columns that say where these are."""
-    pa = pyarrow_module()
-    rest = [("frames", pa.int64()), ("sample_rate", pa.int32()), ("duration", pa.float64()), ("error", pa.string())]
-    return pa.schema([("path", pa.string()), *((name, pa.string()) for name in where), *rest])
+    return _schema([(column.name, pa.list_(pa.field("item", _frame(column), nullable=False))) for column in columns])
 
 
 def table(rows: Sequence[Row], columns: Sequence[Column]) -> pyarrow.Table:
     """The rows, in order."""
-    pa = pyarrow_module()
-    made = schema(columns)
-    arrays = [pa.array([readable(row.path) for row in rows], pa.string())]
-    arrays += [_features(rows, column) for column in columns]
-    arrays += [pa.array([value(row, name) for row in rows], made.field(name).type) for name in made.names[-4:]]
-    return pa.Table.from_arrays(arrays, schema=made)
+    return _table(rows, schema(columns), [_features(rows, column) for column in columns])
 
 
 def index_table(rows: Sequence[Row], where: Sequence[Mapping[str, str | None]], names: Sequence[str]) -> pyarrow.Table:
-    """The rows without their features; ``where`` has a dict by name for each."""
+    """The rows without features, and with the columns ``names`` that say where these are; ``where`` has a dict by name for each."""
     pa = pyarrow_module()
-    made = index_schema(names)
-    arrays = [pa.array([readable(row.path) for row in rows], pa.string())]
-    arrays += [pa.array([at.get(name) for at in where], pa.string()) for name in names]
-    arrays += [pa.array([value(row, name) for row in rows], made.field(name).type) for name in made.names[-4:]]
-    return pa.Table.from_arrays(arrays, schema=made)
+    made = _schema([(name, pa.string()) for name in names])
+    return _table(rows, made, [pa.array([at.get(name) for at in where], pa.string()) for name in names])
+
+
+def _schema(between: Sequence[tuple[str, pyarrow.DataType]]) -> pyarrow.Schema:
+    pa = pyarrow_module()
+    rest = [("frames", pa.int64()), ("sample_rate", pa.int32()), ("duration", pa.float64()), ("error", pa.string())]
+    return pa.schema([("path", pa.string()), *between, *rest])
+
+
+def _table(rows: Sequence[Row], made: pyarrow.Schema, between: Sequence[pyarrow.Array]) -> pyarrow.Table:
+    pa = pyarrow_module()
+    first, *rest = (pa.array([value(row, name) for row in rows], made.field(name).type) for name in ("path", *made.names[-4:]))
+    return pa.Table.from_arrays([first, *between, *rest], schema=made)
 
 
 def groups(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -201,18 +201,3 @@ class Crew:
         lost = Event(-work.files, -work.seconds)
         work.died(end)
         return lost
-
-
-def workers_or_all(workers: int | None) -> int:
-    """So many workers, or one for each core.
-
-    Raises:
-        ValueError: not a whole number above 0.
-    """
-    from specgraph.runtimes.workers import available_cores
-
-    if workers is None:
-        return available_cores()
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ValueError(f"workers must be a whole number above 0 or None, not {workers!r}")
-    return workers

@@ -138,8 +138,10 @@ class Job:
         with (self.folder / LOCK).open("w") as file:
             if not _locked(file):
                 raise ValueError(f"{self.folder} is being written by another specgraph extract; wait for it, or choose another output")
-            yield
-        (self.folder / LOCK).unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                (self.folder / LOCK).unlink(missing_ok=True)
 
     def _holds(self, batch: Batch, path: Path) -> bool:
         pa = pyarrow_module()

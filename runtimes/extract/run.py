@@ -12,13 +12,14 @@ from typing import Any
 
 from specgraph.files import check_writable, whole
 from specgraph.runtimes.extract.arrow import GROUP, WRITING, pyarrow_module, readable
-from specgraph.runtimes.extract.crew import Crew, Event, workers_or_all
+from specgraph.runtimes.extract.crew import Crew, Event
 from specgraph.runtimes.extract.inputs import listed
 from specgraph.runtimes.extract.job import LOCK, Batch, Job, Settings, planned
 from specgraph.runtimes.extract.rows import ON_DAMAGE, Extractor
 from specgraph.runtimes.extract.summary import Count, Summary
 from specgraph.runtimes.extract.writers import WRITERS
 from specgraph.runtimes.loading import load
+from specgraph.runtimes.workers import available_cores, worker_count
 
 ENGINES = ("local", "ray")
 JOB = b"specgraph.job"  # in the metadata of a merged file: which job it is of
@@ -69,7 +70,7 @@ def extract(
             raise ValueError(f"{name} must be {', '.join(map(repr, known[:-1]))} or {known[-1]!r}, not {value!r}")
     if engine == "local" and (address is not None or num_gpus):
         raise ValueError("address and num_gpus belong to the engine ray")
-    workers = workers_or_all(workers) if workers is not None or engine == "local" else None
+    count = worker_count(workers, available_cores())
     pyarrow_module()
     Extractor(load(model, device=device if engine == "local" else "cpu", threads=1))
     policy = "skip" if on_damage == "fail" else on_damage
@@ -88,7 +89,7 @@ def extract(
         done, now_files, now_seconds = job.files - sum(len(batch.inputs) for batch in pending), 0, 0.0
         report(done, job.files, 0.0)
         try:
-            for event in _events(engine, how, pending, workers, address, num_gpus):
+            for event in _events(engine, how, pending, count if engine == "local" else workers, address, num_gpus):
                 now_files, now_seconds = now_files + event.files, now_seconds + event.seconds
                 report(done + now_files, job.files, now_seconds)
         finally:
@@ -141,7 +142,7 @@ def _events(
 
         yield from events(how, pending, workers, address, num_gpus)
         return
-    with Crew(how, workers_or_all(workers)) as crew:
+    with Crew(how, workers or 1) as crew:
         yield from crew.run(pending)
 
 
