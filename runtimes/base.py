@@ -16,7 +16,7 @@ from specgraph.metadata import Metadata
 from specgraph.runtimes.checking import Checking
 from specgraph.runtimes.inputs import is_torch
 from specgraph.runtimes.stream import Stream
-from specgraph.runtimes.workers import ordered, pool
+from specgraph.runtimes.workers import ordered, pool, worker_count
 from specgraph.shapes import arranged
 
 if TYPE_CHECKING:
@@ -109,16 +109,13 @@ class Runner(Checking, ABC):
         Raises:
             ValueError: ``workers`` is not a whole number above 0; and, where its result would come, what an item is refused for.
         """
-        workers = self.workers if workers is None else workers
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise ValueError(f"workers must be a whole number above 0 or None, not {workers!r}")
-        return self._mapped(function or self._item, items, workers)
+        return self._mapped(function or self._item, items, worker_count(workers, self.workers))
 
-    def read(self, path: str | Path) -> Audio:
-        """An audio file as this model takes it: its rate, its channels and its dtype; 16-bit samples stay what they are."""
+    def read(self, source: str | Path | bytes, name: str | None = None) -> Audio:
+        """An audio file, or what one holds, as this model takes it: its rate, its channels and its dtype; 16-bit samples stay what they are."""
         from specgraph.audio import read_audio
 
-        return read_audio(path, self.sample_rate, self.channels, self.input_types[0])
+        return read_audio(source, self.sample_rate, self.channels, self.input_types[0], name)
 
     def stream(self, batch: int | None = None, sample_rate: int | None = None) -> Stream:
         """A clip that comes in chunks: ``push(chunk)`` gives the frames that are ready, ``finish()`` the rest.

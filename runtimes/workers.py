@@ -24,6 +24,15 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def worker_count(workers: int | None, otherwise: int) -> int:
+    """``workers``, or for None ``otherwise``; ``ValueError`` for what is not a whole number above 0."""
+    if workers is None:
+        return otherwise
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"workers must be a whole number above 0 or None, not {workers!r}")
+    return workers
+
+
 def in_worker() -> bool:
     """Whether this thread is one of several that share the cores: what it calls should not start threads of its own."""
     return getattr(_here, "worker", False)

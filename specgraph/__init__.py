@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from specgraph.ragged import with_lengths as with_lengths
     from specgraph.recorded import with_input as with_input
     from specgraph.runtimes import load as load
+    from specgraph.runtimes.extract import extract as extract
+    from specgraph.runtimes.extract import extract_batch as extract_batch
     from specgraph.transforms import CFP as CFP
     from specgraph.transforms import CQT as CQT
     from specgraph.transforms import CQT1992 as CQT1992
@@ -79,6 +81,8 @@ _HOME = {
     "constraints": "specgraph.constraints",
     "from_nemo": "specgraph.presets.nemo_config",
     "from_transformers": "specgraph.presets.transformers_config",
+    "extract": "specgraph.runtimes.extract",
+    "extract_batch": "specgraph.runtimes.extract",
     "Graph": "specgraph.graph",
     "load": "specgraph.runtimes",
     "lower": "specgraph.lowering",

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import soundfile
+from specgraph.decoding import AudioError, Decoder, together
 
-BLOCK = 2**18  # samples of a channel that are decoded at once
-SIXTEEN_BITS = ("PCM_16", "PCM_S8", "PCM_U8")  # what libsndfile calls formats of 16 bits and fewer
+__all__ = ["Audio", "AudioError", "audio_files", "demo_signals", "read_audio"]
+
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
-
-
-class AudioError(ValueError):
-    """A file that holds no audio which can be read."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +25,7 @@ class Audio:
     file_rate: int
     channels: int  # of the file
     rounded: bool = False  # to 16 bits, from what is not a multiple of their last one
+    damage: str = ""  # what is missing of it
 
     @property
     def seconds(self) -> float:
@@ -53,72 +48,18 @@ class Audio:
         return ", ".join(done)
 
 
-def read_audio(path: str | Path, sample_rate: int, channels: int = 1, dtype: str = "float32") -> Audio:
-    """Read a file that libsndfile reads (wav, flac, ogg, mp3, ...), at ``sample_rate``, of ``channels`` channels.
-
-    Samples are float32, integer formats being divided by their full scale; or with ``dtype="int16"`` 16-bit PCM, which is what a 16-bit
-    file holds, and of others rounded. A file that has another number of channels is mixed to mono by the mean, and that
-    repeated. Resampling is soxr's HQ.
+def read_audio(
+    source: str | Path | bytes, sample_rate: int, channels: int = 1, dtype: str = "float32", name: str | None = None, salvage: bool = False
+) -> Audio:
+    """A file as one clip: ``specgraph.decoding.Decoder`` says what is read, and how, and what the arguments do.
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
         AudioError: it is empty, not audio, damaged, without samples, or has samples that are not finite.
     """
-    import soundfile
-
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not an audio file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path} is empty (0 bytes)")
-    try:
-        with soundfile.SoundFile(path) as file:
-            file_rate, file_channels = file.samplerate, file.channels
-            parts = []
-            for block in _blocks(file, sample_rate, channels):
-                if not np.isfinite(block).all():
-                    raise AudioError(f"{path} has samples that are not finite")
-                parts.append(block if dtype == "float32" else _to_int16(block))
-            samples = np.concatenate(parts)
-            read = file.tell()
-            exact = file.subtype in SIXTEEN_BITS and file_channels in (1, channels) and file_rate == sample_rate
-    except (soundfile.LibsndfileError, TypeError) as error:
-        reason = getattr(error, "error_string", str(error)).rstrip(".")
-        raise AudioError(f"{path} cannot be read as audio ({reason}); give wav, flac, ogg or mp3") from None
-    if read == 0:
-        raise AudioError(f"{path} has a header and no samples")
-    if len(samples) == 0:
-        raise AudioError(f"{path} is too short to resample from {file_rate} to {sample_rate} Hz")
-    if channels > 1:
-        samples = np.ascontiguousarray(samples.T if samples.ndim > 1 else np.broadcast_to(samples, (channels, len(samples))))
-    return Audio(samples, sample_rate, file_rate, file_channels, dtype == "int16" and not exact)
-
-
-def _to_int16(block: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
-    """16-bit PCM: exactly what a 16-bit file held, of which float32 keeps every value."""
-    return np.clip(np.rint(block * np.float32(32768)), -32768, 32767).astype(np.int16)
-
-
-def _blocks(file: soundfile.SoundFile, sample_rate: int, channels: int) -> Iterator[npt.NDArray[np.float32]]:
-    """(samples, channels) of a file that has as many, else (samples,), the mean of its channels, at ``sample_rate``.
-
-    Block by block: all channels of an hour at once would be gigabytes.
-    """
-    kept = file.channels == channels > 1
-    stream = None
-    if file.samplerate != sample_rate:
-        import soxr
-
-        stream = soxr.ResampleStream(file.samplerate, sample_rate, channels if kept else 1, dtype="float32", quality="HQ")
-    while True:
-        block = file.read(BLOCK, dtype="float32", always_2d=True)
-        made = block if kept else block[:, 0] if file.channels == 1 else block.mean(axis=1)
-        ended = len(block) < BLOCK
-        yield made if stream is None else stream.resample_chunk(np.ascontiguousarray(made), last=ended)
-        if ended:
-            return
+    decoder = Decoder(source, sample_rate, channels, dtype, name, salvage)
+    samples = together(decoder.blocks())
+    return Audio(samples, sample_rate, decoder.file_rate, decoder.channels, decoder.rounds, decoder.damage)
 
 
 def audio_files(paths: list[Path]) -> list[tuple[Path, Path]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 LITTLE = 65536  # bytes free, below which a failure to write is put down to the disk
 
@@ -50,6 +51,21 @@ def whole(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_arrays(file: BinaryIO, arrays: Mapping[str, Any], together: bool) -> None:
+    """Write the first array as .npy holds it, or with ``together`` all of them as .npz does."""
+    import zipfile
+
+    import numpy as np
+
+    if not together:
+        np.save(file, next(iter(arrays.values())))
+        return
+    with zipfile.ZipFile(file, "w") as archive:  # what np.savez writes, which takes no array by the name of "file"
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _umask() -> int:

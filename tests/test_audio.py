@@ -118,3 +118,48 @@ def test_demo_signals() -> None:
     chord = np.abs(np.fft.rfft(made["chord"][16000:]))
     for root in (220.0, 277.18, 329.63):
         assert chord[round(root)] > 20 * np.median(chord)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kept", "sentence"),
+    [
+        ("wav", 20000, "has 19956 of 32000 bytes of samples"),
+        ("aiff", 20000, "has 19946 of 32000 bytes of samples"),
+        ("mp3", 2000, r"has \d+ of 16000 samples"),
+        ("flac", 9000, "cannot be decoded to its end"),
+        ("ogg", -10, "ends before the last page of its stream"),
+    ],
+)
+def test_a_file_that_was_cut_off_is_refused_or_salvaged(tmp_path: Path, suffix: str, kept: int, sentence: str) -> None:
+    """libsndfile takes most of them for shorter ones."""
+    path = tmp_path / f"cut.{suffix}"
+    wave = 0.1 * np.random.default_rng(0).standard_normal(16000)
+    soundfile.write(path, wave, 16000)
+    sound = read_audio(path, 16000)
+    assert sound.damage == ""
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(AudioError, match=sentence) as caught:
+        read_audio(path, 16000)
+    assert caught.value.kind == "damaged"
+    if suffix == "ogg":  # libsndfile finds nothing in it
+        return
+    rest = read_audio(path.read_bytes(), 16000, "some bytes", salvage=True)
+    assert rest.damage == str(caught.value).replace(str(path), "some bytes")
+    assert 1000 < len(rest.samples) < 16000
+    if suffix != "mp3":  # whose frames overlap
+        np.testing.assert_array_equal(rest.samples, sound.samples[: len(rest.samples)])
+
+
+def test_a_length_that_nobody_declared_is_not_missed(tmp_path: Path) -> None:
+    """A WAV file from a pipe, which has no size in its header, and an MP3 file without the tag that counts its frames."""
+    soundfile.write(tmp_path / "pipe.wav", tone(16000), 16000, subtype="PCM_16")
+    held = bytearray((tmp_path / "pipe.wav").read_bytes())
+    held[4:8] = held[40:44] = b"\xff\xff\xff\xff"
+    assert len(read_audio(bytes(held), 16000).samples) == 16000
+    soundfile.write(tmp_path / "tagged.mp3", tone(44100), 44100)
+    held = bytearray((tmp_path / "tagged.mp3").read_bytes())
+    second = held.index(held[:2], 4)  # the tag is in a frame of its own, the first
+    untagged = bytes(held[second:])
+    assert not {b"Xing", b"Info"} & {untagged[at : at + 4] for at in range(300)}
+    whole = len(read_audio(untagged, 44100).samples)
+    assert 0 < len(read_audio(untagged[: len(untagged) // 2], 44100).samples) < whole

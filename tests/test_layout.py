@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "specgraph/cli": {"typer", "rich"},
     "export": LIGHT | {"onnx_ir"},
     "runtimes": LIGHT,
+    "runtimes/extract": LIGHT,
     "runtimes/serving": LIGHT | {"starlette", "uvicorn", "grpc", "google", "prometheus_client"},
 }
 HAVE_TORCH = {f"specgraph/{name}.py" for name in ("module", "module_inputs", "constraints", "frame_product")}
@@ -132,7 +133,7 @@ def python(code: str, **env: str) -> str:
     return result.stdout.strip()
 
 
-HEAVY = "{'torch', 'onnx', 'onnx_ir', 'onnxruntime', 'scipy', 'matplotlib', 'soundfile', 'soxr', 'librosa'}"
+HEAVY = "{'torch', 'onnx', 'onnx_ir', 'onnxruntime', 'scipy', 'matplotlib', 'soundfile', 'soxr', 'librosa', 'pyarrow', 'ray'}"
 
 
 @pytest.mark.parametrize("module", ["specgraph", "specgraph.runtimes", "specgraph.cli"])

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy.typing as npt
 
-from specgraph.audio import read_audio
 from specgraph.runtimes.serving.models import ServedModel
 from specgraph.runtimes.serving.problems import invalid
 
@@ -19,7 +18,7 @@ def decoded(model: ServedModel, body: bytes) -> dict[str, npt.NDArray[Any]]:
     if not body:
         raise invalid("the request is empty; send an audio file, or tensors as JSON")
     try:
-        clip = read_audio(body, runner.sample_rate, "the request")
+        clip = runner.read(body, "the request")
     except (ValueError, OSError) as error:
         raise invalid(str(error)) from None
     return {runner.input_names[0]: clip.samples[None]}

@@ -1,4 +1,4 @@
-"""The command line: ``specgraph list | export | attach | inspect | verify | run | serve | triton | plot | bench | demo``."""
+"""The command line: ``specgraph list | export | attach | inspect | verify | run | extract | serve | triton | plot | bench | demo``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from specgraph.cli.attach import attach
 from specgraph.cli.bench import bench
 from specgraph.cli.demo import demo
+from specgraph.cli.extract import extract
 from specgraph.cli.files import export, inspect, list_transforms, verify
 from specgraph.cli.plot import plot
 from specgraph.cli.run import run
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("list")(list_transforms)
-for command in (export, attach, inspect, verify, run, serve, triton, plot, bench, demo):
+for command in (export, attach, inspect, verify, run, extract, serve, triton, plot, bench, demo):
     app.command()(command)
 
 

@@ -69,17 +69,7 @@ def _named(files: list[tuple[Path, Path]], stems: bool) -> list[Named]:
 
 
 def _save(path: Path, arrays: Features) -> None:
-    import zipfile
-
-    import numpy as np
-
-    from specgraph.files import whole
+    from specgraph.files import save_arrays, whole
 
     with whole(path) as temporary, temporary.open("wb") as file:
-        if path.suffix.lower() == ".npy":
-            np.save(file, next(iter(arrays.values())))
-            return
-        with zipfile.ZipFile(file, "w") as archive:  # what np.savez writes, which takes no array by the name of "file"
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
+        save_arrays(file, arrays, together=path.suffix.lower() != ".npy")

@@ -1,0 +1,185 @@
+"""An audio file decoded block by block, as a model takes it: rate, channels, dtype; and what of it is missing."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, final
+
+import numpy as np
+import numpy.typing as npt
+
+from specgraph.declared import counts_frames, cut_off
+
+Array = npt.NDArray[Any]
+
+BLOCK = 2**18  # samples of a channel that are decoded at once
+SHORT_BLOCK = 2**10  # where the file is damaged: a block that cannot be decoded is lost whole
+SIXTEEN_BITS = ("PCM_16", "PCM_S8", "PCM_U8")  # what libsndfile calls formats of 16 bits and fewer
+UNKNOWN = 2**62  # frames, from which libsndfile means that a file does not say
+
+
+class AudioError(ValueError):
+    """A file that holds no audio which can be read; ``kind`` is why, in a word or two, to count by."""
+
+    def __init__(self, message: str, kind: str = "not audio") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@final
+class Decoder:
+    """A file that libsndfile reads (wav, flac, ogg, mp3, ...), at ``sample_rate``, of ``channels`` channels.
+
+    Samples are float32, integer formats being divided by their full scale; or 16-bit PCM, which is what a 16-bit file holds, and of
+    others rounded. A file that has another number of channels is mixed to mono by the mean, and that repeated. Resampling is
+    soxr's HQ. Blocks, since all channels of an hour at once would be gigabytes.
+
+    Args:
+        source: a path, or what a file holds.
+        sample_rate: of what ``blocks`` gives.
+        channels: of that; one has no axis of its own.
+        dtype: "float32" or "int16".
+        name: what errors call the file; the path unless given.
+        salvage: whether a damaged file gives what can be decoded of it, and ``damage`` then says what is missing.
+
+    Attributes:
+        file_rate, channels: of the file.
+        rounds: whether samples are rounded to 16 bits that were not multiples of their last one.
+        damage: a sentence, once ``blocks`` has ended; empty for a sound file.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: there is no such file.
+        AudioError: it is empty, not audio, or cut off.
+    """
+
+    def __init__(
+        self, source: str | Path | bytes, sample_rate: int, channels: int = 1, dtype: str = "float32", name: str | None = None, salvage: bool = False
+    ) -> None:
+        import soundfile
+
+        self.sample_rate, self._wanted, self._dtype, self._salvage, self.damage = sample_rate, channels, dtype, salvage, ""
+        self._source = source if isinstance(source, bytes) else Path(source)
+        self.name = name or ("the audio" if isinstance(source, bytes) else str(source))
+        if isinstance(self._source, Path):
+            if not self._source.exists():
+                raise FileNotFoundError(f"there is no file {self.name}")
+            if self._source.is_dir():
+                raise IsADirectoryError(f"{self.name} is a folder, not an audio file")
+            if not self._source.is_file():
+                raise AudioError(f"{self.name} is a device or a pipe, not an audio file")
+        with self._opened() as file:
+            if file.seek(0, 2) == 0:
+                raise AudioError(f"{self.name} is empty (0 bytes)", "empty")
+            missing, self._counted = cut_off(file), counts_frames(file)
+        try:
+            self._file = self._sound()
+        except (soundfile.LibsndfileError, TypeError) as error:
+            raise AudioError(f"{self.name} cannot be read as audio ({_reason(error)}); give wav, flac, ogg or mp3") from None
+        self.file_rate, self.channels = self._file.samplerate, self._file.channels
+        exact = self._file.subtype in SIXTEEN_BITS and self.channels in (1, channels) and self.file_rate == sample_rate
+        self.rounds = dtype == "int16" and not exact
+        if missing:
+            self._damaged(missing)
+
+    def blocks(self) -> Iterator[Array]:
+        """The samples, (samples,) or (channels, samples) at a time; once.
+
+        Raises:
+            AudioError: a block cannot be decoded, there are fewer samples than the file declares, there are none, or some are not finite.
+        """
+        stream = None
+        if self.file_rate != self.sample_rate:
+            import soxr
+
+            stream = soxr.ResampleStream(self.file_rate, self.sample_rate, self.channels if self._kept else 1, dtype="float32", quality="HQ")
+        read = given = 0
+        for block in self._decoded():
+            read += len(block)
+            mixed = block if self._kept else block[:, 0] if self.channels == 1 else block.mean(axis=1)
+            if not np.isfinite(mixed).all():
+                raise AudioError(f"{self.name} has samples that are not finite", "not finite")
+            mixed = mixed if stream is None else stream.resample_chunk(np.ascontiguousarray(mixed))
+            given += len(mixed)
+            yield self._as_wanted(mixed)
+        if read == 0:
+            raise AudioError(f"{self.name} has a header and no samples", "no samples")
+        if self._counted and read < self._file.frames < UNKNOWN and not self.damage:
+            self._damaged(f"has {read} of {self._file.frames} samples")
+        self._file.close()
+        if stream is not None:
+            rest = stream.resample_chunk(np.zeros((0, self.channels) if self._kept else 0, np.float32), last=True)
+            if given + len(rest) == 0:
+                raise AudioError(f"{self.name} is too short to resample from {self.file_rate} to {self.sample_rate} Hz", "too short")
+            yield self._as_wanted(rest)
+
+    @property
+    def _kept(self) -> bool:
+        """Whether channels stay what they are."""
+        return self.channels == self._wanted > 1
+
+    def _as_wanted(self, samples: Array) -> Array:
+        """(samples,) or (samples, channels) in float32 -> (samples,) or (channels, samples) as it was asked for."""
+        if self._dtype == "int16":  # exactly what a 16-bit file held, of which float32 keeps every value
+            samples = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
+        if self._wanted == 1:
+            return samples
+        return samples.T if self._kept else np.repeat(samples[None], self._wanted, axis=0)
+
+    def _decoded(self) -> Iterator[Array]:
+        """(samples, channels) at a time, up to where the file ends or cannot be decoded."""
+        import soundfile
+
+        done = 0
+        try:
+            while len(block := self._file.read(BLOCK, dtype="float32", always_2d=True)):
+                done += len(block)
+                yield block
+            return
+        except (soundfile.LibsndfileError, TypeError) as error:
+            self._damaged(f"cannot be decoded to its end ({_reason(error)})")
+        skipped = 0
+        with self._sound() as again:
+            try:
+                while len(block := again.read(SHORT_BLOCK, dtype="float32", always_2d=True)):
+                    skipped += len(block)
+                    if skipped > done:
+                        yield block
+            except (soundfile.LibsndfileError, TypeError):
+                return
+
+    def _damaged(self, how: str) -> None:
+        """Keep it in mind where samples are salvaged, and raise where not."""
+        self.damage = self.damage or f"{self.name} is damaged: it {how}"
+        if not self._salvage:
+            raise AudioError(self.damage, "damaged")
+
+    def _opened(self) -> BinaryIO:
+        return io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source.open("rb")
+
+    def _sound(self):  # soundfile has no types, and is loaded when it is needed
+        import soundfile
+
+        if isinstance(self._source, bytes):
+            return soundfile.SoundFile(io.BytesIO(self._source))
+        return soundfile.SoundFile(os.fsencode(self._source) if os.name == "posix" else self._source)  # names that are not UTF-8 too
+
+
+def together(blocks: Iterator[Array] | list[Array]) -> Array:
+    """Blocks as one array, each let go when it is copied: an hour is held once, not twice."""
+    held = list(blocks)
+    if len(held) == 1:
+        return np.ascontiguousarray(held[0])
+    whole = np.empty((*held[0].shape[:-1], sum(block.shape[-1] for block in held)), held[0].dtype)
+    start = 0
+    for number, block in enumerate(held):
+        whole[..., start : start + block.shape[-1]] = block
+        start += block.shape[-1]
+        held[number] = block[..., :0].copy()
+    return whole
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).rstrip(".")

@@ -1,0 +1,621 @@
+"""Extraction: each file exactly once whatever happens, bad files as rows, and features that are those of ``sg.load``."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import specgraph as sg
+from specgraph.audio import read_audio
+from specgraph.runtimes.extract import crew as crews
+from specgraph.runtimes.extract import rows as row_module
+from specgraph.runtimes.extract import run as runs
+from specgraph.runtimes.extract.inputs import listed
+from specgraph.runtimes.extract.job import planned
+from specgraph.runtimes.extract.rows import Extractor, Item
+from tests.conftest import one_sentence
+from tests.corpus import BAD, RATE, SALVAGED, bad, held, noise, sound
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+COLUMNS = ["path", "features", "frames", "sample_rate", "duration", "error"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """28 sound files and 12 bad ones."""
+    folder = tmp_path_factory.mktemp("corpus")
+    sound(folder)
+    bad(folder)
+    (folder / "notes.txt").write_text("not of the corpus")
+    (folder / "folder.wav").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mel front end that never looks at the whole clip."""
+    path = tmp_path_factory.mktemp("models") / "plain.onnx"
+    sg.to_onnx(sg.MelSpectrogram(sample_rate=RATE, n_fft=400, hop_length=160, n_mels=40), path)
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.is_file() and path.name != "notes.txt")
+
+
+def check_table(table, corpus: Path, model: Path) -> None:
+    """Every file once, in order; features as ``sg.load`` gives them, or the error."""
+    run = sg.load(model)
+    assert table["path"].to_pylist() == names(corpus)
+    for row in table.to_pylist():
+        if row["path"] in BAD:
+            assert row["error"].startswith(BAD[row["path"]]), row["error"]
+            assert (row["features"], row["frames"], row["duration"]) == (None, 0, 0.0)
+            continue
+        assert row["error"] is None
+        clip = read_audio(corpus / row["path"], RATE)
+        wanted = run(clip.samples)
+        np.testing.assert_allclose(np.array(row["features"], np.float32).T, wanted, rtol=1e-5, atol=1e-5)
+        assert row["frames"] == wanted.shape[1]
+        assert row["sample_rate"] == RATE
+        assert row["duration"] == pytest.approx(clip.seconds)
+
+
+def leftovers(folder: Path) -> list[str]:
+    """What is neither a part nor the manifest."""
+    return [path.name for path in folder.iterdir() if not path.name.startswith("part-") and path.name != "_manifest.jsonl"]
+
+
+def read(folder: Path):
+    return pq.read_table(folder)
+
+
+# The function
+
+
+def test_batch_of_paths_and_of_bytes(corpus: Path, mel_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(corpus)
+    table = sg.extract_batch(mel_file, names(corpus))
+    assert table.column_names == COLUMNS
+    assert table.schema.field("features").type.value_type.list_size == 40
+    check_table(table, corpus, mel_file)
+    pairs = [(name, Path(name).read_bytes()) for name in names(corpus)]
+    assert sg.extract_batch(sg.load(mel_file), iter(pairs)).equals(table)
+    assert sg.extract_batch(mel_file, []).schema.equals(table.schema)
+
+
+def test_batch_of_bad_files_only(corpus: Path, mel_file: Path) -> None:
+    table = sg.extract_batch(mel_file, [corpus / "missing.wav", corpus / "folder.wav", corpus / "bad" / "empty.wav"])
+    assert [error.partition(":")[0] for error in table["error"].to_pylist()] == ["missing", "folder", "empty"]
+    assert all(str(corpus) in error and "\n" not in error for error in table["error"].to_pylist())
+
+
+def test_what_could_not_be_had_is_a_row(mel_file: Path) -> None:
+    table = sg.extract_batch(mel_file, [("s3://bucket/a.wav", None), ("b", held("WAV"))])
+    assert table["error"].to_pylist() == ["unreadable: s3://bucket/a.wav came without its content", None]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path, mel_file: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert "is a device or a pipe" in sg.extract_batch(mel_file, [tmp_path / "pipe.wav"])["error"][0].as_py()
+
+
+def test_salvage(corpus: Path, mel_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(corpus)
+    run = sg.load(mel_file)
+    for row in sg.extract_batch(mel_file, sorted(BAD), on_damage="salvage").to_pylist():
+        assert row["error"].startswith(BAD[row["path"]].partition(":")[0] if row["path"] != "bad/cut.ogg" else ("damaged", "not audio"))
+        if row["path"] in SALVAGED:
+            clip = read_audio(row["path"], RATE, salvage=True)
+            assert 1000 < len(clip.samples) < 32000
+            assert clip.damage in row["error"]
+            np.testing.assert_allclose(np.array(row["features"]).T, run(clip.samples), rtol=1e-5, atol=1e-5)
+    assert np.abs(read_audio("bad/cut.wav", RATE, salvage=True).samples - noise(1.0)[:4989, 0]).max() < 4e-5
+    whole = soundfile.read(corpus / "bad" / "cut.flac", frames=2000)[0]
+    assert np.abs(read_audio("bad/cut.flac", RATE, salvage=True).samples[:2000] - whole).max() < 1e-6
+
+
+def test_fail_raises_the_first(corpus: Path, mel_file: Path) -> None:
+    with pytest.raises(ValueError, match="is empty"):
+        sg.extract_batch(mel_file, [corpus / "a" / "000.wav", corpus / "bad" / "empty.wav", corpus / "bad" / "text.wav"], on_damage="fail")
+    with pytest.raises(ValueError, match="on_damage must be 'fail', 'salvage' or 'skip', not 'stop'"):
+        sg.extract_batch(mel_file, [], on_damage="stop")
+
+
+def several() -> sg.Graph:
+    """Two outputs, one of them complex."""
+    b = sg.Builder(sample_rate=RATE)
+    tone = b.frame_conv(b.input("waveforms"), np.ones((3, 64)) + 1j, hop_length=32)
+    return b.build(tones=tone, loud=b.magnitude(tone))
+
+
+@pytest.mark.parametrize(
+    ("model", "lengths"),
+    [
+        (sg.Spectrogram(sample_rate=RATE, n_fft=64, output="complex"), False),
+        (sg.Resample(sample_rate=RATE, new_freq=8000), False),
+        (sg.RMS(sample_rate=RATE), False),
+        (several(), False),
+        (sg.MelSpectrogram(sample_rate=RATE, n_fft=400, n_mels=8), True),
+        (sg.preset("whisper-80"), False),
+    ],
+    ids=["complex", "samples", "rms", "several", "lengths", "fixed length"],
+)
+def test_outputs_of_every_shape(corpus: Path, tmp_path: Path, model, lengths: bool) -> None:
+    wave = corpus / "a" / "000.wav"
+    clip = read_audio(wave, RATE).samples
+    sg.to_onnx(model, tmp_path / "model.onnx", lengths=lengths)
+    run = sg.load(tmp_path / "model.onnx")
+    outputs = {name: value for name, value in run.outputs(clip).items() if name in run.feature_names}
+    (row,) = sg.extract_batch(run, [wave]).to_pylist()
+    assert row["error"] is None
+    assert set(row) - {*COLUMNS[2:], "path"} == ({"features"} if len(outputs) == 1 else {*outputs})
+    for output, value in outputs.items():
+        axes = [axis for axis in run.meta.outputs[output].axes if axis != "batch"]
+        time_axis = next(at for at, axis in enumerate(axes) if axis in ("frames", "samples"))
+        got = np.array(row["features" if len(outputs) == 1 else output], np.float32)
+        wanted = np.moveaxis(value, time_axis, 0)
+        assert len(got) == len(wanted) == row["frames"]
+        np.testing.assert_allclose(got.reshape(wanted.shape), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_whole_model_has_one_row_of_scores(corpus: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    net = sg.MelSpectrogram(sample_rate=RATE, n_fft=400, n_mels=8).module()
+    sg.to_onnx(torch.nn.Sequential(net, torch.nn.AdaptiveAvgPool1d(1), torch.nn.Flatten()), tmp_path / "scores.onnx")
+    wave = corpus / "a" / "000.wav"
+    (row,) = sg.extract_batch(tmp_path / "scores.onnx", [wave]).to_pylist()
+    assert row["frames"] == 1
+    np.testing.assert_allclose(row["features"][0], sg.load(tmp_path / "scores.onnx")(read_audio(wave, RATE).samples), rtol=1e-5)
+
+
+@pytest.mark.parametrize("whole_clip", [False, True], ids=["in pieces", "whole"])
+def test_a_long_clip(whole_clip: bool, tmp_path: Path, plain_file: Path, mel_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoded in blocks; where the model never looks at the whole clip, it is never held whole."""
+    monkeypatch.setattr(row_module, "LONG", 2**18)
+    soundfile.write(tmp_path / "long.flac", noise(150, 22050), 22050)
+    run = sg.load(mel_file if whole_clip else plain_file, threads=1)
+    made = Extractor(run)
+    (row,) = made.rows([Item("long.flac", tmp_path / "long.flac")])
+    assert made._streams == (not whole_clip)
+    clip = read_audio(tmp_path / "long.flac", RATE)
+    assert (row.error, row.duration) == (None, clip.seconds)
+    wanted = run(clip.samples)
+    assert np.abs(row.features["features"].T - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
+# The job
+
+
+@pytest.mark.parametrize("output", ["out", "out.parquet"])
+def test_job(corpus: Path, mel_file: Path, tmp_path: Path, output: str) -> None:
+    seen: list[tuple[int, int, float]] = []
+    found = sg.extract(mel_file, corpus, tmp_path / output, workers=2, part_bytes=50_000, report=lambda *now: seen.append(now))
+    table = read(tmp_path / output)
+    check_table(table, corpus, mel_file)
+    assert (found.files, found.failed, found.wrong, found.now_files) == (40, 12, 12, 40)
+    assert found.seconds == pytest.approx(sum(table["duration"].to_pylist()))
+    assert found.kinds == {"damaged": 6, "not audio": 2, "empty": 1, "not finite": 1, "no samples": 1, "too short": 1}
+    assert seen[0] == (0, 40, 0.0)
+    assert seen[-1][:2] == (40, 40)
+    assert seen[-1][2] == pytest.approx(found.seconds)
+    again = sg.extract(mel_file, corpus, tmp_path / output, part_bytes=50_000)
+    assert (again.files, again.failed, again.now_files) == (40, 12, 0)
+    if output == "out":
+        assert len(list((tmp_path / "out").glob("part-*.parquet"))) > 10
+        assert leftovers(tmp_path / "out") == []
+    assert [path.name for path in tmp_path.iterdir()] == [output]
+
+
+def test_parquet_is_read_by_others(corpus: Path, mel_file: Path, tmp_path: Path) -> None:
+    sg.extract(mel_file, corpus, tmp_path / "f.parquet")
+    table = read(tmp_path / "f.parquet")
+    good = table.filter(pa.compute.is_valid(table["features"]))
+    first = np.array(good["features"][0].as_py(), np.float32)
+    readers: dict[str, Callable[[], np.ndarray]] = {}
+    try:
+        import pandas
+
+        frame = pandas.read_parquet(tmp_path / "f.parquet")
+        assert frame["path"].tolist() == table["path"].to_pylist()
+        readers["pandas"] = lambda: np.stack(frame.dropna(subset="features")["features"].iloc[0])
+    except ImportError:
+        pass
+    try:
+        import polars
+
+        held = polars.read_parquet(tmp_path / "f.parquet")
+        assert held["path"].to_list() == table["path"].to_pylist()
+        readers["polars"] = lambda: np.array(held.drop_nulls("features")["features"][0].to_list())
+    except ImportError:
+        pass
+    try:
+        import datasets
+
+        loaded = datasets.Dataset.from_parquet(str(tmp_path / "f.parquet"), cache_dir=str(tmp_path / "cache"))
+        assert loaded["path"][:] == table["path"].to_pylist()
+        readers["datasets"] = lambda: np.array(next(row["features"] for row in loaded if row["features"] is not None))
+    except ImportError:
+        pass
+    if not readers:
+        pytest.skip("none of pandas, polars and datasets is installed")
+    for name, reader in readers.items():
+        np.testing.assert_array_equal(np.asarray(reader(), np.float32), first, err_msg=name)
+
+
+def test_npy(corpus: Path, mel_file: Path, tmp_path: Path) -> None:
+    sg.extract(mel_file, corpus, tmp_path / "out", format="npy", workers=2, part_bytes=50_000)
+    run = sg.load(mel_file)
+    index = read(tmp_path / "out" / "index").to_pylist()
+    assert [row["path"] for row in index] == names(corpus)
+    for row in index:
+        assert (row["file"] is None) == (row["path"] in BAD) == (row["error"] is not None)
+        if row["file"]:
+            assert row["file"] == f"features/{row['path']}.npy"
+            features = np.load(tmp_path / "out" / row["file"])
+            np.testing.assert_allclose(features, run(read_audio(corpus / row["path"], RATE).samples), rtol=1e-5, atol=1e-5)
+            assert features.shape[1] == row["frames"]
+    assert len([path for path in (tmp_path / "out" / "features").rglob("*") if path.is_file()]) == 28
+    assert sorted(leftovers(tmp_path / "out")) == ["features", "index"]
+
+
+def test_webdataset(corpus: Path, mel_file: Path, tmp_path: Path) -> None:
+    sg.extract(mel_file, corpus, tmp_path / "out", format="webdataset", workers=2, part_bytes=100_000)
+    run = sg.load(mel_file)
+    index = {row["path"]: row for row in read(tmp_path / "out" / "index").to_pylist()}
+    assert sorted(index) == names(corpus)
+    seen = []
+    for shard in sorted((tmp_path / "out").glob("shard-*.tar")):
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                key, _, kind = member.name.partition(".")
+                data = tar.extractfile(member)
+                assert data is not None
+                if kind == "npy":
+                    features = np.load(io.BytesIO(data.read()))
+                    continue
+                about = json.load(data)
+                seen.append(about["path"])
+                assert (index[about["path"]]["shard"], index[about["path"]]["key"]) == (shard.name, key)
+                np.testing.assert_allclose(features, run(read_audio(corpus / about["path"], RATE).samples), rtol=1e-5, atol=1e-5)
+    assert sorted(seen) == [name for name in names(corpus) if name not in BAD]
+
+
+# Faults
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[crews.Crew]:
+    """The crews that jobs start."""
+    made: list[crews.Crew] = []
+
+    def start(how, workers: int) -> crews.Crew:
+        made.append(crews.Crew(how, workers))
+        return made[-1]
+
+    monkeypatch.setattr(runs, "Crew", start)
+    return made
+
+
+def test_killed_workers(corpus: Path, mel_file: Path, tmp_path: Path, started: list[crews.Crew]) -> None:
+    killed: list[int] = []
+
+    def kill(done: int, files: int, seconds: float) -> None:
+        if len(killed) < 3 and done >= 10 * (len(killed) + 1):
+            worker = random.Random(done).choice([worker for worker in started[0]._workers if worker.work is not None])
+            worker.process.kill()
+            killed.append(worker.process.pid)
+
+    found = sg.extract(mel_file, corpus, tmp_path / "out", workers=2, part_bytes=50_000, report=kill)
+    assert len(killed) == 3
+    check_table(read(tmp_path / "out"), corpus, mel_file)
+    assert (found.files, found.wrong) == (40, 12)
+    assert leftovers(tmp_path / "out") == []
+
+
+# What a worker does before it begins; {} is the name of a signal
+DIES = """
+import os, signal, specgraph.decoding as decoding
+class Dying(decoding.Decoder):
+    def __init__(self, source, *rest):
+        if 'killer' in str(source):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        super().__init__(source, *rest)
+decoding.Decoder = Dying
+"""
+SLOW = """
+import time, specgraph.decoding as decoding
+class Slow(decoding.Decoder):
+    def __init__(self, *given):
+        time.sleep(0.05)
+        super().__init__(*given)
+decoding.Decoder = Slow
+"""
+
+
+def before(code: str) -> str:
+    """A worker's start, with ``code`` once its path is known."""
+    path, _, rest = crews.START.partition("; from")
+    return f"{path}\n{code}\nfrom{rest}"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_file_that_ends_its_process(mel_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crews, "START", before(DIES))
+    good = sound(tmp_path / "in", 12)
+    for name in ("a/killer.wav", "b/killer.wav", "killer.wav"):
+        (tmp_path / "in" / name).write_bytes(held("WAV"))
+    found = sg.extract(mel_file, tmp_path / "in", tmp_path / "out", workers=2)
+    table = read(tmp_path / "out").to_pylist()
+    assert [row["path"] for row in table if row["error"] is None] == good
+    assert found.kinds == {"crash": 3}
+    assert table[-1]["error"] == "crash: killer.wav was read by 2 processes that ended, the last by signal SIGSEGV"
+
+
+def test_a_worker_that_cannot_start(mel_file: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crews, "START", before("raise RuntimeError('no luck')"))
+    with pytest.raises(OSError, match=r"cannot be started: it ended with exit code 1 \(RuntimeError: no luck\)"):
+        sg.extract(mel_file, corpus, tmp_path / "out", workers=2)
+
+
+JOB = """
+import sys
+sys.path[:] = {path!r}
+from specgraph.runtimes.extract import crew, run
+crew.START = {start!r}
+run.extract({model!r}, {corpus!r}, {output!r}, workers=2, part_bytes=1, format={format!r})
+"""
+
+
+def driver(model: Path, corpus: Path, output: Path, format: str = "parquet", **how) -> subprocess.Popen[bytes]:
+    """The job in a process of its own, slowed down so that it can be hit at any point."""
+    code = JOB.format(path=sys.path, start=before(SLOW), model=str(model), corpus=str(corpus), output=str(output), format=format)
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, **how)
+
+
+def parts(folder: Path) -> int:
+    return len(list(folder.glob("part-*.parquet")))
+
+
+@pytest.mark.parametrize("format", ["parquet", "npy", "webdataset"])
+def test_killed_driver(corpus: Path, mel_file: Path, tmp_path: Path, format: str) -> None:
+    output = tmp_path / "out"
+    index = output if format == "parquet" else output / "index"
+    rng = random.Random(format)
+    for _ in range(2):
+        before_it = parts(index)
+        with driver(mel_file, corpus, output, format) as process:
+            limit = time.monotonic() + 60
+            while parts(index) < before_it + 4 and process.poll() is None and time.monotonic() < limit:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.1))
+            assert process.poll() is None, "it ended before it could be killed"
+            process.kill()
+        assert before_it < parts(index) < 40
+    found = sg.extract(mel_file, corpus, output, format=format, workers=2)
+    assert found.files == 40
+    assert 0 < found.now_files < 36
+    assert read(index)["path"].to_pylist() == names(corpus)
+    assert set(leftovers(output)) <= {"index", "features", *(f"shard-{number:05d}.tar" for number in range(40))}
+    if format == "parquet":
+        check_table(read(index), corpus, mel_file)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped(corpus: Path, mel_file: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """By Ctrl-C or by what stops a service: at once, with a word on how to go on, and with nothing half written."""
+    start = f"from specgraph.runtimes.extract import crew; crew.START = {before(SLOW)!r}"
+    code = f"import sys; sys.path[:] = {sys.path!r}; {start}; from specgraph.cli import main; main()"
+    big = tmp_path / "list.txt"
+    big.write_text("\n".join(str(corpus / name) for name in names(corpus)))
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "extract", str(mel_file), str(big), "-o", str(tmp_path / "out"), "--workers", "1"],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        limit = time.monotonic() + 60
+        while not list(tmp_path.glob("out/.part-*")) and time.monotonic() < limit:
+            time.sleep(0.01)
+        os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in said
+    assert "Traceback" not in said
+    assert leftovers(tmp_path / "out") == []
+    assert sg.extract(mel_file, big, tmp_path / "out").files == 40
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of a process")
+@pytest.mark.parametrize("format", ["parquet", "npy", "webdataset"])
+def test_full_disk(corpus: Path, mel_file: Path, tmp_path: Path, format: str) -> None:
+    """Simulated by a limit on the size of a file: what cannot be written is said once, and nothing is half written."""
+    import resource
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (7000, 7000))
+
+    output = tmp_path / "out"
+    output.mkdir()
+    with driver(mel_file, corpus, output, format, preexec_fn=limited) as process:
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    last = said.decode().strip().splitlines()[-1]
+    assert "cannot be written" in last, last
+    assert "File too large" in last or "file too large" in last
+    assert not [path for path in output.rglob("*") if path.name.startswith((".part", ".shard", "_part"))]
+    assert sg.extract(mel_file, corpus, output, format=format).files == 40
+
+
+def test_a_part_that_was_changed_is_made_anew(corpus: Path, mel_file: Path, tmp_path: Path) -> None:
+    sg.extract(mel_file, corpus, tmp_path / "out", part_bytes=50_000)
+    first, second, third = sorted((tmp_path / "out").glob("part-*.parquet"))[:3]
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(second.read_bytes()[:100])
+    third.unlink()
+    assert 3 <= sg.extract(mel_file, corpus, tmp_path / "out").now_files < 40
+    check_table(read(tmp_path / "out"), corpus, mel_file)
+
+
+def test_what_another_job_wrote_is_not_touched(corpus: Path, mel_file: Path, plain_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sg.extract(mel_file, corpus, out)
+    for how, words in (({"format": "npy"}, "of --format parquet, not of --format npy"), ({"on_damage": "salvage"}, "--on-damage skip, not of")):
+        with pytest.raises(ValueError, match=words):
+            sg.extract(mel_file, corpus, out, **how)
+    with pytest.raises(ValueError, match="holds a job of another model, not of this one"):
+        sg.extract(plain_file, corpus, out)
+    with pytest.raises(ValueError, match=r"holds a job of .*corpus.*, not of .*a; choose"):
+        sg.extract(mel_file, corpus / "a", out)
+    with pytest.raises(ValueError, match="is not empty and holds no job"):
+        sg.extract(mel_file, corpus, corpus)
+    sg.extract(mel_file, corpus / "a", tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="exists, and is not what this job would write"):
+        sg.extract(mel_file, corpus / "b", tmp_path / "a.parquet")
+
+
+def test_one_at_a_time(corpus: Path, mel_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+
+    def second(done: int, files: int, seconds: float) -> None:
+        if done == 0:
+            with pytest.raises(ValueError, match="is being written by another specgraph extract"):
+                sg.extract(mel_file, corpus, tmp_path / "out")
+
+    sg.extract(mel_file, corpus, tmp_path / "out", report=second)
+    check_table(read(tmp_path / "out"), corpus, mel_file)
+
+
+# The corpus
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Callable[[str, str], Path]:
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / "lists" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_manifests(manifest, tmp_path: Path) -> None:
+    sound(tmp_path / "lists", 2)
+    first, second = "a/000.wav", "b/001.flac"
+    texts = {
+        "files.txt": f"{second}\n\n{first}\n./{first}\n",
+        "files.csv": f"text,path\nx,{second}\n\"y, z\",{first}\nw,./{first}\n",
+        "nemo.jsonl": "".join(json.dumps({"audio_filepath": name, "duration": 1}) + "\n" for name in (second, first, f"./{first}")),
+    }
+    for name, text in texts.items():
+        files, again = listed(manifest(name, text))
+        assert [file.path for file in files] == [f"./{first}", second]
+        assert again == [first]
+        assert [file.name for file in files] == [first, second]
+        assert all(Path(file.file).stat().st_size == file.size > 0 for file in files)
+    outside = tmp_path / "elsewhere" / "c.wav"
+    files, _ = listed(manifest("out.txt", f"../elsewhere/d.wav\n{outside}\n{first}\n"))
+    assert [file.name for file in files] == ["elsewhere/d.wav", "elsewhere/c.wav", "lists/a/000.wav"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("files.csv", "file,text\na.wav,x\n", "has no column path or audio_filepath; it has file, text"),
+        ("files.jsonl", '{"path": "a.wav"}\nno json\n', "line 2 of .* is not a JSON object"),
+        ("files.jsonl", '{"text": "a"}\n', "line 1 of .* names no file"),
+        ("files.txt", "\n\n", "names no file"),
+        ("speech.wav", "x", "is neither a folder nor a manifest"),
+    ],
+)
+def test_manifests_that_are_refused(manifest, name: str, text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        listed(manifest(name, text))
+
+
+def test_a_name_that_is_not_utf8(mel_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    try:
+        (folder / os.fsdecode(b"caf\xe9.wav")).write_bytes(held("WAV"))
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    sg.extract(mel_file, folder, tmp_path / "out.parquet")
+    assert read(tmp_path / "out.parquet")["path"].to_pylist() == ["caf\\xe9.wav"]
+    assert read(tmp_path / "out.parquet")["error"].to_pylist() == [None]
+
+
+def test_batches_are_the_same_for_the_same_files(corpus: Path) -> None:
+    files, _ = listed(corpus)
+    batches = planned(files, 50_000)
+    assert [file for batch in batches for file in batch.inputs] == files
+    assert all(batch.bytes <= 50_000 or len(batch.inputs) == 1 for batch in batches)
+    assert planned(files, 50_000) == batches
+    assert [batch.number for batch in batches] == list(range(len(batches)))
+
+
+# The command
+
+
+def test_command(cli, corpus: Path, mel_file: Path) -> None:
+    code, out, err = cli("extract", mel_file, corpus, "-o", "features.parquet", "--workers", "2")
+    assert code == 0
+    assert "28 of 40 files" in out
+    assert "times real time" in out
+    assert "12 files with errors: 6 damaged, 2 not audio, 1 empty" in err
+    assert all(sentence in err for sentence in BAD.values())
+    check_table(read(Path("features.parquet")), corpus, mel_file)
+    code, out, _ = cli("extract", mel_file, corpus, "-o", "features.parquet")
+    assert code == 0
+    assert "all of it was there already" in out
+    code, out, err = cli("extract", mel_file, corpus, "-o", "again", "--on-damage", "fail")
+    assert code == 1
+    assert "12 files with errors" in err
+    check_table(read(Path("again")), corpus, mel_file)
+    code, out, err = cli("extract", mel_file, corpus / "a", "-o", "good", "--on-damage", "fail")
+    assert (code, err) == (0, "")
+
+
+def test_command_refuses(cli, corpus: Path, mel_file: Path, tmp_path: Path) -> None:
+    Path("text.onnx").write_text("not a model")
+    Path("empty").mkdir()
+    Path("file").write_text("x")
+    sg.to_onnx(sg.InverseSpectrogram(sample_rate=RATE, n_fft=512), "back.onnx")
+    refused = [
+        (("none.onnx", corpus), "there is no file none.onnx"),
+        (("text.onnx", corpus), "text.onnx is not"),
+        (("back.onnx", corpus), "takes features, not audio"),
+        ((mel_file, "nowhere"), "there is no folder or manifest nowhere"),
+        ((mel_file, "empty"), "there is no audio in empty"),
+        ((mel_file, "file"), "is neither a folder nor a manifest"),
+        ((mel_file, corpus, "--format", "csv"), "format must be 'parquet', 'npy' or 'webdataset', not 'csv'"),
+        ((mel_file, corpus, "--on-damage", "stop"), "on_damage must be 'fail', 'salvage' or 'skip', not 'stop'"),
+        ((mel_file, corpus, "--workers", "0"), "workers must be a whole number above 0"),
+        ((mel_file, corpus, "--engine", "spark"), "engine must be 'local' or 'ray', not 'spark'"),
+        ((mel_file, corpus, "--num-gpus", "1"), "belong to the engine ray"),
+    ]
+    for arguments, sentence in refused:
+        code, out, err = cli("extract", *arguments, "-o", "out")
+        assert (code, out) == (1, "")
+        assert sentence in one_sentence(err)
+    assert not Path("out").exists()
+    for output, format, sentence in (("file", "parquet", "file is a file"), ("x.parquet", "npy", "names a folder" ), ("no/out", "parquet", "the folder no does not exist")):
+        code, _, err = cli("extract", mel_file, corpus, "-o", output, "--format", format)
+        assert code == 1
+        assert sentence.replace("names a folder", "name a folder") in one_sentence(err)
