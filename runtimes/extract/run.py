@@ -181,8 +181,8 @@ def _merge(parts: Sequence[Path], merged: Path, output: Path, digest: str) -> No
                 for group in range(file.num_row_groups):
                     held.append(file.read_row_group(group))
                     if sum(table.nbytes for table in held) > GROUP:
-                        writer.write_table(pa.concat_tables(held).combine_chunks())
-                        held = []
+                        writer.write_table(pa.concat_tables(held))
+                        held.clear()
         if held:
-            writer.write_table(pa.concat_tables(held).combine_chunks())
+            writer.write_table(pa.concat_tables(held))
     merged.replace(output)
