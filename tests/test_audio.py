@@ -143,7 +143,7 @@ def test_a_file_that_was_cut_off_is_refused_or_salvaged(tmp_path: Path, suffix: 
     assert caught.value.kind == "damaged"
     if suffix == "ogg":  # libsndfile finds nothing in it
         return
-    rest = read_audio(path.read_bytes(), 16000, "some bytes", salvage=True)
+    rest = read_audio(path.read_bytes(), 16000, name="some bytes", salvage=True)
     assert rest.damage == str(caught.value).replace(str(path), "some bytes")
     assert 1000 < len(rest.samples) < 16000
     if suffix != "mp3":  # whose frames overlap

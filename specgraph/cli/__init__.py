@@ -11,7 +11,8 @@ from specgraph.cli.attach import attach
 from specgraph.cli.bench import bench
 from specgraph.cli.demo import demo
 from specgraph.cli.extract import extract
-from specgraph.cli.files import export, inspect, list_transforms, verify
+from specgraph.cli.files import export, list_transforms
+from specgraph.cli.inspect import inspect, verify
 from specgraph.cli.plot import plot
 from specgraph.cli.run import run
 from specgraph.cli.serve import serve, triton
