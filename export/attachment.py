@@ -15,6 +15,7 @@ from specgraph.export.apart import Apart
 from specgraph.export.arrange import layout_text
 from specgraph.export.compare import Comparer
 from specgraph.export.connect import Connection, fed, feeding
+from specgraph.export.describe import channels
 from specgraph.export.emit import emit, serialized
 from specgraph.export.foreign import read_foreign
 from specgraph.export.joined_file import draft, refuse_source
@@ -99,7 +100,7 @@ def attach(
         raise ValueError("inputs says what is connected, so output and input are not given beside it")
     if after and lengths is not None:
         raise ValueError("lengths are what a front end before a model gives it; leave them out with after=True")
-    graph = _graph(front_end, path)
+    graph = replace(_graph(front_end, path), dtype="float32")  # what the model takes is known of the model
     source = read_foreign(model)
     refuse_source(path, source)
     if after:
@@ -133,6 +134,8 @@ def attach(
             outputs=described_outputs(made_of, graph, found, after, called, before),
             lowering=(*(asdict(choice) for choice in lowered.choices), *(before.lowering if before is not None else ())),
             verified=verified(report),
+            input_dtype="int16" if graph.inputs[0].dtype == "int16" else "float32",
+            channels=channels(graph.inputs[0].shape) if graph.takes_waveforms else 1,
             front_ends=_in_order(own, () if before is None else before.front_ends, after),
             hash=file.hash,
         )
@@ -169,7 +172,7 @@ def _maker(graph: Graph, sizes: JoinedSizes, called: Mapping[str, str], examples
         for size, found in zip(specs[name].sizes, array.shape, strict=True):
             if isinstance(size, str) and size not in sizes.axes[0].values():
                 derived.setdefault(size, found)
-    lengths = next((called[value.op.label] for value in graph.inputs if value.dtype != "float" and value.op.label in called), "")
+    lengths = next((called[value.op.label] for value in graph.inputs if value.dtype == "int64" and value.op.label in called), "")
     return MadeInputs(sizes.specs, derived, lengths, graph.least_along_the_clip(), arrays)
 
 

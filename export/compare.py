@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from specgraph.export import signals
 from specgraph.export.report import Check
@@ -51,8 +52,9 @@ class Comparer:
 
     ``examples`` are the inputs that it was traced with, ``axes`` say which of their sizes vary; ``original`` and ``onnx`` compute
     the outputs by name. ``called`` is what errors call the original and ``hint`` what they say of sizes other than the examples';
-    ``inputs`` makes the inputs for a signal at other sizes, where it is not the examples that are cut or repeated. With ``few`` a
-    large model is run a few times only, and ``least`` is taken as it is.
+    ``inputs`` makes the inputs for a signal at other sizes, where it is not the examples that are cut or repeated; ``lengths`` are the
+    numbers of those that hold lengths, which grow and shrink with the clip. With ``few`` a large model is run a few times only,
+    and ``least`` is taken as it is.
     """
 
     examples: tuple[Array, ...]
@@ -64,6 +66,7 @@ class Comparer:
     hint: str = "a layer may have been traced for the size of the example inputs alone"
     inputs: Callable[[str, Sizes], tuple[Array, ...]] | None = None
     few: bool = False
+    lengths: tuple[int, ...] = ()
 
     def compared(self, least: int) -> Comparison:
         """Every signal at the size of the examples, and noise at others; ``least`` is the first guess of the smallest.
@@ -130,10 +133,12 @@ class Comparer:
         for number, (example, one) in enumerate(zip(self.examples, self.axes, strict=True)):
             shape = tuple(sizes[one[axis]] if axis in one else size for axis, size in enumerate(example.shape))
             if number == 0 and example.ndim in (2, 3) and (example < 0).any():
-                waves = signal(name, shape)
-                made.append(signals.to_int16(waves) if example.dtype == np.int16 else waves)
+                made.append(signal(name, shape, example.dtype))
                 continue
             made.append(resized(example, shape))
+            if number in self.lengths and self.along:
+                scaled = made[-1] * sizes[self.along] // self._traced_sizes()[self.along]
+                made[-1] = np.maximum(scaled, 1).astype(example.dtype)
         return tuple(made)
 
     def _least(self, guess: int) -> int:
@@ -183,10 +188,11 @@ class Comparer:
         return "" if sizes == self._traced_sizes() or not self.hint else f" ({self.hint})"
 
 
-def signal(name: str, shape: tuple[int, ...]) -> Array:
-    """Float32 of this shape: the signal of this name along the last axis, every row half as loud as the one before, up to four."""
+def signal(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
+    """The signal of this name along the last axis, every row half as loud as the one before, up to four; 16-bit PCM where ``dtype`` is int16."""
     rows = [SIGNALS[name](shape[-1]) * 0.5 ** (row % 4) for row in range(int(np.prod(shape[:-1])))]
-    return np.reshape(rows, shape).astype(np.float32)
+    waves = np.reshape(rows, shape)
+    return signals.to_int16(waves) if dtype == np.int16 else waves.astype(dtype)
 
 
 def resized(example: Array, shape: tuple[int, ...]) -> Array:

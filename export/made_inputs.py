@@ -52,8 +52,8 @@ class MadeInputs:
         if spec.name == self.lengths:
             return spread_lengths(shape[0], sizes["samples"], min(max(self.least, sizes["samples"] // 2), sizes["samples"]))
         floats = np.issubdtype(kind, np.floating)
-        if called and floats and shape:
-            return signal(called, shape).astype(kind)
+        if called and shape and (floats or kind == np.int16):
+            return signal(called, shape, kind)
         if "mask" in spec.name or kind == np.bool_:
             return np.ones(shape, kind)
         if "len" in spec.name and len(shape) == 1:

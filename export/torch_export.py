@@ -46,13 +46,11 @@ def export(
     def stands_in(module: Any, tensors: tuple[Any, ...]) -> list[Any]:
         number = numbers.setdefault(module, len(numbers))
         graph = module.definition
-        sizes = {
-            size: tensor.shape[axis]
-            for value, tensor in zip(graph.inputs, tensors, strict=True)
-            if isinstance(value.op, Input)
-            for axis, size in enumerate(value.op.sizes)
-            if isinstance(size, str)
-        }
+        sizes: dict[str, Any] = {}
+        for value, tensor in zip(graph.inputs, tensors, strict=True):
+            for axis, size in enumerate(value.op.sizes if isinstance(value.op, Input) else ()):
+                if isinstance(size, str):
+                    torch._check(sizes.setdefault(size, tensor.shape[axis]) == tensor.shape[axis])  # as many lengths as clips
         shapes = [evaluate(value.shape, sizes) for value in graph.outputs.values()]
         types = [TYPES[value.dtype] for value in graph.outputs.values()]
         return list(torch.onnx.ops.symbolic_multi_out(f"{DOMAIN}::{stand_in_type(number)}", tensors, dtypes=types, shapes=shapes, version=1))

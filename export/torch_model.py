@@ -72,7 +72,7 @@ def example_inputs(model: Any, inputs: Any) -> tuple[torch.Tensor, ...]:
     """Tensors to trace with: those given, on the CPU, or where the model takes one tensor two clips of noise of a second.
 
     Raises:
-        TypeError, ValueError: they are needed and not given, or are not float32 tensors.
+        TypeError, ValueError: they are needed and not given, or are not tensors of float32, the others of whole numbers perhaps.
     """
     import torch
 
@@ -81,9 +81,11 @@ def example_inputs(model: Any, inputs: Any) -> tuple[torch.Tensor, ...]:
         given = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
         for number, value in enumerate(given):
             array = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-            if not isinstance(array, torch.Tensor) or array.dtype not in taken_dtypes(model):
+            dtypes = taken_dtypes(model) if number == 0 else (*taken_dtypes(model), torch.int64, torch.int32, torch.bool)
+            if not isinstance(array, torch.Tensor) or array.dtype not in dtypes:
                 kind = str(array.dtype) if isinstance(array, torch.Tensor) else type(value).__name__
-                raise TypeError(f"inputs must be float32 tensors or arrays, one for each that forward takes, and number {number} is {kind}")
+                wanted = "float32" if number == 0 else "float32, int64, int32 or bool"
+                raise TypeError(f"inputs must be {wanted} tensors or arrays, one for each that forward takes, and number {number} is {kind}")
         return tuple((torch.from_numpy(v) if isinstance(v, np.ndarray) else v).detach().cpu().contiguous() for v in given)
     taken = _parameters(model)
     if len(taken) != 1:

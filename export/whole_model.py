@@ -63,7 +63,8 @@ def write_whole_model(
         allowed = tolerance or max(TOLERANCE, 2 * default_tolerance(choices))
         examples = tuple(tensor.numpy() for tensor in given)
         least = max((graph.least_along_the_clip() for graph in graphs if graph.takes_waveforms), default=1)
-        comparer = Comparer(examples, exported.axes, torch_model.runner(ready, outputs), runner(data), allowed)
+        lengths = tuple(number for number, array in enumerate(examples) if "len" in names[number] and array.dtype.kind == "i" and number)
+        comparer = Comparer(examples, exported.axes, torch_model.runner(ready, outputs), runner(data), allowed, lengths=lengths)
         found = comparer.compared(least)
         if found.fixed:
             size = found.shapes[0][0][found.fixed[0]]

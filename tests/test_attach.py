@@ -194,6 +194,22 @@ def test_other_front_ends_at_an_old_opset(transform: Any, tmp_path: Path) -> Non
     attached(transform, encoder(tmp_path / "model.onnx", opset=13), RATE, 5000, close=close, keep=False)
 
 
+def test_sound_as_it_was_recorded(tmp_path: Path) -> None:
+    """16-bit samples of two channels at 48 kHz, in one session, against the two steps apart."""
+    recorded = sg.with_input(sg.preset("whisper-80").with_parameters(length=None, n_mels=BINS), dtype="int16", rate=48000, channels=2)
+    model = encoder(tmp_path / "encoder.onnx")
+    sg.attach(recorded, model, tmp_path / "joined.onnx")
+    run = sg.load(tmp_path / "joined.onnx")
+    assert (run.sample_rate, run.channels, run.input_types) == (48000, 2, ("int16",))
+    waves = np.random.default_rng(0).integers(-20000, 20000, (3, 2, 30000), np.int16)
+    sg.to_onnx(recorded, tmp_path / "front.onnx")
+    name, *_ = (node.name for node in session(model).get_inputs())
+    wanted = session(model).run(None, {name: sg.load(tmp_path / "front.onnx")(waves)})[0]
+    assert peak_error(run(waves), wanted) < CLOSE
+    with pytest.raises(TypeError, match="must be int16"):
+        run(waves.astype(np.float32))
+
+
 @pytest.mark.parametrize(
     ("sizes", "move"),
     [

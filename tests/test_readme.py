@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import ast
+import io
+import os
 import re
 import shlex
+import socket
+import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+import specgraph as sg
 from specgraph.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+SERVE = "specgraph serve mel.onnx"
 ELSEWHERE = ("python3 -m venv", ".venv/bin/pip", ".venv/bin/pre-commit", ".venv/bin/python -m pytest")
 
 
@@ -30,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.filterwarnings("ignore")  # of torch's exporter, about itself
 def test_python_blocks(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(folder)
     names: dict[str, object] = {}
@@ -53,7 +61,7 @@ def test_shell_blocks(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setenv("PATH", "")
     ran = []
     for line in "".join(text for language, text in BLOCKS if language == "sh").splitlines():
-        if line.startswith(ELSEWHERE):
+        if line.startswith((*ELSEWHERE, SERVE)):
             continue
         arguments = shlex.split(line)
         assert arguments[0] == "specgraph", line
@@ -68,6 +76,30 @@ def test_shell_blocks(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert {"list", "export", "run", "plot", "inspect", "verify"} <= set(ran)
     assert np.load(folder / "features.npy").shape[0] == 80
     assert sorted(path.name for path in (folder / "features").iterdir()) == ["a.npy", "b.npy"]
+
+
+def test_the_server_answers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("uvicorn")
+    assert README.splitlines().count(SERVE) == 1
+    monkeypatch.chdir(folder)
+    for port in (8000, 8001):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                pytest.skip(f"something listens at port {port} already")
+    sg.to_onnx(sg.MelSpectrogram(sample_rate=16000), "mel.onnx")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-m", *SERVE.split()], stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        try:
+            assert any(line.startswith("listening at") for line in process.stdout)
+            headers = {"Content-Type": "audio/wav", "Accept": "application/x-npy"}
+            request = urllib.request.Request("http://127.0.0.1:8000/v2/models/mel/infer", Path("speech.wav").read_bytes(), headers)
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                features = np.load(io.BytesIO(answer.read()))
+            assert features.shape[:2] == (1, 128)
+        finally:
+            process.terminate()
+        assert process.wait(20) == 0
 
 
 def test_ci_runs_the_commands_as_printed() -> None:

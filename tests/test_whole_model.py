@@ -293,6 +293,34 @@ def test_several_inputs(tmp_path: Path) -> None:
         assert peak_error(array, wanted) < CLOSE
 
 
+class Conditioned(nn.Module):
+    """Lengths and a speaker's number beside the clips."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front = sg.LogMelSpectrogram(sample_rate=RATE, n_fft=64, hop_length=16, n_mels=16, top_db=None).module(lengths=True)
+        self.speakers = nn.Embedding(4, 16)
+
+    def forward(self, waveforms: torch.Tensor, waveforms_lens: torch.Tensor, speaker: torch.Tensor) -> torch.Tensor:
+        features, ends = self.front(waveforms, waveforms_lens)
+        total = (features + 100.0 * (features != 0)).sum(2) / ends[:, None].float()
+        return total + self.speakers(speaker)
+
+
+def test_whole_numbers_beside_the_clips(tmp_path: Path) -> None:
+    model, clips, speakers = Conditioned(), noise(2, 4000), torch.tensor([3, 1])
+    report = sg.to_onnx(model, tmp_path / "a.onnx", inputs=(clips, torch.tensor([4000, 2500]), speakers))
+    assert len({check.samples for check in report.checks}) > 2
+    run = sg.load(tmp_path / "a.onnx")
+    assert run.input_names == ("waveforms", "waveforms_lens", "speaker")
+    clips, lengths, speakers = noise(3, 3000), torch.tensor([3000, 1000, 2999]), torch.tensor([0, 2, 2])
+    assert peak_error(run(clips.numpy(), lengths.numpy(), speakers.numpy()), in_eval(model, clips, lengths, speakers).numpy()) < CLOSE
+    with pytest.raises(TypeError, match="speaker must be int64, not float32"):
+        run(clips.numpy(), lengths.numpy(), speakers.float().numpy())
+    with pytest.raises(TypeError, match="float32, int64, int32 or bool tensors or arrays.*number 2 is torch.float64"):
+        sg.to_onnx(model, tmp_path / "b.onnx", inputs=(clips, lengths, speakers.double()))
+
+
 def test_a_fixed_length_must_be_asked_for(tmp_path: Path) -> None:
     model = nn.Sequential(log_mel(), nn.Flatten(), nn.Linear(16 * 51, 2))
     path = tmp_path / "a.onnx"
