@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from specgraph.metadata import Metadata
 from specgraph.runtimes.checking import Checking
 from specgraph.runtimes.inputs import is_torch
-from specgraph.runtimes.stream import Stream
+from specgraph.runtimes.stream import Stream, push_all
 from specgraph.runtimes.workers import ordered, pool, worker_count
 from specgraph.shapes import arranged
 
@@ -133,6 +133,17 @@ class Runner(Checking, ABC):
         """
         self._check_rate(sample_rate)
         return Stream(self, batch)
+
+    def push_all(self, streams: Sequence[Stream], chunks: Sequence[Any]) -> list[Any]:
+        """``push`` for many streams of this runner, with a chunk for each: those that stand alike are computed in one call.
+
+        Returns:
+            What each ``push`` would give, in order.
+
+        Raises:
+            ValueError, TypeError: as from ``push``, before any of the chunks is taken; or streams of another runner.
+        """
+        return push_all(self, streams, chunks)
 
     def run_checked(self, arrays: list[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """The outputs by name for what ``checked`` gave, or for several of those joined along the batch."""

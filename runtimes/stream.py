@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,18 +60,7 @@ class Stream:
             ValueError: a wrong shape, NaN or infinity, or the stream is finished.
             TypeError: a wrong dtype.
         """
-        self._check_open()
-        name = self._run.input_names[0]
-        array = self._run.converted(name, np.asarray(chunk))
-        before = self._sizes if self._batch is None else (self._batch, *self._sizes)
-        if array.ndim == 0 or array.shape[:-1] != before:
-            wanted = f"({', '.join(map(str, (*before, 'samples')))})" if before else "(samples,)"
-            raise ValueError(f"a chunk of this stream is {wanted}, not of shape {array.shape}")
-        self._kept = np.concatenate([self._kept, array[None] if self._batch is None else array], axis=-1)
-        self.received += array.shape[-1]
-        enough = self.received >= max(self._before + 1, self._run.meta.min_samples)
-        ready = self.received - self._after if enough else 0  # positions from which all that is read is here
-        return self._frames({name: max(math.ceil(ready / slices.hop(output)), 0) for name, output in self._outputs.items()})
+        return self._frames(self._received(self._checked(chunk)))
 
     def finish(self) -> Any:
         """The rest of the frames: the clip ends here, and is padded as the whole clip is.
@@ -88,11 +78,34 @@ class Stream:
         if self._finished:
             raise ValueError("this stream is finished; begin another with run.stream()")
 
-    def _frames(self, wanted: dict[str, int]) -> Any:
-        """The frames up to those wanted that were not returned yet; then what no later frame reads is dropped."""
+    def _checked(self, chunk: Any) -> npt.NDArray[Any]:
+        """A chunk with the batch axis."""
+        self._check_open()
+        array = self._run.converted(self._run.input_names[0], np.asarray(chunk))
+        before = self._sizes if self._batch is None else (self._batch, *self._sizes)
+        if array.ndim == 0 or array.shape[:-1] != before:
+            wanted = f"({', '.join(map(str, (*before, 'samples')))})" if before else "(samples,)"
+            raise ValueError(f"a chunk of this stream is {wanted}, not of shape {array.shape}")
+        return array[None] if self._batch is None else array
+
+    def _received(self, chunk: npt.NDArray[Any]) -> dict[str, int]:
+        """Keep a chunk; how many frames can be told from now on, by output."""
+        self._kept = np.concatenate([self._kept, chunk], axis=-1)
+        self.received += chunk.shape[-1]
+        enough = self.received >= max(self._before + 1, self._run.meta.min_samples)
+        ready = self.received - self._after if enough else 0  # positions from which all that is read is here
+        return {name: max(math.ceil(ready / slices.hop(output)), 0) for name, output in self._outputs.items()}
+
+    def _lacks(self, wanted: dict[str, int]) -> bool:
+        """Whether the model must be run for these frames."""
+        return any(wanted[name] > self._done[name] for name in wanted)
+
+    def _frames(self, wanted: dict[str, int], outputs: Sequence[npt.NDArray[Any]] | None = None) -> Any:
+        """The frames up to those wanted that were not returned yet, of the ``outputs`` for what is kept; then what no later frame reads is dropped."""
         found = {}
-        if any(wanted[name] > self._done[name] for name in wanted):
-            results = dict(zip(self._run.output_names, self._run.at_once(self._kept), strict=True))
+        if self._lacks(wanted):
+            outputs = self._run.at_once(self._kept) if outputs is None else outputs
+            results = dict(zip(self._run.output_names, outputs, strict=True))
             for name, output in self._outputs.items():
                 axis, offset = slices.time_axis(output), int(self._start / slices.hop(output))
                 frames = slice(self._done[name] - offset, max(wanted[name], self._done[name]) - offset)
@@ -118,3 +131,23 @@ class Stream:
         if start > self._start:
             self._kept = self._kept[..., start - self._start :].copy()
             self._start = start
+
+
+def push_all(run: Runner, streams: Sequence[Stream], chunks: Sequence[Any]) -> list[Any]:
+    """What ``Runner.push_all`` does: those of the streams that keep as many samples share a call."""
+    if len(streams) != len(chunks) or len({id(stream) for stream in streams}) != len(streams):
+        raise ValueError(f"push_all takes a chunk for each of some different streams, not {len(chunks)} for {len(streams)}")
+    if any(stream._run is not run for stream in streams):
+        raise ValueError(f"push_all takes streams of {run.path} that this runner made, and one is of another")
+    wanted = [stream._received(chunk) for stream, chunk in zip(streams, [s._checked(c) for s, c in zip(streams, chunks, strict=True)], strict=True)]
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for number, (stream, frames) in enumerate(zip(streams, wanted, strict=True)):
+        if stream._lacks(frames):
+            alike.setdefault(stream._kept.shape[1:], []).append(number)
+    found: dict[int, list[npt.NDArray[Any]]] = {}
+    for numbers in alike.values():
+        outputs, at = run.at_once(np.concatenate([streams[number]._kept for number in numbers])), 0
+        for number in numbers:
+            rows = slice(at, at + len(streams[number]._kept))
+            found[number], at = [output[rows] for output in outputs], rows.stop
+    return [stream._frames(frames, found.get(number)) for number, (stream, frames) in enumerate(zip(streams, wanted, strict=True))]

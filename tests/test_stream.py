@@ -95,6 +95,37 @@ def test_several_streams_and_several_outputs(tmp_path: Path) -> None:
             assert peak_error(got[name], wanted[name]) < 1e-5
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
+@given(rounds=st.lists(st.lists(st.integers(0, 700), min_size=4, max_size=4), min_size=1, max_size=5), seed=st.integers(0, 99))
+def test_many_streams_share_calls(runners: dict[str, Runner], rounds: list[list[int]], seed: int) -> None:
+    run = next(iter(runners.values()))
+    rng = np.random.default_rng(seed)
+    streams, alone = [run.stream() for _ in range(4)], [run.stream() for _ in range(4)]
+    for lengths in rounds:
+        chunks = [0.1 * rng.standard_normal(length).astype(np.float32) for length in lengths]
+        for got, one, chunk in zip(run.push_all(streams, chunks), alone, chunks, strict=True):
+            np.testing.assert_allclose(got, one.push(chunk), rtol=1e-6, atol=1e-6)
+    assert [stream.received for stream in streams] == [stream.received for stream in alone]
+
+
+def test_streams_that_stand_alike_are_one_call(runners: dict[str, Runner], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = next(iter(runners.values()))
+    calls: list[tuple[int, ...]] = []
+    at_once = run.at_once
+    monkeypatch.setattr(run, "at_once", lambda wave: calls.append(wave.shape) or at_once(wave))
+    streams = [run.stream() for _ in range(6)]
+    chunk = np.zeros(2000, np.float32)
+    run.push_all(streams, [chunk] * 6)
+    assert [shape[0] for shape in calls] == [6]
+    with pytest.raises(ValueError, match="a chunk for each of some different streams"):
+        run.push_all([streams[0], streams[0]], [chunk, chunk])
+    with pytest.raises(ValueError, match="and one is of another"):
+        run.push_all([sg.load(run.path).stream()], [chunk])
+    with pytest.raises(ValueError, match="not finite"):
+        run.push_all(streams[:2], [chunk, np.full(10, np.nan)])
+    assert streams[0].received == 2000
+
+
 def test_pcm_is_taken(runners: dict[str, Runner]) -> None:
     wave = (1000 * np.sin(np.arange(3000))).astype(np.int16)
     assert peak_error(streamed(runners["mel"], wave, [100, 1000]), runners["mel"](wave)) < 1e-6

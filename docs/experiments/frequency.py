@@ -163,8 +163,8 @@ def settled(curve: Curve, model: nn.Module, data: Any, tones: Tones, iterations:
     return Curve([*curve.train, last[0]], [*curve.test, last[1]], curve.seconds + time.perf_counter() - start)
 
 
-def cell(name: str, kind: str, tones: Tones, size: Size, seed: int) -> tuple[dict[str, Any], nn.Module, nn.Module]:
-    """A front end and a model: fixed by the paper's recipe; fixed, to convergence; and trainable; and what was trained last."""
+def cell(name: str, kind: str, tones: Tones, size: Size, recipe: int, seed: int) -> tuple[dict[str, Any], nn.Module, nn.Module]:
+    """A front end and a model: fixed by the paper's recipe, of so many epochs; fixed, to convergence; and trainable; and what was trained last."""
     setting = FRONT_ENDS[name]
     loss = nn.functional.mse_loss
     exact = {"ConstantQ": "grouped"}
@@ -174,7 +174,7 @@ def cell(name: str, kind: str, tones: Tones, size: Size, seed: int) -> tuple[dic
 
     model = copy.deepcopy(untrained)
     rates = [{"params": list(model.parameters()), "lr": setting.theirs[kind]}]
-    theirs = experiment.train(model, data, tones.split, loss, rates, size.epochs, size.batch, seed, decay=False)
+    theirs = experiment.train(model, data, tones.split, loss, rates, recipe, size.batch, seed, decay=False)
 
     model = copy.deepcopy(untrained)
     fixed = converged(model, kind, data, tones, size, seed)
@@ -203,7 +203,7 @@ def rows(cells: list[dict[str, Any]], rounds: int) -> list[list[str]]:
         epochs = [str(len(found[key]["train"])) for key in ("fixed", "trainable")]
         numbers = (found["paper"][0], last["recipe"], last["fixed"], found["paper"][1], last["trainable"])
         fixed_theirs, recipe, fixed, theirs, trained = (f"{number:.2e}" for number in numbers)
-        if found["model"] == "CNN" and len(found["fixed"]["train"]) == rounds * len(found["recipe"]["train"]):
+        if found["model"] == "CNN" and len(found["fixed"]["train"]) == rounds * len(found["trainable"]["train"]):
             fixed += "*"
         made.append([f"{found['front end']}, {found['model']}", fixed_theirs, recipe, fixed, epochs[0], theirs, trained, epochs[1]])
     return made
@@ -238,20 +238,20 @@ def draw(cells: list[dict[str, Any]], path: Path) -> None:
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run the experiment; results, picture and models go to the folder."""
     parser = experiment.parser("Frequency prediction with fixed and trainable front ends.")
-    parser.add_argument("--epochs", type=int, help="instead of the size's")
+    parser.add_argument("--epochs", type=int, help="instead of the size's; the paper's recipe keeps those")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=FRONT_ENDS, default=list(FRONT_ENDS), help=", ".join(FRONT_ENDS))
     parser.add_argument("--resume", action="store_true", help="leave out what the folder has results of, as after a run that was stopped")
     options: argparse.Namespace = parser.parse_args(arguments)
     folder = experiment.begin(options, "frequency")
-    size = SIZES[experiment.size(options)]
-    size = dataclasses.replace(size, epochs=options.epochs or size.epochs)
+    usual = SIZES[experiment.size(options)]
+    size = dataclasses.replace(usual, epochs=options.epochs or usual.epochs)
     tones = Tones(size)
     done = before(folder, size, options.seed)
     for name in options.only:
         for kind in ("linear", "CNN"):
             if options.resume and any((one["front end"], one["model"]) == (name, kind) for one in done["cells"]):
                 continue
-            found, front_end, model = cell(name, kind, tones, size, options.seed)
+            found, front_end, model = cell(name, kind, tones, size, usual.epochs, options.seed)
             done["cells"] = [one for one in done["cells"] if (one["front end"], one["model"]) != (name, kind)] + [found]
             print(*rows([found], size.rounds)[0], f"{found['trainable']['seconds']:.0f} s", sep="  ", file=sys.stderr, flush=True)
             if found["trainable"]["test"][-1] <= min(one["trainable"]["test"][-1] for one in done["cells"]):
