@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import specgraph as sg
+from specgraph.presets import presets
 from specgraph.runtimes.base import Runner
+from specgraph.transforms import registry
 from tests.conftest import peak_error
+from tests.test_module import small
 
 RATE = 8000
 TRANSFORMS = {
@@ -36,9 +40,11 @@ def streamed(run: Runner, wave: np.ndarray, chunks: list[int], batch: int | None
         begin = min(stream.received, wave.shape[-1])
         parts.append(stream.push(wave[..., begin : max(min(end, wave.shape[-1]), begin)]))
     parts.append(stream.finish())
+    along = {name: [axis for axis in run.meta.outputs[name].axes if axis != "batch" or batch] for name in run.output_names}
+    axes = {name: next(i for i, axis in enumerate(named) if axis in ("frames", "samples")) for name, named in along.items()}
     if isinstance(parts[0], dict):
-        return {name: np.concatenate([part[name] for part in parts], -1) for name in parts[0]}
-    return np.concatenate(parts, -1)
+        return {name: np.concatenate([part[name] for part in parts], axis) for name, axis in axes.items()}
+    return np.concatenate(parts, axes[run.output_names[0]])
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +69,39 @@ def test_chunks_give_what_the_whole_gives(name: str, runners: dict[str, Runner],
         np.testing.assert_allclose(got, wanted, atol=2e-3)  # a logarithm shows what float32 cannot hold
     else:
         assert peak_error(got, wanted) < 1e-6
+
+
+EVERY = {
+    **{name: made for name, made in presets().items() if made.input().name == "waveforms"},
+    **{name: small(name, sample_rate=RATE) for name in registry() if small(name).input().sizes == ("batch", "samples")},
+}
+WHOLE = {  # what looks at the whole clip: it is of one length, filled up by the clip's, normalised over it, or recursive over it
+    "ast", "basic-pitch", "ced", "clap", "clap-fused", "clap-unfused", "ecapa", "gemma-3n", "granite-speech", "granite-speech-5", "htdemucs",
+    "nemo-80", "nemo-128", "parakeet", "seamless-m4t", "speech2text", "speechbrain-fbank", "tortoise", "wav2vec2", "wespeaker", "whisper-80",
+    "whisper-128", "LFCC", "LogMelSpectrogram", "MFCC", "PCEN", "SpectralContrast", "StandardizedWaveform",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_front_end_streams_or_says_why(name: str, tmp_path: Path) -> None:
+    sg.to_onnx(EVERY[name], tmp_path / "m.onnx")
+    run = sg.load(tmp_path / "m.onnx", threads=1)
+    try:
+        run.stream()
+    except ValueError as error:
+        assert re.search(r"cannot stream: \w+.* looks at the whole clip", str(error))
+        assert name in WHOLE, "it is not known to look at the whole clip"
+        return
+    assert name not in WHOLE
+    rng = np.random.default_rng(len(name))
+    samples = max(run.meta.min_samples, round(run.sample_rate * 0.7) + 13)
+    wave = (0.2 * rng.standard_normal(samples) + 0.3 * np.sin(0.1 * np.arange(samples))).astype(np.float32)
+    wanted = run.outputs(wave)
+    for most in (samples // 7, samples):
+        got = streamed(run, wave, rng.integers(0, most, 20).tolist())
+        for output, array in (got if isinstance(got, dict) else {next(iter(wanted)): got}).items():
+            assert array.shape == wanted[output].shape
+            assert peak_error(array, wanted[output]) < 2e-6
 
 
 def test_a_frame_comes_as_soon_as_it_can(runners: dict[str, Runner]) -> None:
