@@ -81,6 +81,8 @@ def write_repository(
     options = options or Options()
     if version < 1:
         raise ValueError(f"version must be 1 or more, not {version}")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; name a folder for the repository")
     runner = load(model)
     assert isinstance(runner, OrtRunner)
     name = name or model.stem

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import shutil
-import subprocess
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +23,7 @@ from torch import nn
 
 import specgraph as sg
 from tests.conftest import one_sentence, peak_error
-from tests.test_export import PLACE, SHAPE_ARITHMETIC, cuda_provider_environment
+from tests.test_export import all_on_cuda, environment_of_cuda
 
 RATE = 8000
 BINS = 16
@@ -716,19 +712,9 @@ def test_command_line(cli: Any) -> None:
 
 
 def test_cuda_runs_a_joined_file_without_a_copy(tmp_path: Path) -> None:
-    environment = cuda_provider_environment()
-    if environment is None or (shutil.which("nvidia-smi") is None and "SPECGRAPH_MOCK_CUDA" not in os.environ):
-        pytest.skip("needs a GPU, or SPECGRAPH_MOCK_CUDA naming a folder with mock CUDA libraries")
+    environment = environment_of_cuda()
     sg.attach(sg.preset("whisper-80", n_mels=BINS), encoder(tmp_path / "model.onnx", ("N", BINS, 3000)), tmp_path / "joined.onnx", target="cuda")
-    done = subprocess.run(
-        [sys.executable, "-c", PLACE, str(tmp_path / "joined.onnx")], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
-    if "CUDAExecutionProvider" not in result["providers"]:
-        pytest.skip("this onnxruntime has no CUDA provider that loads")
-    assert result["copies"] == []
-    assert set(result["placed"].get("CPUExecutionProvider", [])) <= SHAPE_ARITHMETIC
+    all_on_cuda(tmp_path / "joined.onnx", environment)
 
 
 def test_a_model_that_uses_its_input_in_a_branch_and_gives_it_back(tmp_path: Path) -> None:

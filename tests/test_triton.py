@@ -120,6 +120,8 @@ def test_other_refusals(mel: Path, tmp_path: Path) -> None:
         write_repository(mel, tmp_path / "r", name="a/b")
     with pytest.raises(FileNotFoundError, match="there is no file"):
         write_repository(tmp_path / "no.onnx", tmp_path / "r")
+    with pytest.raises(ValueError, match="is a file; name a folder"):
+        write_repository(mel, mel)
 
 
 BACKEND = """
