@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from specgraph.bench.load import Outcome, Request, closed_loop, open_loop
+from specgraph.bench.clients import Outcome, Request, closed_loop, open_loop
 from specgraph.bench.machine import load_average, machine
 from specgraph.bench.tables import Table, machine_text
 from specgraph.bench.timing import cores
