@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import concurrent.futures
 import gzip
 import http.client
 import io
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -30,8 +32,11 @@ clients = pytest.importorskip("tritonclient.http")
 rpc_clients = pytest.importorskip("tritonclient.grpc")
 
 from specgraph.runtimes.serving import messages
-from specgraph.runtimes.serving.batching import Limits
+from specgraph.runtimes.serving.batching import Batcher, Limits
+from specgraph.runtimes.serving.metrics import Metrics
 from specgraph.runtimes.serving.models import Job, ServedModel
+from specgraph.runtimes.serving.problems import Refusal
+from specgraph.runtimes.serving.replicas import Replicas
 from specgraph.runtimes.serving.server import Addresses, Server
 
 RATE = 8000
@@ -239,6 +244,75 @@ def test_clips_of_very_different_lengths_do_not_share_a_call(files: dict[str, Pa
     assert model.together([job(4000)], job(3000), 32)
     assert not model.together([job(4000)], job(400), 32)
     assert not model.together([job(4000)] * 32, job(4000), 32)
+
+
+class Doubling:
+    """A model of which a call takes some time, and fails with any clip below 0."""
+
+    name, version = "doubling", "1"
+
+    def together(self, jobs: list[Job], job: Job, most: int) -> bool:
+        return sum(one.clips for one in jobs) + job.clips <= most and job.samples == jobs[0].samples
+
+    def run(self, jobs: list[Job]) -> list[dict[str, np.ndarray]]:
+        time.sleep(0.002)
+        if any((job.inputs[0] < 0).any() for job in jobs):
+            raise MemoryError("below 0")
+        return [{"doubled": 2 * job.inputs[0]} for job in jobs]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_queue_holds_what_it_says_and_is_empty_in_the_end(seed: int) -> None:
+    rng = random.Random(seed)
+    workers = rng.choice([1, 3])
+    limits = Limits(clips=rng.choice([1, 4, 8]), delay=rng.choice([0.0, 0.003]), queue=rng.choice([2, 10]), queue_bytes=rng.choice([400, 10**9]))
+    metrics, ends = Metrics(), collections.Counter[str]()
+
+    async def ask(batcher: Batcher, value: float) -> None:
+        loop = asyncio.get_running_loop()
+        wave = np.full((rng.randint(1, 3), rng.choice([2, 5])), value, np.float32)
+        job = Job([wave], False, loop.time() + rng.choice([0.002, 0.01, 5.0]), loop.time(), loop.create_future())
+        task = asyncio.ensure_future(batcher.answer(job))
+        if rng.random() < 0.15:
+            loop.call_later(0.005 * rng.random(), task.cancel)
+        try:
+            np.testing.assert_array_equal((await task)["doubled"], 2 * wave)
+            ends["right"] += 1
+        except Refusal as refusal:
+            ends[refusal.kind.name] += 1
+        except asyncio.CancelledError:
+            ends["gone"] += 1
+        waiting = batcher._waiting
+        assert batcher._bytes == sum(one.nbytes for one in waiting) <= limits.queue_bytes
+        assert len(waiting) <= limits.queue
+        assert batcher._busy <= workers
+        assert metrics.waiting.labels("doubling", "1")._value.get() == len(waiting)
+
+    async def flood(threads: concurrent.futures.ThreadPoolExecutor) -> None:
+        batcher = Batcher(Doubling(), threads, workers, limits, metrics)  # type: ignore[arg-type]
+        asking = []
+        for number in range(200):
+            asking.append(asyncio.ensure_future(ask(batcher, -1.0 if rng.random() < 0.1 else number)))
+            if rng.random() < 0.3:
+                await asyncio.sleep(0.004 * rng.random())
+        await asyncio.wait_for(asyncio.gather(*asking), 20)
+        await asyncio.wait_for(asyncio.gather(*batcher._calls), 20)
+        assert (len(batcher._waiting), batcher._bytes, batcher._busy) == (0, 0, 0)
+
+    with concurrent.futures.ThreadPoolExecutor(workers) as threads:
+        asyncio.run(flood(threads))
+    assert ends.total() == 200
+    assert ends["right"] > 0
+
+
+def test_the_gauge_says_what_waits(files: dict[str, Path]) -> None:
+    with Running({"mel": files["mel"]}, Limits(clips=1), workers=1, slow=1.0) as running, concurrent.futures.ThreadPoolExecutor(3) as threads:
+        answers = [threads.submit(lambda: running.rpc_client().infer("mel", [asked(rpc_clients, noise(800))])) for _ in range(3)]
+        deadline = time.monotonic() + 0.9  # the first call takes longer: nothing has left the queue since it began
+        while running.metric("specgraph_waiting_requests", "mel") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        concurrent.futures.wait(answers)
 
 
 def test_a_call_that_fails_costs_only_the_request_that_fails_it(files: dict[str, Path]) -> None:
@@ -656,6 +730,29 @@ def test_a_replica_that_is_killed_is_replaced(files: dict[str, Path]) -> None:
         assert process.wait(30) == 0
     finally:
         process.kill()
+        process.stdout.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="replicas need SO_REUSEPORT")
+def test_replicas_share_no_port_with_others_and_end_with_their_parent(files: dict[str, Path]) -> None:
+    process, http_port, grpc_port = started(str(files["mel"]), "--replicas", "2", "--workers", "1")
+    try:
+        with pytest.raises(OSError, match=f"cannot listen at 127.0.0.1, port {grpc_port}"):
+            Replicas(Server, (), Addresses(http=0, grpc=grpc_port), 2).run()
+        process.kill()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", http_port)).close()
+            except ConnectionRefusedError:
+                break
+            time.sleep(0.05)
+        for port in (http_port, grpc_port):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port))
+    finally:
+        process.kill()
+        process.wait()
         process.stdout.close()  # type: ignore[union-attr]
 
 
