@@ -306,13 +306,23 @@ def test_a_queue_holds_what_it_says_and_is_empty_in_the_end(seed: int) -> None:
 
 
 def test_the_gauge_says_what_waits(files: dict[str, Path]) -> None:
-    with Running({"mel": files["mel"]}, Limits(clips=1), workers=1, slow=1.0) as running, concurrent.futures.ThreadPoolExecutor(3) as threads:
-        answers = [threads.submit(lambda: running.rpc_client().infer("mel", [asked(rpc_clients, noise(800))])) for _ in range(3)]
-        deadline = time.monotonic() + 0.9  # the first call takes longer: nothing has left the queue since it began
-        while running.metric("specgraph_waiting_requests", "mel") < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        concurrent.futures.wait(answers)
+    with Running({"mel": files["mel"]}, Limits(clips=1), workers=1) as running, concurrent.futures.ThreadPoolExecutor(3) as threads:
+        release, run = threading.Event(), running.models[0].run
+
+        def held(jobs: list[Job]) -> Any:
+            release.wait(20)
+            return run(jobs)
+
+        running.models[0].run = held  # type: ignore[method-assign]
+        try:
+            answers = [threads.submit(lambda: running.rpc_client().infer("mel", [asked(rpc_clients, noise(800))])) for _ in range(3)]
+            deadline = time.monotonic() + 10
+            while running.metric("specgraph_waiting_requests", "mel") < 2:  # the first call is held: nothing leaves the queue
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            release.set()
+        assert all(answer.result(20).as_numpy("features").shape == (1, 20, 11) for answer in answers)
 
 
 def test_a_call_that_fails_costs_only_the_request_that_fails_it(files: dict[str, Path]) -> None:
