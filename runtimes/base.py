@@ -90,7 +90,7 @@ class Runner(Checking, ABC):
         if tensor is not None and not on_device:
             outputs = [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
         found = dict(zip(self.output_names, outputs, strict=True))
-        return {name: self._without_batch(name, output) for name, output in found.items()} if single else found
+        return {name: self.without_batch(name, output) for name, output in found.items()} if single else found
 
     def map(
         self, items: Iterable[Any], workers: int | None = None, function: Callable[[Any], Any] | None = None

@@ -45,6 +45,11 @@ class Checking(Described):
         sizes = self.input_sizes[0]
         return int(sizes[1]) if self.takes_waveforms and len(sizes) == 3 else 1
 
+    def silence(self, samples: int) -> npt.NDArray[Any]:
+        """A clip of zeros as the input takes it: (samples,), or of several channels (channels, samples)."""
+        channels = (self.channels,) if self.channels > 1 else ()
+        return np.zeros((*channels, samples), np.dtype(self.input_types[0]))
+
     def _type(self, name: str) -> str:
         return self.input_types[self.input_names.index(name)]
 
@@ -58,7 +63,8 @@ class Checking(Described):
         """The outputs but for those that hold the lengths of others."""
         return tuple(name for name in self.output_names if not self.takes_lengths or not is_lengths_of(name, self.output_names))
 
-    def _without_batch(self, name: str, output: Any) -> Any:
+    def without_batch(self, name: str, output: Any) -> Any:
+        """An output for a single item; one that has no batch axis stays what it is."""
         axes = self.meta.outputs[name].axes
         return output[(slice(None),) * axes.index("batch") + (0,)] if "batch" in axes else output
 

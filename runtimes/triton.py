@@ -24,6 +24,8 @@ TYPES = {
 }  # fmt: skip
 WARM_SECONDS = 1.0  # of sound that an instance is run on before it takes requests
 MICROSECONDS = 1e6
+LAST_VERSION = 2**63 - 1
+LONGEST_NAME = 255  # bytes, of a folder
 
 
 @dataclass(frozen=True)
@@ -79,36 +81,54 @@ def write_repository(
         FileExistsError: the repository has one of them already.
     """
     options = options or Options()
-    if version < 1:
-        raise ValueError(f"version must be 1 or more, not {version}")
+    if not 1 <= version <= LAST_VERSION:
+        raise ValueError(f"version must be from 1 to {LAST_VERSION}, not {version}")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; name a folder for the repository")
     runner = load(model)
     assert isinstance(runner, OrtRunner)
     name = name or model.stem
-    first = _config(name, model, runner.session, options)
+    first = _config(name, runner.session, options, batched=all(sizes[:1] == ("batch",) for sizes in (*runner.input_sizes, *runner.output_sizes)))
     if options.warm_up:
         _warm_up(first, runner, options)
     made: list[tuple[Any, Path | None]] = [(first, model)]
     if then is not None:
         if then.resolve() == model.resolve():
             raise ValueError(f"{then} is the front end itself; name the model that takes its features")
-        second = _config(then.stem, then, session(_single_file(then), path=str(then)), options)
+        second = _config(then.stem, session(_single_file(then), path=str(then)), options)
         if second.name == name:
             raise ValueError(f"{model} and {then} would both be called {name}; give another --name")
         made += [(second, then), (_ensemble(f"{name}_pipeline", first, second), None)]
     for config, _ in made:
+        _check_versions(folder / config.name, config)
         if (folder / config.name / str(version)).exists():
             raise FileExistsError(f"{folder / config.name / str(version)} exists already; give another --version or --name")
     return [_written(folder, config, version, file) for config, file in made]
 
 
-def _config(name: str, file: Path, loaded: Any, options: Options) -> Any:
-    """The configuration of a model that onnxruntime runs."""
+def _check_versions(there: Path, config: Any) -> None:
+    """Raise ``ValueError`` where a model's folder is none, or has versions that the new configuration, which is of all, does not fit."""
+    from google.protobuf import text_format
+
+    if there.exists() and not there.is_dir():
+        raise ValueError(f"{there} is a file, where a folder is to be written; remove it, or give another --name")
+    if not (there / "config.pbtxt").exists():
+        return
+    try:
+        held = text_format.Parse((there / "config.pbtxt").read_text(), _proto().ModelConfig(), allow_unknown_field=True)
+    except text_format.ParseError as error:
+        raise ValueError(f"{there / 'config.pbtxt'} cannot be read: {error}; give another --name") from None
+    if any(list(getattr(held, of)) != list(getattr(config, of)) for of in ("input", "output")):
+        raise ValueError(f"the versions in {there} have other inputs or outputs, and Triton has one configuration for all versions; give another --name")
+
+
+def _config(name: str, loaded: Any, options: Options, batched: bool | None = None) -> Any:
+    """The configuration of a model that onnxruntime runs; whether all its tensors are ``batched`` is seen from what varies if it is None."""
     proto = _proto()
     inputs, outputs = (tuple(_tensors(nodes)) for nodes in (loaded.get_inputs(), loaded.get_outputs()))
     config = proto.ModelConfig(name=_checked_name(name), backend="onnxruntime", default_model_filename="model.onnx")
-    batched = all(tensor.shape and tensor.shape[0] is None for tensor in (*inputs, *outputs))
+    if batched is None:
+        batched = all(tensor.shape and tensor.shape[0] is None for tensor in (*inputs, *outputs))
     config.max_batch_size = options.max_batch if batched else 0
     for tensors, kept in ((inputs, config.input), (outputs, config.output)):
         for tensor in tensors:
@@ -211,8 +231,8 @@ def _single_file(path: Path) -> bytes:
 
 
 def _checked_name(name: str) -> str:
-    if not name or "/" in name or name.startswith("."):
-        raise ValueError(f"the name of a model is that of a folder in the repository, and {name!r} cannot be one; give --name")
+    if not name or "/" in name or name.startswith(".") or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        raise ValueError(f"the name of a model is that of a folder in the repository, and {name!r:.100} cannot be one; give --name")
     return name
 
 

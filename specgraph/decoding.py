@@ -15,7 +15,7 @@ from specgraph.declared import counts_frames, cut_off
 
 Array = npt.NDArray[Any]
 
-BLOCK = 2**18  # samples of a channel that are decoded at once
+BLOCK = 2**18  # samples of a channel that are decoded at once, or that resampling makes of them
 SHORT_BLOCK = 2**10  # where the file is damaged: a block that cannot be decoded is lost whole
 SIXTEEN_BITS = ("PCM_16", "PCM_S8", "PCM_U8")  # what libsndfile calls formats of 16 bits and fewer
 UNKNOWN = 2**62  # frames, from which libsndfile means that a file does not say
@@ -133,8 +133,9 @@ class Decoder:
         import soundfile
 
         done = 0
+        most = max(1, BLOCK * self.file_rate // max(self.file_rate, self.sample_rate))  # a header may say 1 Hz, of which resampling makes thousands
         try:
-            while len(block := self._file.read(BLOCK, dtype="float32", always_2d=True)):
+            while len(block := self._file.read(most, dtype="float32", always_2d=True)):
                 done += len(block)
                 yield block
             return

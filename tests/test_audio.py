@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 
 from specgraph.audio import AudioError, audio_files, demo_signals, read_audio
+from specgraph.decoding import BLOCK, Decoder
 
 
 def tone(sample_rate: int, seconds: float = 1.0, frequency: float = 440.0) -> np.ndarray:
@@ -163,3 +165,12 @@ def test_a_length_that_nobody_declared_is_not_missed(tmp_path: Path) -> None:
     assert not {b"Xing", b"Info"} & {untagged[at : at + 4] for at in range(300)}
     whole = len(read_audio(untagged, 44100).samples)
     assert 0 < len(read_audio(untagged[: len(untagged) // 2], 44100).samples) < whole
+
+
+@pytest.mark.parametrize("rate", [1, 100, 8000, 44_100])
+def test_a_block_is_bounded_whatever_rate_a_header_says(rate: int) -> None:
+    samples, file = max(3000, 60 * rate), io.BytesIO()
+    soundfile.write(file, np.zeros(samples, np.int16), rate, format="WAV")
+    sizes = [block.shape[-1] for block in Decoder(file.getvalue(), 16_000).blocks()]
+    assert max(sizes) <= BLOCK + 1000 * 16_000 // rate  # and what the resampler's filter held back
+    assert sum(sizes) == pytest.approx(samples * 16_000 / rate, abs=2)

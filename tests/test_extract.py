@@ -540,13 +540,52 @@ def test_manifests(manifest, tmp_path: Path) -> None:
         ("files.csv", "file,text\na.wav,x\n", "has no column path or audio_filepath; it has file, text"),
         ("files.jsonl", '{"path": "a.wav"}\nno json\n', "line 2 of .* is not a JSON object"),
         ("files.jsonl", '{"text": "a"}\n', "line 1 of .* names no file"),
-        ("files.txt", "\n\n", "names no file"),
+        ("files.txt", "\n  \n", "names no file"),
+        ("files.csv", f"path\n{'a' * 200_000}\n", "line 1 of .* cannot be read: field larger"),
+        ("files.jsonl", "[" * 100_000, "line 1 of .* is not a JSON object"),
+        ("files.jsonl", '{"path": "a.wav"}\n{"path": "\\ud800.wav"}\n', r"line 2 of .* names '\\ud800.wav', which no file can be called"),
         ("speech.wav", "x", "is neither a folder nor a manifest"),
     ],
 )
 def test_manifests_that_are_refused(manifest, name: str, text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         listed(manifest(name, text))
+
+
+def test_manifests_from_windows(manifest, tmp_path: Path) -> None:
+    sound(tmp_path / "lists", 2)
+    for name, text in (
+        ("files.txt", "\ufeffa/000.wav\r\n \r\n\r\nb/001.flac"),
+        ("files.csv", "\ufeffpath,text\r\na/000.wav,x\r\n\r\nb/001.flac,y\r\n"),
+        ("files.jsonl", '\ufeff{"path": "a/000.wav"}\r\n\r\n{"path": "b/001.flac"}\r\n'),
+    ):
+        path = manifest(name, "")
+        path.write_bytes(text.encode())
+        assert [file.path for file in listed(path)[0]] == ["a/000.wav", "b/001.flac"]
+
+
+def test_a_name_too_long_for_an_npy_file_is_said_before_anything_is_computed(mel_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    name = "é" * 124 + ".wav"  # 252 bytes
+    soundfile.write(tmp_path / "in" / name, noise(0.5), RATE)
+    with pytest.raises(ValueError, match=r"\.npy is a longer name than a file can have"):
+        sg.extract(mel_file, tmp_path / "in", tmp_path / "out", format="npy", workers=1)
+    assert not (tmp_path / "out").exists()
+    assert sg.extract(mel_file, tmp_path / "in", tmp_path / "out", format="webdataset", workers=1).wrong == 0
+
+
+@pytest.mark.parametrize(("dtype", "channels"), [("int16", 1), ("int16", 2), ("float32", 2)])
+def test_models_of_recorded_sound(tmp_path: Path, dtype: str, channels: int) -> None:
+    mel = sg.MelSpectrogram(sample_rate=RATE, n_fft=400, hop_length=160, n_mels=40)
+    sg.to_onnx(sg.with_input(mel, dtype=dtype, channels=channels), tmp_path / "mel.onnx")
+    stereo = noise(0.5, channels=2)
+    soundfile.write(tmp_path / "two\nlines.wav", stereo, RATE, subtype="PCM_16")
+    (row,) = sg.extract_batch(tmp_path / "mel.onnx", [tmp_path / "two\nlines.wav"]).to_pylist()
+    assert row["error"] is None
+    recorded = soundfile.read(tmp_path / "two\nlines.wav", dtype="int16")[0]
+    clip = recorded.T if channels == 2 else np.rint(recorded.mean(axis=1, dtype=np.float64)).astype(np.int16)
+    wanted = sg.load(tmp_path / "mel.onnx")(clip if dtype == "int16" else clip.astype(np.float32) / 32768)
+    np.testing.assert_allclose(np.array(row["features"], np.float32).T, wanted, rtol=1e-4, atol=1e-5 * wanted.max())
 
 
 def test_a_name_that_is_not_utf8(mel_file: Path, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import concurrent.futures
 import gzip
 import http.client
 import io
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -30,8 +32,11 @@ clients = pytest.importorskip("tritonclient.http")
 rpc_clients = pytest.importorskip("tritonclient.grpc")
 
 from specgraph.runtimes.serving import messages
-from specgraph.runtimes.serving.batching import Limits
+from specgraph.runtimes.serving.batching import Batcher, Limits
+from specgraph.runtimes.serving.metrics import Metrics
 from specgraph.runtimes.serving.models import Job, ServedModel
+from specgraph.runtimes.serving.problems import Refusal
+from specgraph.runtimes.serving.replicas import Replicas
 from specgraph.runtimes.serving.server import Addresses, Server
 
 RATE = 8000
@@ -241,6 +246,85 @@ def test_clips_of_very_different_lengths_do_not_share_a_call(files: dict[str, Pa
     assert not model.together([job(4000)] * 32, job(4000), 32)
 
 
+class Doubling:
+    """A model of which a call takes some time, and fails with any clip below 0."""
+
+    name, version = "doubling", "1"
+
+    def together(self, jobs: list[Job], job: Job, most: int) -> bool:
+        return sum(one.clips for one in jobs) + job.clips <= most and job.samples == jobs[0].samples
+
+    def run(self, jobs: list[Job]) -> list[dict[str, np.ndarray]]:
+        time.sleep(0.002)
+        if any((job.inputs[0] < 0).any() for job in jobs):
+            raise MemoryError("below 0")
+        return [{"doubled": 2 * job.inputs[0]} for job in jobs]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_queue_holds_what_it_says_and_is_empty_in_the_end(seed: int) -> None:
+    rng = random.Random(seed)
+    workers = rng.choice([1, 3])
+    limits = Limits(clips=rng.choice([1, 4, 8]), delay=rng.choice([0.0, 0.003]), queue=rng.choice([2, 10]), queue_bytes=rng.choice([400, 10**9]))
+    metrics, ends = Metrics(), collections.Counter[str]()
+
+    async def ask(batcher: Batcher, value: float) -> None:
+        loop = asyncio.get_running_loop()
+        wave = np.full((rng.randint(1, 3), rng.choice([2, 5])), value, np.float32)
+        job = Job([wave], False, loop.time() + rng.choice([0.002, 0.01, 5.0]), loop.time(), loop.create_future())
+        task = asyncio.ensure_future(batcher.answer(job))
+        if rng.random() < 0.15:
+            loop.call_later(0.005 * rng.random(), task.cancel)
+        try:
+            np.testing.assert_array_equal((await task)["doubled"], 2 * wave)
+            ends["right"] += 1
+        except Refusal as refusal:
+            ends[refusal.kind.name] += 1
+        except asyncio.CancelledError:
+            ends["gone"] += 1
+        waiting = batcher._waiting
+        assert batcher._bytes == sum(one.nbytes for one in waiting) <= limits.queue_bytes
+        assert len(waiting) <= limits.queue
+        assert batcher._busy <= workers
+        assert metrics.waiting.labels("doubling", "1")._value.get() == len(waiting)
+
+    async def flood(threads: concurrent.futures.ThreadPoolExecutor) -> None:
+        batcher = Batcher(Doubling(), threads, workers, limits, metrics)  # type: ignore[arg-type]
+        asking = []
+        for number in range(200):
+            asking.append(asyncio.ensure_future(ask(batcher, -1.0 if rng.random() < 0.1 else number)))
+            if rng.random() < 0.3:
+                await asyncio.sleep(0.004 * rng.random())
+        await asyncio.wait_for(asyncio.gather(*asking), 20)
+        await asyncio.wait_for(asyncio.gather(*batcher._calls), 20)
+        assert (len(batcher._waiting), batcher._bytes, batcher._busy) == (0, 0, 0)
+
+    with concurrent.futures.ThreadPoolExecutor(workers) as threads:
+        asyncio.run(flood(threads))
+    assert ends.total() == 200
+    assert ends["right"] > 0
+
+
+def test_the_gauge_says_what_waits(files: dict[str, Path]) -> None:
+    with Running({"mel": files["mel"]}, Limits(clips=1), workers=1) as running, concurrent.futures.ThreadPoolExecutor(3) as threads:
+        release, run = threading.Event(), running.models[0].run
+
+        def held(jobs: list[Job]) -> Any:
+            release.wait(20)
+            return run(jobs)
+
+        running.models[0].run = held  # type: ignore[method-assign]
+        try:
+            answers = [threads.submit(lambda: running.rpc_client().infer("mel", [asked(rpc_clients, noise(800))])) for _ in range(3)]
+            deadline = time.monotonic() + 10
+            while running.metric("specgraph_waiting_requests", "mel") < 2:  # the first call is held: nothing leaves the queue
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            release.set()
+        assert all(answer.result(20).as_numpy("features").shape == (1, 20, 11) for answer in answers)
+
+
 def test_a_call_that_fails_costs_only_the_request_that_fails_it(files: dict[str, Path]) -> None:
     with Running({"mel": files["mel"]}, workers=1, slow=0.2) as running, concurrent.futures.ThreadPoolExecutor(6) as threads:
         inner = running.models[0].run
@@ -292,16 +376,130 @@ WRONG: list[tuple[str, dict | bytes, int, str]] = [
         {"name": "waveforms", "shape": [1, 2], "datatype": "FP32", "data": [0, 0]}, {"name": "waveforms_lens", "shape": [1], "datatype": "INT64", "data": [1.5]},
     ]}, 400, "must be a list of INT64 numbers"),
     ("ragged", {"inputs": [{"name": "waveforms_lens", "shape": [1], "datatype": "INT64", "data": [5]}]}, 400, "waveforms was not sent"),
+    ("mel", {"inputs": [{"name": "waveforms", "shape": [0, 2**70], "datatype": "FP32", "data": []}]}, 400, "elements"),
+    ("mel", {"inputs": [{"name": "waveforms", "shape": [1] * 66, "datatype": "FP32", "data": [0]}]}, 400, "has 66 axes, more than 16"),
+    ("mel", {"inputs": [{"name": "waveforms", "shape": [1, int("9" * 4000)], "datatype": "FP32", "data": [0]}]}, 400, "999, more than"),
+    ("mel", {"inputs": [{"name": "\ud800"}, {"name": "\ud800"}]}, 400, "the input '\\ud800' is sent twice"),
+    ("mel", {"inputs": [{"name": "\ud800", "parameters": {"binary_data_size": 1}}]}, 400, "binary_data_size of '\\ud800' is 1"),
+    ("mel", {"inputs": [{"name": "waveforms", "parameters": {"binary_data_size": True}}]}, 400, "binary_data_size of 'waveforms' is True"),
+    ("mel", {"inputs": [{"name": "waveforms", "shape": [1, 2], "datatype": "FP32", "data": [0, 0]}], "parameters": {"timeout": True}}, 400, "not True"),
+    ("m" * 5000, {"inputs": []}, 404, "there is no model 'mmm"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("model", "body", "status", "sentence"), WRONG, ids=[f"{row[0]}-{row[3][:30]}" for row in WRONG])
+@pytest.mark.parametrize(("model", "body", "status", "sentence"), WRONG, ids=[f"{row[0][:20]}-{row[3][:30]}" for row in WRONG])
 def test_what_is_wrong_is_said_in_a_sentence(running: Running, model: str, body: dict | bytes, status: int, sentence: str) -> None:
     found, answer = running.send(f"/v2/models/{model}/infer", body)
     assert found == status
     assert sentence in answer["error"]
     assert "\n" not in answer["error"]
     assert len(answer["error"]) < 300
+
+
+@pytest.mark.parametrize("length", ["\xb2", "0" * 5000, "-1", "3", "1" * 19])
+def test_a_length_of_the_json_that_is_none(running: Running, length: str) -> None:
+    status, answer = running.send("/v2/models/mel/infer", b"{}", Inference_Header_Content_Length=length)
+    assert status == 400
+    assert "Inference-Header-Content-Length is" in answer["error"]
+
+
+def test_shapes_and_names_over_grpc_are_refused_in_a_short_sentence_and_counted(files: dict[str, Path]) -> None:
+    with Running({"mel": files["mel"]}) as running, running.rpc_client() as client:
+        for shape, sentence in (([0, 2**62], "more than"), ([9] * 20000, "has 20000 axes")):
+            sent = rpc_clients.InferInput("waveforms", shape, "FP32")
+            sent._raw_content = b""
+            with pytest.raises(rpc_clients.InferenceServerException, match=sentence) as raised:
+                client.infer("mel", [sent])
+            assert "INVALID_ARGUMENT" in raised.value.status()
+        with pytest.raises(rpc_clients.InferenceServerException, match="there is no model 'mmm"):
+            client.infer("m" * 100_000, [asked(rpc_clients, noise(800))])
+        assert b'specgraph_requests_total{model="mel",protocol="grpc",status="400",version="1"} 2.0' in running.server.service.metrics.text()
+
+
+RECORDED = [("int16", 1, False), ("int16", 2, True), ("float32", 2, False), ("float32", 2, True)]
+
+
+@pytest.mark.parametrize(("dtype", "channels", "lengths"), RECORDED)
+def test_sound_as_it_was_recorded(tmp_path: Path, dtype: str, channels: int, lengths: bool) -> None:
+    mel = sg.MelSpectrogram(sample_rate=RATE, n_fft=256, hop_length=80, n_mels=20)
+    sg.to_onnx(sg.with_input(mel, dtype=dtype, channels=channels), tmp_path / "mel.onnx", lengths=lengths)
+    run = sg.load(tmp_path / "mel.onnx")
+    kind = "INT16" if dtype == "int16" else "FP32"
+
+    def wave(number: int) -> np.ndarray:
+        made = noise((4000, 3900, 3800)[number % 3] * channels, seed=number)
+        made = (made * 10_000).astype(np.int16) if dtype == "int16" else made
+        return made.reshape(1, channels, -1) if channels > 1 else made
+
+    with Running({"mel": tmp_path / "mel.onnx"}, workers=1, slow=0.1) as running, concurrent.futures.ThreadPoolExecutor(12) as threads:
+
+        def attempt(number: int) -> np.ndarray:
+            module = rpc_clients if number % 2 else clients
+            sent = module.InferInput("waveforms", list(wave(number).shape), kind)
+            sent.set_data_from_numpy(wave(number), **({} if number % 2 else {"binary_data": number % 4 == 0}))
+            return (running.rpc_client() if number % 2 else running.client()).infer("mel", [sent]).as_numpy("features")
+
+        answers = list(threads.map(attempt, range(12)))
+        assert running.metric("specgraph_call_clips_count", "mel") < 12
+        file = io.BytesIO()
+        soundfile = pytest.importorskip("soundfile")
+        soundfile.write(file, wave(0).reshape(channels, -1).T, RATE, format="WAV", subtype="PCM_16" if dtype == "int16" else "FLOAT")
+        status, body = running.send("/v2/models/mel/infer", file.getvalue(), Content_Type="audio/wav", Accept="application/x-npy")
+        assert (status, np.load(io.BytesIO(body)).shape) == (200, answers[0].shape)
+    for number, answer in enumerate(answers):
+        wanted = run.outputs(wave(number))["features"]
+        assert answer.shape == wanted.shape
+        assert peak_error(answer, wanted) < CLOSE
+
+
+def attached(folder: Path, inputs: list[Any], outputs: list[Any], nodes: list[Any], constants: list[Any]) -> Path:
+    """A mel front end joined with a model of (batch, 20, frames) ``f`` and other inputs."""
+    onnx = pytest.importorskip("onnx")
+    features = onnx.helper.make_tensor_value_info("f", onnx.TensorProto.FLOAT, ["batch", 20, "frames"])
+    graph = onnx.helper.make_graph(nodes, "model", [features, *inputs], outputs, constants)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8), folder / "model.onnx")
+    sg.attach(sg.LogMelSpectrogram(sample_rate=RATE, n_fft=256, hop_length=80, n_mels=20), folder / "model.onnx", folder / "joined.onnx")
+    return folder / "joined.onnx"
+
+
+def test_outputs_without_a_batch_axis_in_front(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    value, node = onnx.helper.make_tensor_value_info, onnx.helper.make_node
+    outputs = [value("turned", onnx.TensorProto.FLOAT, ["frames", "batch", 20]), value("means", onnx.TensorProto.FLOAT, [20])]
+    nodes = [node("Transpose", ["f"], ["turned"], perm=[2, 0, 1]), node("ReduceMean", ["f", "axes"], ["means"], keepdims=0)]
+    path = attached(tmp_path, [], outputs, nodes, [onnx.helper.make_tensor("axes", onnx.TensorProto.INT64, [2], [0, 2])])
+    wave = noise(800)[0]
+    with Running({"joined": path}) as running:
+        answer = running.client().infer("joined", [asked(clients, wave)])
+    for name, wanted in sg.load(path).outputs(wave).items():
+        np.testing.assert_array_equal(answer.as_numpy(name), wanted, strict=True)
+
+
+def test_an_input_of_one_beside_several_clips_is_not_joined_with_others(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    value, node, number = onnx.helper.make_tensor_value_info, onnx.helper.make_node, onnx.helper.make_tensor
+    nodes = [
+        node("ReduceMean", ["f", "axes"], ["means"], keepdims=0), node("Cast", ["prompt"], ["floats"], to=onnx.TensorProto.FLOAT),
+        node("Unsqueeze", ["floats", "one"], ["column"]), node("Add", ["means", "column"], ["sums"]),
+    ]  # fmt: skip
+    constants = [number("axes", onnx.TensorProto.INT64, [1], [2]), number("one", onnx.TensorProto.INT64, [1], [1])]
+    inputs, outputs = [value("prompt", onnx.TensorProto.INT64, ["batch"])], [value("sums", onnx.TensorProto.FLOAT, ["batch", 20])]
+    model = ServedModel("joined", "1", sg.load(attached(tmp_path, inputs, outputs, nodes, constants)))
+
+    def job(clips: int, *prompts: int) -> Job:
+        return Job(*model.checked({"waveforms": noise(800, clips), "prompt": np.array(prompts)}), 0.0, 0.0, None)  # type: ignore[arg-type]
+
+    assert model.together([job(1, 5)], job(2, 6, 7), 32)
+    assert not model.together([job(2, 5)], job(1, 6, 7), 32)  # 3 clips and 3 numbers, but none is where it belongs
+    assert not model.together([job(1, 5)], job(2, 6), 32)
+
+
+def test_a_type_that_is_not_served(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    output = onnx.helper.make_tensor_value_info("bytes", onnx.TensorProto.UINT8, ["batch", 20, "frames"])
+    path = attached(tmp_path, [], [output], [onnx.helper.make_node("Cast", ["f"], ["bytes"], to=onnx.TensorProto.UINT8)], [])
+    with pytest.raises(ValueError, match=r"bytes is tensor\(uint8\), which is not served"):
+        ServedModel("joined", "1", sg.load(path))
 
 
 def test_what_is_wrong_over_grpc(running: Running) -> None:
@@ -337,6 +535,8 @@ def test_a_request_has_a_most_size(files: dict[str, Path]) -> None:
         status, answer = running.send(path, bomb, Content_Encoding="gzip")
         assert (status, "10,000 bytes" in answer["error"]) == (413, True)
         assert running.send(path, b"not gzip", Content_Encoding="gzip")[0] == 400
+        cut = gzip.compress(b'{"inputs": []}')[:-4]
+        assert "or not all of it" in running.send(path, cut, Content_Encoding="gzip")[1]["error"]
         assert running.send(path, b"x", Content_Encoding="br")[0] == 415
         with pytest.raises(rpc_clients.InferenceServerException, match="larger than max"):
             running.rpc_client().infer("mel", [asked(rpc_clients, noise(100_000))])
@@ -420,6 +620,16 @@ def test_audio_files_are_answered(running: Running, files: dict[str, Path]) -> N
         status, answer = running.send("/v2/models/ragged/infer", file.getvalue(), Content_Type="application/octet-stream")
         features = answer["outputs"][0]
         assert peak_error(np.float32(features["data"]).reshape(features["shape"])[0], wanted) < CLOSE
+
+
+def test_a_small_file_of_hours_is_refused(files: dict[str, Path]) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(RATE * 3600, np.int16), RATE, format="FLAC", subtype="PCM_16")
+    with Running({"mel": files["mel"]}, Limits(request_bytes=200_000)) as running:
+        assert len(file.getvalue()) < 200_000
+        status, answer = running.send("/v2/models/mel/infer", file.getvalue(), Content_Type="audio/flac")
+        assert (status, "decodes to more than 200,000 bytes" in answer["error"]) == (413, True)
 
 
 @pytest.mark.parametrize(("model", "body", "sentence"), [
@@ -530,6 +740,29 @@ def test_a_replica_that_is_killed_is_replaced(files: dict[str, Path]) -> None:
         assert process.wait(30) == 0
     finally:
         process.kill()
+        process.stdout.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="replicas need SO_REUSEPORT")
+def test_replicas_share_no_port_with_others_and_end_with_their_parent(files: dict[str, Path]) -> None:
+    process, http_port, grpc_port = started(str(files["mel"]), "--replicas", "2", "--workers", "1")
+    try:
+        with pytest.raises(OSError, match=f"cannot listen at 127.0.0.1, port {grpc_port}"):
+            Replicas(Server, (), Addresses(http=0, grpc=grpc_port), 2).run()
+        process.kill()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", http_port)).close()
+            except ConnectionRefusedError:
+                break
+            time.sleep(0.05)
+        for port in (http_port, grpc_port):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port))
+    finally:
+        process.kill()
+        process.wait()
         process.stdout.close()  # type: ignore[union-attr]
 
 

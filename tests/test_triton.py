@@ -111,6 +111,40 @@ def test_what_does_not_fit(mel: Path, tmp_path: Path, make: Any, sentence: str) 
     assert not (tmp_path / "repository").exists()
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\0b", "x" * 300, "\udcff", ".."])
+def test_names_that_no_folder_can_have(mel: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be one; give --name"):
+        write_repository(mel, tmp_path, name=name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_configuration_is_of_all_versions(mel: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.onnx"
+    sg.to_onnx(sg.LogMelSpectrogram(sample_rate=RATE, n_fft=256, hop_length=80, n_mels=30), other)
+    (folder,) = write_repository(mel, tmp_path / "repository", name="front")
+    held = (folder / "config.pbtxt").read_text()
+    with pytest.raises(ValueError, match="have other inputs or outputs"):
+        write_repository(other, tmp_path / "repository", name="front", version=2)
+    assert (folder / "config.pbtxt").read_text() == held
+    with pytest.raises(ValueError, match="version must be from 1"):
+        write_repository(mel, tmp_path / "repository", version=2**63)
+    (tmp_path / "repository" / "file").touch()
+    with pytest.raises(ValueError, match="is a file, where a folder is to be written"):
+        write_repository(mel, tmp_path / "repository", name="file")
+
+
+def test_an_output_that_does_not_begin_with_the_batch_is_not_cut_by_triton(tmp_path: Path) -> None:
+    features = helper.make_tensor_value_info("f", TensorProto.FLOAT, ["batch", 20, "frames"])
+    turned = helper.make_tensor_value_info("turned", TensorProto.FLOAT, ["frames", "batch", 20])
+    graph = helper.make_graph([helper.make_node("Transpose", ["f"], ["turned"], perm=[2, 0, 1])], "turn", [features], [turned])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "turn.onnx")
+    sg.attach(sg.LogMelSpectrogram(sample_rate=RATE, n_fft=256, hop_length=80, n_mels=20), tmp_path / "turn.onnx", tmp_path / "joined.onnx")
+    (folder,) = write_repository(tmp_path / "joined.onnx", tmp_path / "repository")
+    config = read(folder)
+    assert config.max_batch_size == 0
+    assert [list(tensor.dims) for tensor in (*config.input, *config.output)] == [[-1, -1], [-1, -1, 20]]
+
+
 def test_other_refusals(mel: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is the front end itself"):
         write_repository(mel, tmp_path / "r", then=mel)

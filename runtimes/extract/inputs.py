@@ -67,22 +67,25 @@ def _named(manifest: Path) -> Iterator[str]:
         raise ValueError(f"{manifest} is neither a folder nor a manifest: give a folder, or a file that ends in {', '.join(MANIFESTS)}")
     with manifest.open(encoding="utf-8-sig", errors="surrogateescape", newline="" if kind == ".csv" else None) as lines:
         if kind == ".txt":
-            yield from filter(None, (line.rstrip("\r\n") for line in lines))
+            yield from (_text(line.rstrip("\r\n"), manifest, number) for number, line in enumerate(lines, 1) if line.strip())
             return
         if kind == ".csv":
             table = csv.DictReader(lines)
             column = next((name for name in NAMES if name in (table.fieldnames or ())), None)
             if column is None:
                 raise ValueError(f"{manifest} has no column path or audio_filepath; it has {', '.join(table.fieldnames or ['none'])}")
-            for row in table:
-                yield _text(row[column], manifest, table.line_num)
+            try:
+                for row in table:
+                    yield _text(row[column], manifest, table.line_num)
+            except csv.Error as error:
+                raise ValueError(f"line {table.line_num} of {manifest} cannot be read: {error}") from None
             return
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 entry = None
             if not isinstance(entry, dict):
                 raise ValueError(f"line {number} of {manifest} is not a JSON object; each line is one, with path or audio_filepath")  # noqa: TRY004
@@ -92,6 +95,10 @@ def _named(manifest: Path) -> Iterator[str]:
 def _text(path: object, manifest: Path, number: int) -> str:
     if not isinstance(path, str) or not path:
         raise ValueError(f"line {number} of {manifest} names no file: it needs path or audio_filepath")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:  # half of a pair in JSON, which no system has in a name
+        raise ValueError(f"line {number} of {manifest} names {path!r:.100}, which no file can be called") from None
     return path
 
 

@@ -17,7 +17,7 @@ from specgraph.runtimes.extract.inputs import listed
 from specgraph.runtimes.extract.job import LOCK, Batch, Job, Settings, planned
 from specgraph.runtimes.extract.rows import ON_DAMAGE, Extractor
 from specgraph.runtimes.extract.summary import Count, Summary
-from specgraph.runtimes.extract.writers import WRITERS
+from specgraph.runtimes.extract.writers import WRITERS, check_names
 from specgraph.runtimes.loading import load
 from specgraph.runtimes.workers import available_cores, worker_count
 
@@ -115,6 +115,7 @@ def _begun(folder: Path, settings: Settings, source: Path, part_bytes: int | Non
     if folder.is_dir() and any(path.name != LOCK and not path.name.startswith(".") for path in folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no job of specgraph extract; choose another output")
     inputs, again = listed(source)
+    check_names(settings.format, inputs)
     if merged is not None:
         check_writable(merged)
         if merged.exists():

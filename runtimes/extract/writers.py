@@ -15,8 +15,11 @@ from typing import ClassVar, final
 
 from specgraph.files import save_arrays, whole
 from specgraph.runtimes.extract import arrow
+from specgraph.runtimes.extract.inputs import Input
 from specgraph.runtimes.extract.job import part_name
 from specgraph.runtimes.extract.rows import Column, Row
+
+LONGEST_NAME = 255  # bytes, on the file systems that are in use
 
 
 class Writer(ABC):
@@ -113,6 +116,13 @@ class WebDatasetWriter(Writer):
 
 
 WRITERS: dict[str, type[Writer]] = {"parquet": ParquetWriter, "npy": NpyWriter, "webdataset": WebDatasetWriter}
+
+
+def check_names(format: str, inputs: Iterable[Input]) -> None:
+    """Raise ``ValueError`` where files are named after those of the corpus and a name would be too long: before all is computed."""
+    for file in inputs if format == "npy" else ():
+        if len(os.fsencode(os.path.basename(file.name))) + len(".npy") > LONGEST_NAME and file.size:
+            raise ValueError(f"{file.path}.npy is a longer name than a file can have; rename {file.path}, or choose another --format")
 
 
 def _bare(row: Row) -> Row:

@@ -56,6 +56,7 @@ class Batcher:
             raise Refusal(Kind.FULL, f"{len(self._waiting)} requests wait for {self._model.name} already; send this one again later")
         self._waiting.append(job)
         self._bytes += job.nbytes
+        self._metrics.waiting.labels(*self._labels).set(len(self._waiting))
         self._start()
         try:
             async with asyncio.timeout_at(job.deadline):

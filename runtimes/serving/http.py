@@ -104,7 +104,7 @@ async def _infer(service: Service, request: Request) -> Response:
     body = await read_body(request, service.limits.request_bytes, service.limits.arrival)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith(("audio/", "video/")) or (kind == BINARY and HEADER_LENGTH not in request.headers):
-        clip = await in_thread(audio.decoded, model, body)
+        clip = await in_thread(audio.decoded, model, body, service.limits.request_bytes)
         answer = await _unless_gone(request, service.infer(model, clip, None, None))
         return await in_thread(written, answer, "", {}, _accepted(request))
     head, tensors = await read_tensors(request, body)
@@ -124,7 +124,7 @@ async def _infer(service: Service, request: Request) -> Response:
     binary = {one["name"]: bool(parameters_of(one).get("binary_data", everything)) for one in wanted}
     binary = binary or dict.fromkeys(answer.outputs, everything)
     accepted = NPY if _accepted(request) == NPY else ""
-    return await in_thread(written, answer, str(head.get("id", "")), binary, accepted)
+    return await in_thread(written, answer, "" if head.get("id") is None else str(head["id"]), binary, accepted)
 
 
 def _accepted(request: Request) -> str:

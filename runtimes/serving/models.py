@@ -62,7 +62,7 @@ class ServedModel:
         names = self.runner.input_names
         needed = names[:1] if self.runner.takes_lengths else names
         if unknown := [name for name in arrays if name not in names]:
-            raise invalid(f"{self.name} has no input {unknown[0]!r}; it takes {', '.join(names)}")
+            raise invalid(f"{self.name} has no input {unknown[0]!r:.60}; it takes {', '.join(names)}")
         if missing := [name for name in needed if name not in arrays]:
             raise invalid(f"{self.name} takes {', '.join(names)}, and {', '.join(missing)} was not sent")
         try:
@@ -73,14 +73,14 @@ class ServedModel:
     def wanted(self, names: Sequence[str] | None) -> tuple[str, ...]:
         """The outputs that were asked for: all if none was named."""
         if unknown := [name for name in names or () if name not in self.runner.output_names]:
-            raise invalid(f"{self.name} has no output {unknown[0]!r}; it gives {', '.join(self.runner.output_names)}")
+            raise invalid(f"{self.name} has no output {unknown[0]!r:.60}; it gives {', '.join(self.runner.output_names)}")
         return tuple(names or self.runner.output_names)
 
     def together(self, jobs: Sequence[Job], job: Job, most: int) -> bool:
         """Whether one more job can share the call of some others; ``most`` clips may."""
         clips = sum(one.clips for one in jobs) + job.clips
-        if not self._joins or clips > most:
-            return False
+        if not self._joins or clips > most or any(len(array) != one.clips for one in (jobs[0], job) for array in one.inputs):
+            return False  # an input of 1 beside several clips is each one's in a call of its own, and would be another request's in this
         if not self._ragged:
             return [array.shape[1:] for array in jobs[0].inputs] == [array.shape[1:] for array in job.inputs]
         longest = max(one.samples for one in (*jobs, job))
@@ -95,7 +95,7 @@ class ServedModel:
             for job in jobs:
                 found.append({name: self._cut(name, array[at : at + job.clips], job.samples) for name, array in outputs.items()})
                 at += job.clips
-        return [{name: array[0] for name, array in one.items()} if job.single else one for job, one in zip(jobs, found, strict=True)]
+        return [{name: self.runner.without_batch(name, array) for name, array in one.items()} if job.single else one for job, one in zip(jobs, found, strict=True)]
 
     def _joined(self, jobs: Sequence[Job]) -> list[npt.NDArray[Any]]:
         if not self._ragged:
@@ -135,18 +135,21 @@ class Repository:
     def versions(self, name: str) -> tuple[str, ...]:
         """The versions of a model, the newest first."""
         if name not in self._models:
-            raise Refusal(Kind.NOT_FOUND, f"there is no model {name!r}; there are {', '.join(self._models)}")
+            raise Refusal(Kind.NOT_FOUND, f"there is no model {name!r:.60}; there are {', '.join(self._models)}")
         return tuple(sorted(self._models[name], key=lambda version: (int(version) if version.isdigit() else -1, version), reverse=True))
 
     def get(self, name: str, version: str = "") -> ServedModel:
         """A model; the newest version if none is named."""
         versions = self.versions(name)
         if version and version not in versions:
-            raise Refusal(Kind.NOT_FOUND, f"{name} has no version {version!r}; it has {', '.join(versions)}")
+            raise Refusal(Kind.NOT_FOUND, f"{name} has no version {version!r:.60}; it has {', '.join(versions)}")
         return self._models[name][version or versions[0]]
 
 
 def _described(names: Sequence[str], sizes: Sequence[Sequence[int | str]], types: Sequence[str]) -> list[dict[str, Any]]:
+    for name, dtype in zip(names, types, strict=True):
+        if dtype not in DATATYPES:
+            raise ValueError(f"{name} is {dtype}, which is not served; cast it to another type in the model")
     return [
         {"name": name, "datatype": DATATYPES[dtype], "shape": [size if isinstance(size, int) else -1 for size in shape]}
         for name, shape, dtype in zip(names, sizes, types, strict=True)

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -41,12 +42,14 @@ class Replicas:
         if not hasattr(socket, "SO_REUSEPORT"):
             raise OSError(f"several replicas need SO_REUSEPORT, which {sys.platform} lacks; use one")
         told: list[int] = []
-        before = {number: signal.signal(number, lambda number, _: told.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
         addresses = self.addresses
+        if addresses.grpc is not None:
+            bound(addresses.host, addresses.grpc).close()  # refused where other replicas listen, with whom ours would share the port unasked
         listening = bound(addresses.host, addresses.http) if addresses.http is not None else None
         reserved = bound(addresses.host, addresses.grpc, shared=True) if addresses.grpc is not None else None
         ports = [None if held is None else held.getsockname()[1] for held in (listening, reserved)]
         addresses = replace(addresses, http=ports[0], grpc=ports[1])
+        before = {number: signal.signal(number, lambda number, _: told.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
         with tempfile.TemporaryDirectory(prefix="specgraph-") as folder:
             os.environ[FOLDER] = folder  # where the processes count together
             try:
@@ -94,7 +97,16 @@ class Replicas:
 
 
 def _serve(make: Callable[..., Server], arguments: tuple[Any, ...], addresses: Addresses, listening: socket.socket | None, ready: Any) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, whose Ctrl-C goes to all: the parent tells
     server = make(*arguments, addresses)
     server.share(listening)
     asyncio.run(server.run(lambda _: ready.release()))
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed tells nobody, and replicas without one would hold its ports for good."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import grpc
 import numpy as np
 
 from specgraph.runtimes.serving import messages
-from specgraph.runtimes.serving.problems import Refusal, invalid
+from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
 from specgraph.runtimes.serving.service import Answer, Service, checked_seconds
 from specgraph.runtimes.serving.tensors import (
     checked_datatype,
@@ -80,11 +81,16 @@ async def _model(service: Service, request: Any, _: Any) -> Any:
 
 
 async def _infer_counted(service: Service, request: Any, context: Any) -> Any:
-    status = 200
+    status = Kind.INTERNAL.http
     try:
-        return await _infer(service, request, context)
+        answer = await _infer(service, request, context)
+        status = 200
+        return answer
     except Refusal as refusal:
         status = refusal.kind.http
+        raise
+    except asyncio.CancelledError:  # as over HTTP: the client went away
+        status = Kind.INVALID.http
         raise
     finally:
         service.count("grpc", request.model_name, request.model_version, status)

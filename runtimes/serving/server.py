@@ -116,5 +116,5 @@ def bound(host: str, port: int, shared: bool = False) -> socket.socket:
         made.bind((host, port))
     except (OSError, OverflowError) as error:
         made.close()
-        raise OSError(f"cannot listen at {host}, port {port}: {getattr(error, 'strerror', None) or error}; give another --port or --host") from None
+        raise OSError(f"cannot listen at {host}, port {port}: {getattr(error, 'strerror', None) or error}; give another --port, --grpc-port or --host") from None
     return made

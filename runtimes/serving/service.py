@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from specgraph import __version__
@@ -83,7 +82,7 @@ class Service:
         for model in self.repository:
             runner = model.runner
             if runner.takes_waveforms:
-                self._threads.submit(runner, np.zeros((1, max(runner.meta.min_samples, 1)), np.float32)).result()
+                self._threads.submit(runner, runner.silence(max(runner.meta.min_samples, 1))).result()
 
     def close(self) -> None:
         """End the threads."""
@@ -92,6 +91,8 @@ class Service:
 
 def checked_seconds(value: Any) -> float | None:
     """The protocol's parameter ``timeout``, which is in microseconds, in seconds; None if there is none."""
+    if isinstance(value, bool):
+        raise invalid(f"timeout must be a whole number of microseconds, not {value}")
     if value in (None, 0):
         return None
     try:
@@ -99,5 +100,5 @@ def checked_seconds(value: Any) -> float | None:
     except (ValueError, TypeError, OverflowError):
         raise invalid(f"timeout must be a whole number of microseconds, not {value!r:.40}") from None
     if seconds < LEAST_SECONDS:
-        raise invalid(f"timeout is in microseconds, and {value} are less than a millisecond; give more")
+        raise invalid(f"timeout is in microseconds, and {value!r:.40} are less than a millisecond; give more")
     return seconds

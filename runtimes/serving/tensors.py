@@ -17,7 +17,7 @@ DATATYPES = {
     "int32": "INT32", "int64": "INT64", "float16": "FP16", "float32": "FP32", "float64": "FP64",
 }  # fmt: skip
 DTYPES = {datatype: np.dtype(name).newbyteorder("<") for name, datatype in DATATYPES.items()}
-MOST_ELEMENTS = 2**31
+MOST_ELEMENTS, MOST_AXES = 2**31, 16
 
 
 def datatype_of(array: npt.NDArray[Any]) -> str:
@@ -29,8 +29,10 @@ def checked_shape(name: str, shape: Any) -> tuple[int, ...]:
     """A shape as it was sent; refused unless it is a list of whole numbers."""
     if not isinstance(shape, Sequence) or not all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape):
         raise invalid(f"the shape of {name} must be a list of whole numbers, not {shape!r:.100}")
-    if math.prod(shape) > MOST_ELEMENTS:
-        raise invalid(f"the shape of {name} is {tuple(shape)}, more than {MOST_ELEMENTS:,} elements")
+    if len(shape) > MOST_AXES:
+        raise invalid(f"the shape of {name} has {len(shape)} axes, more than {MOST_AXES}")
+    if math.prod(max(size, 1) for size in shape) > MOST_ELEMENTS:  # an axis of 0 makes no other one smaller
+        raise invalid(f"the shape of {name} is {shape!r:.100}, more than {MOST_ELEMENTS:,} elements")
     return tuple(shape)
 
 
