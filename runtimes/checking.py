@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from specgraph.runtimes.described import Described
 from specgraph.runtimes.inputs import as_lengths, check_input, checked_array, checked_tensor, is_torch, with_lengths
-from specgraph.shapes import LENGTHS, is_lengths_of, is_waveforms, lacks_batch
+from specgraph.shapes import LENGTHS, is_lengths_of, is_waveforms, lacks_batch, with_batch
 
 
 class Checking(Described):
@@ -32,18 +32,23 @@ class Checking(Described):
 
     def _is_single(self, first: Any, others: list[Any]) -> bool:
         """Whether an item was given without a batch axis."""
-        return (not others or self.takes_lengths) and lacks_batch(self.input_sizes[0], first.ndim)
+        return (not others or self.takes_lengths) and lacks_batch(with_batch(self.input_sizes[0]), first.ndim)
 
     @property
     def takes_waveforms(self) -> bool:
         """Whether the input is audio, (batch, samples) or (batch, channels, samples), and not features; its lengths may be another."""
-        return is_waveforms(self.input_sizes[0]) and (len(self.input_sizes) == 1 or self.takes_lengths)
+        return is_waveforms(with_batch(self.input_sizes[0])) and (len(self.input_sizes) == 1 or self.takes_lengths)
 
     @property
     def channels(self) -> int:
         """How many channels the waveforms have; one has no axis of its own."""
         sizes = self.input_sizes[0]
         return int(sizes[1]) if self.takes_waveforms and len(sizes) == 3 else 1
+
+    def silence(self, samples: int) -> npt.NDArray[Any]:
+        """A clip of zeros as the model takes one, (samples,) or (channels, samples), in the dtype of its input."""
+        shape = (self.channels,) * (self.channels > 1) + (samples,)
+        return np.zeros(shape, np.dtype(self.input_types[0]))
 
     def _type(self, name: str) -> str:
         return self.input_types[self.input_names.index(name)]

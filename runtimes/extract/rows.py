@@ -205,8 +205,7 @@ def sentence(error: Exception, path: str) -> str:
 
 def _columns(runner: Runner) -> tuple[Column, ...]:
     """What the outputs are, seen on a second of silence: their sizes in each frame and their dtypes."""
-    shape = (runner.channels,) * (runner.channels > 1) + (max(runner.meta.min_samples, runner.sample_rate),)
-    found = runner.outputs(np.zeros(shape, np.dtype(runner.input_types[0])))
+    found = runner.outputs(runner.silence(max(runner.meta.min_samples, runner.sample_rate)))
     names = runner.feature_names
     taken = {"path", "frames", "sample_rate", "duration", "error"} & {*names} if len(names) > 1 else set()
     if taken:

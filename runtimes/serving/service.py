@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from specgraph import __version__
@@ -83,7 +82,7 @@ class Service:
         for model in self.repository:
             runner = model.runner
             if runner.takes_waveforms:
-                self._threads.submit(runner, np.zeros((1, max(runner.meta.min_samples, 1)), np.float32)).result()
+                self._threads.submit(runner, runner.silence(max(runner.meta.min_samples, 1))).result()
 
     def close(self) -> None:
         """End the threads."""
