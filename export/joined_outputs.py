@@ -11,7 +11,7 @@ from specgraph.export.describe import describe
 from specgraph.export.foreign import known
 from specgraph.export.joined_sizes import JoinedSizes
 from specgraph.export.torch_export import Axes
-from specgraph.export.whole_model import described_output
+from specgraph.export.whole_model import described_output, takes_one_clip
 from specgraph.graph import Graph
 from specgraph.metadata import Metadata, OutputMetadata
 
@@ -51,5 +51,5 @@ def described_outputs(
         elif after and before is not None and name in before.outputs:
             made[name] = before.outputs[name]
         else:
-            made[name] = described_output(value, [graph], found)
+            made[name] = described_output(value, [graph], found, takes_one_clip(model))
     return made

@@ -77,7 +77,7 @@ def write_whole_model(
         sample_rate=graphs[0].sample_rate,
         target=target,
         min_samples=found.least,
-        outputs={str(output.name): described_output(output, graphs, found) for output in joined.graph.outputs},
+        outputs={str(output.name): described_output(output, graphs, found, takes_one_clip(joined)) for output in joined.graph.outputs},
         lowering=tuple(asdict(choice) for choice in choices),
         verified=verified(report),
         front_ends=tuple({"name": g.name, "sample_rate": g.sample_rate, "parameters": dict(g.parameters)} for g in graphs),
@@ -124,9 +124,20 @@ def _numbers(value: ir.Value) -> list[int | None]:
     return [size if isinstance(size, int) else None for size in value.shape or ()]
 
 
-def described_output(output: ir.Value, graphs: list[Graph], found: Comparison) -> OutputMetadata:
-    """An output's axes; and where it has as many frames as a front end at every length, the times of those."""
+def takes_one_clip(model: ir.Model) -> bool:
+    """Whether the batch of a model's first input is fixed at one."""
+    shape = model.graph.inputs[0].shape
+    return shape is not None and len(shape) > 1 and shape[0] == 1
+
+
+def described_output(output: ir.Value, graphs: list[Graph], found: Comparison, alone: bool) -> OutputMetadata:
+    """An output's axes; and where it has as many frames as a front end at every length, the times of those.
+
+    ``alone``: the model takes one clip, always, and the 1 that an output begins with is that.
+    """
     axes = tuple(f"axis_{axis}" if isinstance(size, int) else str(size) for axis, size in enumerate(output.shape or ()))
+    if alone and axes and {shapes[str(output.name)][0] for _, shapes in found.shapes} == {1}:
+        axes = ("batch", *axes[1:])
     for graph in (graph for graph in graphs if graph.takes_waveforms):
         reach = graph.reach()
         for value in graph.outputs.values():

@@ -107,8 +107,11 @@ class Runner(Checking, ABC):
                 ``run``, and returns an error instead of raising it.
 
         Raises:
+            TypeError: ``items`` is one path.
             ValueError: ``workers`` is not a whole number above 0; and, where its result would come, what an item is refused for.
         """
+        if isinstance(items, str | Path):
+            raise TypeError(f"map takes many clips or files, and {str(items)!r} is one path; give a list: [{str(items)!r}]")
         return self._mapped(function or self._item, items, worker_count(workers, self.workers))
 
     def read(self, source: str | Path | bytes, name: str | None = None) -> Audio:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from specgraph.runtimes.described import Described
 from specgraph.runtimes.inputs import as_lengths, check_input, checked_array, checked_tensor, is_torch, with_lengths
-from specgraph.shapes import LENGTHS, is_lengths_of, is_waveforms, lacks_batch
+from specgraph.shapes import LENGTHS, is_lengths_of, is_waveforms, lacks_batch, with_batch
 
 
 class Checking(Described):
@@ -32,12 +32,12 @@ class Checking(Described):
 
     def _is_single(self, first: Any, others: list[Any]) -> bool:
         """Whether an item was given without a batch axis."""
-        return (not others or self.takes_lengths) and lacks_batch(self.input_sizes[0], first.ndim)
+        return (not others or self.takes_lengths) and lacks_batch(with_batch(self.input_sizes[0]), first.ndim)
 
     @property
     def takes_waveforms(self) -> bool:
         """Whether the input is audio, (batch, samples) or (batch, channels, samples), and not features; its lengths may be another."""
-        return is_waveforms(self.input_sizes[0]) and (len(self.input_sizes) == 1 or self.takes_lengths)
+        return is_waveforms(with_batch(self.input_sizes[0])) and (len(self.input_sizes) == 1 or self.takes_lengths)
 
     @property
     def channels(self) -> int:

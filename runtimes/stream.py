@@ -35,7 +35,7 @@ class Stream:
         if pieces.before is None or pieces.after is None or pieces.cut:
             raise ValueError(
                 f"{run.path} cannot stream: {pieces.whole or 'an op'} looks at the whole clip; leave that out "
-                "(top_db=None, no normalisation over the utterance), or run whole clips"
+                "(top_db=None, length=None, no normalisation over the utterance), or run whole clips"
             )
         if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
             raise ValueError(f"batch must be a whole number above 0 or None, not {batch!r}")

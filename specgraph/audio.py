@@ -25,6 +25,7 @@ class Audio:
     file_rate: int
     channels: int  # of the file
     rounded: bool = False  # to 16 bits, from what is not a multiple of their last one
+    clipped: int = 0  # samples that 16 bits do not hold
     damage: str = ""  # what is missing of it
 
     @property
@@ -45,6 +46,8 @@ class Audio:
             done.append(f"resampled from {self.file_rate} to {self.sample_rate} Hz")
         if self.rounded:
             done.append("rounded to 16 bits")
+        if self.clipped:
+            done.append(f"{self.clipped} sample{'s' * (self.clipped > 1)} beyond -1 ... 1 clipped")
         return ", ".join(done)
 
 
@@ -59,7 +62,7 @@ def read_audio(
     """
     decoder = Decoder(source, sample_rate, channels, dtype, name, salvage)
     samples = together(decoder.blocks())
-    return Audio(samples, sample_rate, decoder.file_rate, decoder.channels, decoder.rounds, decoder.damage)
+    return Audio(samples, sample_rate, decoder.file_rate, decoder.channels, decoder.rounds, decoder.clipped, decoder.damage)
 
 
 def audio_files(paths: list[Path]) -> list[tuple[Path, Path]]:

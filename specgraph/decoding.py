@@ -48,6 +48,7 @@ class Decoder:
     Attributes:
         file_rate, channels: of the file.
         rounds: whether samples are rounded to 16 bits that were not multiples of their last one.
+        clipped: how many samples so far were beyond what 16 bits hold, and were set to the largest.
         damage: a sentence, once ``blocks`` has ended; empty for a sound file.
 
     Raises:
@@ -80,7 +81,7 @@ class Decoder:
             raise AudioError(f"{self.name} cannot be read as audio ({_reason(error)}); give wav, flac, ogg or mp3") from None
         self.file_rate, self.channels = self._file.samplerate, self._file.channels
         exact = self._file.subtype in SIXTEEN_BITS and self.channels in (1, channels) and self.file_rate == sample_rate
-        self.rounds = dtype == "int16" and not exact
+        self.rounds, self.clipped = dtype == "int16" and not exact, 0
         if missing:
             self._damaged(missing)
 
@@ -123,7 +124,9 @@ class Decoder:
     def _as_wanted(self, samples: Array) -> Array:
         """(samples,) or (samples, channels) in float32 -> (samples,) or (channels, samples) as it was asked for."""
         if self._dtype == "int16":  # exactly what a 16-bit file held, of which float32 keeps every value
-            samples = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
+            scaled = np.rint(samples * np.float32(32768))
+            self.clipped += int(np.count_nonzero(np.abs(scaled) > 32768))  # 1.0 itself is rounded, to 32767
+            samples = np.clip(scaled, -32768, 32767).astype(np.int16)
         if self._wanted == 1:
             return samples
         return samples.T if self._kept else np.repeat(samples[None], self._wanted, axis=0)

@@ -111,8 +111,10 @@ def _draw(axes: Axes, bar: Axes, panel: Panel) -> None:
         raise ValueError(f"{panel.title} ({', '.join(about.axes)}) has no frames whose times are known, and cannot be drawn")
     if about.axes[1:] == ("frames", "bins"):  # a model's own layout
         features = features.T
-    if "harmonics" in about.axes:
-        features = features.reshape(-1, features.shape[-1])  # one below another, the first at the bottom
+    stacked = "harmonics", "bins", "frames"
+    if sorted(about.axes[1:]) == sorted(stacked):  # one below another, the first at the bottom
+        features = features.transpose([about.axes.index(axis) - 1 for axis in stacked])
+        features = features.reshape(-1, features.shape[-1])
     if features.ndim == 3 and features.shape[-1] == 2:
         features = np.hypot(features[..., 0], features[..., 1])
     if features.ndim == 1:
@@ -157,7 +159,7 @@ def _levels(
 def _frequency_axis(axes: Axes, about: OutputMetadata, bins: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    if about.frequencies is None:
+    if about.frequencies is None or len(about.frequencies) != bins:  # several harmonics, of which those are the first's
         axes.set_ylabel("coefficient" if about.quantity in CEPSTRA else "bin")
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         return

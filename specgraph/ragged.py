@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import Any
 
 from specgraph.dims import Dim, Shape, Step, text
 from specgraph.graph import About, Graph, clip_by_clip
@@ -21,10 +22,11 @@ from specgraph.ops.lengths import Lengths, LengthsInput, Mask, ends_in_zeros
 from specgraph.ops.pad import Pad
 from specgraph.reach import HERE
 from specgraph.shapes import LENGTHS
+from specgraph.sources import as_graph
 
 
-def with_lengths(graph: Graph) -> Graph:
-    """The graph for clips of different lengths in one batch: ``waveforms, waveforms_lens -> features, features_lens``.
+def with_lengths(source: Any) -> Graph:
+    """The graph of ``source`` for clips of different lengths in one batch: ``waveforms, waveforms_lens -> features, features_lens``.
 
     The input ``waveforms`` stays, (batch, samples); ``waveforms_lens``, int64 (batch,), says how many samples of each row are
     its clip. Every output along the clip gets a companion by its name and ``_lens``, int64 (batch,), and is zero beyond
@@ -35,9 +37,14 @@ def with_lengths(graph: Graph) -> Graph:
     its frames are the clip's features, and a clip's own samples end where ``waveforms_lens`` says. Frames of zeros that a graph puts
     behind the last frame of its output (NeMo's) are nobody's, and the companion does not count them.
 
+    Args:
+        source: a transform, a preset, a module made from one, or a graph.
+
     Raises:
         GraphError: the graph takes something else than waveforms, or has an op that cannot tell clips' ends.
+        TypeError: ``source`` has no graph.
     """
+    graph = as_graph(source, "with_lengths")
     if has_lengths(graph):
         return graph
     given = _lengths_input(graph)

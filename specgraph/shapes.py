@@ -15,6 +15,11 @@ def is_waveforms(sizes: Sizes) -> bool:
     return tuple(sizes) == WAVEFORMS or (len(sizes) == 3 and (sizes[0], sizes[2]) == WAVEFORMS and isinstance(sizes[1], int))
 
 
+def with_batch(sizes: Sizes) -> tuple[int | str, ...]:
+    """Sizes of a file's input, of which the batch is called so where it is fixed at one clip, as ``torch.onnx.export`` does unless told."""
+    return ("batch", *sizes[1:]) if tuple(sizes[:1]) == (1,) else tuple(sizes)
+
+
 def lacks_batch(sizes: Sizes, rank: int) -> bool:
     """Whether an array of this rank is a single item of an input with these sizes."""
     return bool(sizes) and sizes[0] == "batch" and rank == len(sizes) - 1
@@ -30,7 +35,7 @@ def check_shape(name: str, sizes: Sizes, shape: Sequence[int], least: int = 1) -
     called = [size if isinstance(size, str) else str(size) for size in sizes]
     text = f"({', '.join(called)})"
     if len(shape) != len(sizes):
-        single = f" or ({', '.join(called[1:])})" if sizes and sizes[0] == "batch" else ""
+        single = f" or ({', '.join(called[1:])})" if sizes and with_batch(sizes)[0] == "batch" else ""
         raise ValueError(f"{name} must be {text}{single}, not of shape {tuple(shape)}")
     for axis, (size, found) in enumerate(zip(sizes, shape, strict=True)):
         if isinstance(size, int) and found != size:

@@ -39,7 +39,7 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
     for value in graph.values():
         if value in found and not found[value].finite:
             raise GraphError(
-                f"{graph.name} cannot stream: {value.op} looks at the whole clip; leave that out (top_db=None, no normalisation over "
+                f"{graph.name} cannot stream: {value.op} looks at the whole clip; leave that out (top_db=None, length=None, no normalisation over "
                 "the utterance), or export it without streaming"
             )
     step = common_step(found.values())

@@ -656,6 +656,29 @@ def test_a_batch_of_one(tmp_path: Path) -> None:
     assert sg.load(tmp_path / "joined.onnx")(noise(1, 4000)).shape == (1, BINS, 51)
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_model_of_one_clip_takes_audio(channels: int, tmp_path: Path, cli: Any) -> None:
+    """What torch.onnx.export makes unless it is told what varies: a batch of 1, here with frames that vary."""
+    model = encoder(tmp_path / "model.onnx", (1, BINS, "time"))
+    sg.attach(sg.with_input(log_mel(), dtype="int16", channels=channels), model, tmp_path / "joined.onnx")
+    run = sg.load(tmp_path / "joined.onnx")
+    assert run.input_sizes == (((1, 2, "samples") if channels == 2 else (1, "samples")),)
+    assert (run.takes_waveforms, run.channels) == (True, channels)
+    wave = np.round(noise(channels, 4000) * 3000).astype(np.int16)
+    clip = wave if channels == 2 else wave[0]
+    wanted = session(model).run(None, {"input_features": features(log_mel(), clip.reshape(channels, -1).mean(0, keepdims=True) / 32768)})[0]
+    assert peak_error(run(clip[None]), wanted) < CLOSE
+    alone = run(clip)
+    assert alone.shape == wanted.shape[1:]
+    np.testing.assert_array_equal(alone, run(clip[None])[0])
+    soundfile.write(tmp_path / "a.wav", clip.T, run.sample_rate, subtype="PCM_16")
+    np.testing.assert_array_equal(next(run.map([tmp_path / "a.wav"])), alone)
+    cli("run", tmp_path / "joined.onnx", tmp_path / "a.wav", "-o", tmp_path / "a.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), alone)
+    with pytest.raises(ValueError, match=r"waveforms must be \(1, (2, )?samples\), and axis 0 has 2 instead of 1"):
+        run(np.stack([clip, clip]))
+
+
 def test_a_length_that_is_fixed_and_not_said(tmp_path: Path) -> None:
     """Weights of so many frames, for any number of them by what the file says."""
     nodes = [helper.make_node("MatMul", ["input_features", "weights"], ["y"])]

@@ -269,6 +269,12 @@ def test_what_is_no_configuration_is_named(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "m.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="m.yaml is not text"):
         sg.from_nemo(tmp_path / "m.yaml")
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*none\.nemo; give a \.nemo file or its model_config\.yaml"):
+        sg.from_nemo(str(tmp_path / "none.nemo"))
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*model_config\.yaml; give"):
+        sg.from_nemo(tmp_path)
+    (tmp_path / "model_config.yaml").write_text(YAML)
+    assert sg.from_nemo(tmp_path).graph().parameters == sg.from_nemo(YAML).graph().parameters  # the folder of an unpacked model
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(ImportError, match=re.escape("needs PyYAML: pip install 'specgraph[nemo]', or give it as a dict")):
         sg.from_nemo(YAML)
@@ -313,7 +319,7 @@ def test_exported_from_the_command_line(cli: Any) -> None:
     wanted = filterbank_features(wave.astype(np.float64), window_size=0.025, features=80, pad_to=0)
     np.testing.assert_allclose(sg.load("x.onnx")(wave), wanted, atol=2e-4)
     Path("model_config.yaml").write_text(YAML.replace("hann", "kaiser"))
-    for name, sentence in (("model_config.yaml", "window must be hann | hamming"), ("other.nemo", "other.nemo: no such file")):
+    for name, sentence in (("model_config.yaml", "window must be hann | hamming"), ("other.nemo", "there is no file other.nemo; give a .nemo file")):
         code, _, err = cli("export", name, "-o", "y.onnx")
         assert code == 1
         assert sentence in one_sentence(err)

@@ -514,7 +514,10 @@ def test_files_are_read_as_int16(suffix: str, subtype: str, tmp_path: Path) -> N
     clip = read_audio(tmp_path / f"s.{suffix}", 48000, 2, "int16")
     np.testing.assert_array_equal(clip.samples, exact.T)
     assert clip.samples.dtype == np.int16
-    assert clip.changes == ("" if subtype in ("PCM_16", "PCM_U8") else "rounded to 16 bits")
+    clipped = np.count_nonzero(np.abs(np.rint(held * 32768)) > 32768) if subtype == "FLOAT" else 0
+    said = "rounded to 16 bits" + (f", {clipped} samples beyond -1 ... 1 clipped" if clipped else "")
+    assert clip.changes == ("" if subtype in ("PCM_16", "PCM_U8") else said)
+    assert (clipped > 0) == (subtype == "FLOAT")
 
 
 def test_what_is_not_finite_is_refused_by_name(tmp_path: Path) -> None:

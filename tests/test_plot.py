@@ -105,6 +105,21 @@ def test_harmonics_are_drawn_above_one_another(tmp_path: Path) -> None:
     assert (tmp_path / "h.png").stat().st_size > 0
 
 
+def test_harmonics_in_a_models_own_layout_are_drawn_alike() -> None:
+    """basic-pitch's (frames, bins, harmonics), with the first harmonic's frequencies."""
+    features = np.arange(3 * 4 * 5.0).reshape(3, 4, 5)  # (harmonics, bins, frames)
+    drawn = []
+    for order in ((0, 1, 2), (2, 1, 0)):
+        axes, bar = Figure().subplots(1, 2)
+        names = ("batch", *(("harmonics", "bins", "frames")[axis] for axis in order))
+        about = OutputMetadata(names, hop=512.0, quantity="x", unit="dB", frequencies=(100.0, 200.0, 300.0, 400.0))
+        _draw(axes, bar, Panel(features.transpose(order), about, 22050, "x"))
+        drawn.append(axes.images[0].get_array())
+        assert axes.get_ylabel() == "bin"  # twelve rows, and four frequencies
+    np.testing.assert_array_equal(drawn[0], features.reshape(12, 5))
+    np.testing.assert_array_equal(drawn[1], drawn[0])
+
+
 MEL = sg.MelSpectrogram(sample_rate=RATE, n_fft=64, hop_length=32, n_mels=6, allow_empty_filters=True)
 
 

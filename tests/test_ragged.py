@@ -269,6 +269,15 @@ def test_lengths_are_added_once_and_keep_parameters() -> None:
 # --- the torch module -------------------------------------------------------------------------------------------------
 
 
+def test_lengths_of_whatever_has_a_graph() -> None:
+    preset = sg.preset("kaldi-fbank")
+    wanted = str(with_lengths(preset.graph()))
+    for source in (preset, preset.transform, preset.module(), with_lengths(preset.graph())):
+        assert str(with_lengths(source)).splitlines()[1:] == wanted.splitlines()[1:]  # the first has the name
+    with pytest.raises(TypeError, match="with_lengths takes a specgraph transform, graph or module, not builtins.int"):
+        with_lengths(3)
+
+
 def test_module_gives_features_and_lengths() -> None:
     transform = small("LogMelSpectrogram")
     net, alone = transform.module(lengths=True), transform.module()

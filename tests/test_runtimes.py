@@ -126,6 +126,12 @@ def test_a_clip_that_is_too_short_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "s.onnx")(np.zeros(63, np.float32))
 
 
+@pytest.mark.parametrize("path", ["speech.wav", Path("speech.wav")])
+def test_map_refuses_one_path(mel_file: Path, path: str | Path) -> None:
+    with pytest.raises(TypeError, match=r"map takes many clips or files, and 'speech.wav' is one path; give a list: \['speech.wav'\]"):
+        sg.load(mel_file).map(path)
+
+
 def test_several_inputs_and_outputs(tmp_path: Path) -> None:
     b = sg.Builder(sample_rate=8000)
     x, bank = b.input("x", ("batch", 3, "frames")), b.input("y", ("batch", 3, "frames"))

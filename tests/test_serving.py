@@ -632,6 +632,20 @@ def test_a_small_file_of_hours_is_refused(files: dict[str, Path]) -> None:
         assert (status, "decodes to more than 200,000 bytes" in answer["error"]) == (413, True)
 
 
+@pytest.mark.parametrize(("dtype", "channels"), [("int16", 1), ("float32", 2), ("int16", 2)])
+def test_models_of_what_was_recorded(dtype: str, channels: int, tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    mel = sg.LogMelSpectrogram(sample_rate=RATE, n_fft=256, hop_length=80, n_mels=20)
+    sg.to_onnx(sg.with_input(mel, dtype=dtype, channels=channels), tmp_path / "m.onnx")
+    file, held = io.BytesIO(), np.round(noise(4000, channels) * 3000).astype(np.int16)
+    soundfile.write(file, held.T, RATE, format="WAV", subtype="PCM_16")
+    wanted = mel.graph().numpy(held.mean(0, keepdims=True) / 32768)["features"]
+    with Running({"m": tmp_path / "m.onnx"}) as running:
+        status, answer = running.send("/v2/models/m/infer", file.getvalue(), Content_Type="audio/wav", Accept="application/x-npy")
+    assert status == 200
+    assert peak_error(np.load(io.BytesIO(answer)), wanted) < CLOSE
+
+
 @pytest.mark.parametrize(("model", "body", "sentence"), [
     ("mel", b"", "the request is empty"), ("mel", b"this is text", "the request cannot be read as audio"), ("inverse", b"RIFF", "takes features, not audio"),
 ])  # fmt: skip

@@ -28,10 +28,11 @@ def from_nemo(source: str | Path | Mapping[str, Any]) -> Preset:
     ``transcribe`` sets it to 0.
 
     Args:
-        source: the path of a ``model_config.yaml`` or of a ``.nemo`` archive, the text of such a file, or what it holds as a dict: with a
+        source: the path of a ``model_config.yaml``, of a folder that has it or of a ``.nemo`` archive, the text of such a file, or what it holds as a dict: with a
             section ``preprocessor``, by itself or within ``model``, or that section alone.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: there is no preprocessor, it is of another kind, or a field has a value that is not supported, or is not known; one
             sentence names it, its value and what to do.
         ImportError: a file or text was given, and PyYAML is not installed.
@@ -49,6 +50,10 @@ def from_nemo(source: str | Path | Mapping[str, Any]) -> Preset:
 
 def _text(path: Path) -> str:
     """A configuration's text, from its file or from a .nemo archive."""
+    if path.is_dir():
+        path /= INSIDE
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; give a .nemo file or its {INSIDE}, as nothing is downloaded")
     try:
         if path.suffix != ".nemo":
             return path.read_text(encoding="utf-8")
