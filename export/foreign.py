@@ -9,7 +9,8 @@ import onnx_ir as ir
 
 from specgraph.export.arrange import Port, Size
 from specgraph.metadata import PREFIX, Metadata
-from specgraph.runtimes.wire import GRAPH_SPARSE, MODEL_GRAPH, fields, read_header
+from specgraph.runtimes.loading import read_model_file
+from specgraph.runtimes.wire import GRAPH_SPARSE, MODEL_GRAPH, fields
 
 OLDEST = 11  # opset that is read
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
@@ -55,12 +56,7 @@ def read_foreign(path: Path) -> Foreign:
         FileNotFoundError: there is no such file, or not one that holds its arrays.
         ValueError: it is no ONNX model, one of an opset before 11 or with sparse arrays, or a front end by itself.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}; export the model to ONNX first")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name the .onnx file in it")
-    data = path.read_bytes()
-    header = read_header(data, str(path))
+    data, header = read_model_file(path, "export the model to ONNX first")
     metadata = Metadata.from_properties(header.properties, str(path)) if PREFIX + "format" in header.properties else None
     if metadata is not None and not metadata.front_ends:
         raise ValueError(f"{path} is a front end itself, {metadata.name}; the model comes second, the front end first")

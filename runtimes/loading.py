@@ -7,7 +7,7 @@ from pathlib import Path
 from specgraph.metadata import Metadata
 from specgraph.runtimes.base import Runner, RuntimeUnavailable
 from specgraph.runtimes.ort import OrtRunner
-from specgraph.runtimes.wire import read_header
+from specgraph.runtimes.wire import Header, read_header
 
 MOST_THREADS = 1024
 DEVICES = "'cpu', 'cuda', 'cuda:N', 'auto', 'torch' or 'torch:cuda'"
@@ -66,14 +66,23 @@ def checked_header(path: Path) -> tuple[Metadata, dict[str, str]]:
     return meta, properties
 
 
-def _checked(path: Path) -> tuple[bytes | str, Metadata, dict[str, str]]:
-    """What onnxruntime loads, the bytes of the file or its path where arrays are in another beside it, and what it says of itself."""
+def read_model_file(path: Path, otherwise: str) -> tuple[bytes, Header]:
+    """The bytes of an ONNX file and what they say before they are run; ``otherwise`` is what to do where there is none.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError, ValueError: there is no such file, or it is no whole model.
+    """
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}; specgraph export writes one")
+        raise FileNotFoundError(f"there is no file {path}; {otherwise}")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name the .onnx file in it")
     data = path.read_bytes()
-    header = read_header(data, str(path))
+    return data, read_header(data, str(path))
+
+
+def _checked(path: Path) -> tuple[bytes | str, Metadata, dict[str, str]]:
+    """What onnxruntime loads, the bytes of the file or its path where arrays are in another beside it, and what it says of itself."""
+    data, header = read_model_file(path, "specgraph export writes one")
     meta = Metadata.from_properties(header.properties, str(path))
     if not header.external:
         return data, meta, header.properties

@@ -13,15 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from specgraph.runtimes.loading import load
-from specgraph.runtimes.ort import OrtRunner
+from specgraph.runtimes.loading import load, read_model_file
+from specgraph.runtimes.ort import TYPES, OrtRunner
+from specgraph.runtimes.serving.tensors import DATATYPES
 from specgraph.runtimes.session import session
-from specgraph.runtimes.wire import read_header
 
-TYPES = {
-    "tensor(float)": "TYPE_FP32", "tensor(float16)": "TYPE_FP16", "tensor(double)": "TYPE_FP64", "tensor(int16)": "TYPE_INT16",
-    "tensor(int32)": "TYPE_INT32", "tensor(int64)": "TYPE_INT64", "tensor(bool)": "TYPE_BOOL",
-}  # fmt: skip
 WARM_SECONDS = 1.0  # of sound that an instance is run on before it takes requests
 MICROSECONDS = 1e6
 LAST_VERSION = 2**63 - 1
@@ -156,7 +152,7 @@ def _tensors(nodes: Sequence[Any]) -> Iterator[Tensor]:
     for node in nodes:
         if node.type not in TYPES:
             raise ValueError(f"{node.name} is {node.type}, which is not served")
-        yield Tensor(node.name, TYPES[node.type], tuple(size if isinstance(size, int) else None for size in node.shape))
+        yield Tensor(node.name, f"TYPE_{DATATYPES[TYPES[node.type]]}", tuple(size if isinstance(size, int) else None for size in node.shape))
 
 
 def _warm_up(config: Any, runner: OrtRunner, options: Options) -> None:
@@ -222,10 +218,8 @@ def _written(folder: Path, config: Any, version: int, file: Path | None) -> Path
 
 
 def _single_file(path: Path) -> bytes:
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    data = path.read_bytes()
-    if read_header(data, str(path)).external:
+    data, header = read_model_file(path, "export the model to ONNX first")
+    if header.external:
         raise ValueError(f"{path} keeps tensors in other files; save it as one file first")
     return data
 

@@ -109,13 +109,11 @@ async def _infer(service: Service, request: Request) -> Response:
         return await in_thread(written, answer, "", {}, _accepted(request))
     head, tensors = await read_tensors(request, body)
     seconds = checked_seconds(parameters_of(head).get("timeout"))
-    declared = {one["name"]: one["datatype"] for one in model.inputs}
     arrays = {}
     for sent in tensors:
         name = sent["name"]
-        if name not in declared:
-            raise invalid(f"{model.name} has no input {name!r:.60}; it takes {', '.join(declared)}")
-        shape, dtype = checked_shape(name, sent.get("shape")), checked_datatype(name, sent.get("datatype"), declared[name])
+        wanted_type = model.datatype(name)
+        shape, dtype = checked_shape(name, sent.get("shape")), checked_datatype(name, sent.get("datatype"), wanted_type)
         raw = sent.get("raw")
         arrays[name] = from_values(name, sent.get("data"), shape, dtype) if raw is None else from_bytes(name, raw, shape, dtype)
     wanted = objects(head, "outputs")

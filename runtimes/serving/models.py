@@ -51,18 +51,22 @@ class ServedModel:
 
     def __init__(self, name: str, version: str, runner: OrtRunner) -> None:
         self.name, self.version, self.runner = name, version, runner
-        batched = all(sizes and sizes[0] == "batch" for sizes in (*runner.input_sizes, *runner.output_sizes))
-        self._ragged = batched and runner.takes_lengths
-        self._joins = batched
+        self._joins = all(sizes and sizes[0] == "batch" for sizes in (*runner.input_sizes, *runner.output_sizes))
+        self._ragged = self._joins and runner.takes_lengths
         self.inputs = _described(runner.input_names, runner.input_sizes, runner.input_types)
         self.outputs = _described(runner.output_names, runner.output_sizes, runner.output_types)
 
+    def datatype(self, name: str) -> str:
+        """What the protocol calls the type of an input; refused in a sentence where there is none of that name."""
+        for one in self.inputs:
+            if one["name"] == name:
+                return str(one["datatype"])
+        raise invalid(f"{self.name} has no input {name!r:.60}; it takes {', '.join(self.runner.input_names)}")
+
     def checked(self, arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[list[npt.NDArray[Any]], bool]:
-        """The inputs of a request in the model's order, and whether they lack the batch axis; refused in a sentence."""
+        """The inputs of a request, by names that ``datatype`` knows, in the model's order, and whether they lack the batch axis; refused in a sentence."""
         names = self.runner.input_names
         needed = names[:1] if self.runner.takes_lengths else names
-        if unknown := [name for name in arrays if name not in names]:
-            raise invalid(f"{self.name} has no input {unknown[0]!r:.60}; it takes {', '.join(names)}")
         if missing := [name for name in needed if name not in arrays]:
             raise invalid(f"{self.name} takes {', '.join(names)}, and {', '.join(missing)} was not sent")
         try:

@@ -101,14 +101,12 @@ async def _infer(service: Service, request: Any, context: Any) -> Any:
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
         raise invalid(f"raw_input_contents has {len(raw)} tensors and {len(request.inputs)} inputs are named")
-    declared = {one["name"]: one["datatype"] for one in model.inputs}
     arrays: dict[str, np.ndarray] = {}
     for number, sent in enumerate(request.inputs):
-        if sent.name not in declared:
-            raise invalid(f"{model.name} has no input {sent.name!r:.60}; it takes {', '.join(declared)}")
+        wanted_type = model.datatype(sent.name)
         if sent.name in arrays:
             raise invalid(f"the input {sent.name} is sent twice")
-        shape, dtype = checked_shape(sent.name, list(sent.shape)), checked_datatype(sent.name, sent.datatype, declared[sent.name])
+        shape, dtype = checked_shape(sent.name, list(sent.shape)), checked_datatype(sent.name, sent.datatype, wanted_type)
         if raw:
             arrays[sent.name] = from_bytes(sent.name, raw[number], shape, dtype)
         elif sent.datatype in CONTENTS:
@@ -121,7 +119,7 @@ async def _infer(service: Service, request: Any, context: Any) -> Any:
     if left is not None:
         seconds = left if seconds is None else min(left, seconds)
     if not arrays:
-        raise invalid(f"the request has no inputs; {model.name} takes {', '.join(declared)}")
+        raise invalid(f"the request has no inputs; {model.name} takes {', '.join(model.runner.input_names)}")
     return _written(await service.infer(model, arrays, wanted, seconds), request.id)
 
 

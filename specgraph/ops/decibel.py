@@ -12,7 +12,7 @@ import numpy as np
 from specgraph.cost import Cost
 from specgraph.dims import Shape
 from specgraph.op import Array, GraphError, Op, Value
-from specgraph.ops.layout import axis_along_the_clip
+from specgraph.ops.layout import axis_along_the_clip, check_batched
 from specgraph.ops.lengths import Mask
 from specgraph.ops.log import SMALLEST
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
@@ -45,9 +45,7 @@ class Decibel(Op):
             raise GraphError(f"top_db must be at least 0 or None, not {self.top_db!r}")
 
     def infer(self, power: Shape) -> Shape:
-        if len(power) < 2:
-            raise GraphError("takes features with a batch axis")
-        return power
+        return check_batched(power)
 
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
         (power,) = operands

@@ -22,6 +22,13 @@ def check_axis(axis: int, value: Shape) -> None:
         raise GraphError(f"there is no axis {axis} in {text(value)}")
 
 
+def check_batched(features: Shape) -> Shape:
+    """The same shape; raise unless something stands behind its batch axis."""
+    if len(features) < 2:
+        raise GraphError("takes features with a batch axis")
+    return features
+
+
 def is_time(size: Size) -> bool:
     """Whether an axis of this size runs along the clip."""
     return isinstance(size, Dim) and size.root != "batch"

@@ -10,7 +10,7 @@ import numpy as np
 from specgraph.cost import Cost
 from specgraph.dims import Shape
 from specgraph.op import GraphError, Op, Value
-from specgraph.ops.layout import axis_along_the_clip
+from specgraph.ops.layout import axis_along_the_clip, check_batched
 from specgraph.ops.lengths import Mask
 from specgraph.ops.reduce import FARTHEST
 from specgraph.reach import WHOLE_CLIP, Reach
@@ -27,9 +27,7 @@ class LimitRange(Op):
             raise GraphError(f"below must be a number of at least 0, not {self.below!r}")
 
     def infer(self, features: Shape) -> Shape:
-        if len(features) < 2:
-            raise GraphError("takes features with a batch axis")
-        return features
+        return check_batched(features)
 
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
         (features,) = operands

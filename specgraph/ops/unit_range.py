@@ -9,9 +9,9 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.op import GraphError, Op, Value
+from specgraph.op import Op, Value
 from specgraph.ops.arithmetic import Subtract
-from specgraph.ops.layout import axis_along_the_clip
+from specgraph.ops.layout import axis_along_the_clip, check_batched
 from specgraph.ops.lengths import Mask
 from specgraph.ops.reduce import FARTHEST, Reduce
 from specgraph.reach import WHOLE_CLIP, Reach
@@ -22,9 +22,7 @@ class UnitRange(Op):
     """(batch, ...) -> the same: ``(x - lowest) / (highest - lowest)`` of the batch item, as basic-pitch's; 0 where all of it is equal."""
 
     def infer(self, features: Shape) -> Shape:
-        if len(features) < 2:
-            raise GraphError("takes features with a batch axis")
-        return features
+        return check_batched(features)
 
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
         (features,) = operands
