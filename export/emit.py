@@ -216,7 +216,7 @@ class _Axes:
         return ir.Shape([self._name(output, called, size) if isinstance(size, Dim) else size for size in shape])
 
     def _name(self, output: str, called: str, size: Dim) -> str:
-        if not size.steps:
+        if not size.path:
             return size.root
         if size not in self._named:
             taken = {size.root, *self._named.values()}

@@ -9,6 +9,11 @@ frame count is known exactly and by name while the graph is built, without a sym
 ('(samples + 160) // 160', 101)
 >>> (samples + 7) // 2 // 2 == (samples + 7) // 4
 True
+
+The one other function there is, a limit, stays as it stands between such steps:
+
+>>> (samples + 100).at_most(480000) // 160
+min(samples + 100, 480000) // 160
 """
 
 from __future__ import annotations
@@ -22,20 +27,36 @@ Step = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Dim:
-    """``root`` changed by ``n -> (n * multiply + add) // divide``, one step after another."""
+    """``root`` changed by ``n -> (n * multiply + add) // divide``, one step after another; a number among them is a limit."""
 
     root: str
-    steps: tuple[Step, ...] = ()
+    path: tuple[Step | int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.root.isidentifier():
             raise ValueError(f"an axis is named by an identifier, not {self.root!r}")
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit on the way, so that ``steps`` alone do not make it."""
+        return any(isinstance(step, int) for step in self.path)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of a size without a limit; a ``ValueError`` for one with a limit."""
+        if self.limited:
+            raise ValueError(f"{self} is not made by steps alone")
+        return tuple(step for step in self.path if not isinstance(step, int))
+
     def _then(self, multiply: int, add: int, divide: int) -> Dim:
-        steps = [*self.steps, _reduced(multiply, add, divide)]
-        while len(steps) > 1 and (joined := _joined(*steps[-2:])) is not None:
-            steps[-2:] = [_reduced(*joined)]
-        return Dim(self.root, tuple(step for step in steps if step != (1, 0, 1)))
+        path = [*self.path, _reduced(multiply, add, divide)]
+        while len(path) > 1 and (joined := _joined(*path[-2:])) is not None:
+            path[-2:] = [_reduced(*joined)]
+        return Dim(self.root, tuple(step for step in path if step != (1, 0, 1)))
+
+    def at_most(self, limit: int) -> Dim:
+        """This or ``limit``, whichever is less."""
+        return Dim(self.root, (*self.path, limit))
 
     def __add__(self, other: int) -> Dim:
         return self._then(1, other, 1)
@@ -56,32 +77,50 @@ class Dim:
         """The exact quotient, or None where this is not always a multiple of ``by``."""
         if by == 1:
             return self
-        multiply, add, divide = self.steps[-1] if self.steps else (1, 0, 1)
+        last = self.path[-1] if self.path else (1, 0, 1)
+        if isinstance(last, int):
+            before = Dim(self.root, self.path[:-1]).divided(by)
+            return None if before is None or last % by else before.at_most(last // by)
+        multiply, add, divide = last
         if divide != 1 or multiply % by or add % by:
             return None
-        return Dim(self.root, self.steps[:-1])._then(multiply // by, add // by, 1)
+        return Dim(self.root, self.path[:-1])._then(multiply // by, add // by, 1)
 
     def at(self, size: int) -> int:
         """The size where the root axis has ``size``."""
-        for multiply, add, divide in self.steps:
-            size = (size * multiply + add) // divide
+        for step in self.path:
+            if isinstance(step, int):
+                size = min(size, step)
+            else:
+                multiply, add, divide = step
+                size = (size * multiply + add) // divide
         return size
 
     def least(self, wanted: int = 1) -> int:
-        """The smallest root size at which this is at least ``wanted``."""
-        for multiply, add, divide in reversed(self.steps):
-            wanted = -((add - wanted * divide) // multiply)
+        """The smallest root size at which this is at least ``wanted``; a ``ValueError`` where a limit is below that."""
+        for step in reversed(self.path):
+            if isinstance(step, int):
+                if step < wanted:
+                    raise ValueError(f"{self} never reaches {wanted}")
+            else:
+                multiply, add, divide = step
+                wanted = -((add - wanted * divide) // multiply)
         return wanted
 
     def __str__(self) -> str:
-        text = self.root
-        for multiply, add, divide in self.steps:
+        text, whole = self.root, True  # whole: needs no brackets
+        for step in self.path:
+            if isinstance(step, int):
+                text, whole = f"min({text}, {step})", True
+                continue
+            multiply, add, divide = step
             if multiply != 1:
-                text = f"{text} * {multiply}" if text.isidentifier() else f"({text}) * {multiply}"
+                text = f"{text} * {multiply}" if whole else f"({text}) * {multiply}"
+                whole = False
             if add:
-                text = f"{text} {'+' if add > 0 else '-'} {abs(add)}"
+                text, whole = f"{text} {'+' if add > 0 else '-'} {abs(add)}", False
             if divide != 1:
-                text = f"({text}) // {divide}" if not text.isidentifier() else f"{text} // {divide}"
+                text, whole = f"{text} // {divide}" if whole else f"({text}) // {divide}", False
         return text
 
     def __repr__(self) -> str:
@@ -94,8 +133,10 @@ def _reduced(multiply: int, add: int, divide: int) -> Step:
     return multiply // common, add // common, divide // common
 
 
-def _joined(first: Step, second: Step) -> Step | None:
+def _joined(first: Step | int, second: Step | int) -> Step | None:
     """Two steps as one, where that is exact."""
+    if isinstance(first, int) or isinstance(second, int):
+        return None
     if second[0] == 1:  # floor((floor(u / d) + a) / e) is floor((u + a d) / (d e)) for whole u
         return first[0], first[1] + second[1] * first[2], first[2] * second[2]
     if first[2] == 1:

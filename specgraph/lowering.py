@@ -13,6 +13,7 @@ from specgraph.dims import evaluate
 from specgraph.graph import Graph
 from specgraph.op import Constant, GraphError, Input, Op, Value
 from specgraph.rewrite import rewritten
+from specgraph.silence import without_silence
 
 SECONDS = 10.0  # the clip that prices are for, batch 1
 
@@ -50,7 +51,7 @@ def lower(
     """
     target, prefer = target_named(target), prefer or {}
     _check(prefer)
-    expanded, choices = _expanded(graph, target, prefer, tune)
+    expanded, choices = _expanded(without_silence(graph), target, prefer, tune)
     return replace(rewritten(expanded, target.name), choices=(*graph.choices, *choices))
 
 

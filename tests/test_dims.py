@@ -15,15 +15,21 @@ import specgraph.op
 import specgraph.reach
 from specgraph.dims import Dim, broadcast, evaluate
 
+def changed(dim: Dim, kind: str, by: int) -> Dim:
+    """A size after one step."""
+    return {"+": dim.__add__, "-": dim.__sub__, "*": dim.__mul__, "/": dim.__floordiv__, "m": dim.at_most}[kind](by)
+
+
 STEPS = st.lists(st.tuples(st.sampled_from("+-*/"), st.integers(1, 40)), max_size=6)
+LIMITED = st.lists(st.tuples(st.sampled_from("+-*/m"), st.integers(1, 40)), max_size=6)
 
 
-@given(STEPS, st.integers(0, 5000))
+@given(LIMITED, st.integers(0, 5000))
 def test_a_dim_is_what_its_steps_do(steps: list[tuple[str, int]], size: int) -> None:
     dim, number = Dim("samples"), size
     for kind, by in steps:
-        dim = dim + by if kind == "+" else dim - by if kind == "-" else dim * by if kind == "*" else dim // by
-        number = number + by if kind == "+" else number - by if kind == "-" else number * by if kind == "*" else number // by
+        dim = changed(dim, kind, by)
+        number = {"+": number + by, "-": number - by, "*": number * by, "/": number // by, "m": min(number, by)}[kind]
     assert dim.at(size) == number
     assert eval(str(dim), {"samples": size}) == number  # it prints what it computes
 
@@ -32,9 +38,31 @@ def test_a_dim_is_what_its_steps_do(steps: list[tuple[str, int]], size: int) -> 
 def test_least_is_the_smallest_size_that_gives_enough(steps: list[tuple[str, int]], wanted: int) -> None:
     dim = Dim("samples")
     for kind, by in steps:
-        dim = dim + by if kind == "+" else dim - by if kind == "-" else dim * by if kind == "*" else dim // by
+        dim = changed(dim, kind, by)
     least = dim.least(wanted)
     assert dim.at(least) >= wanted > dim.at(least - 1)
+
+
+@given(LIMITED, st.integers(-5, 50))
+def test_a_limit_may_lie_below_what_is_wanted(steps: list[tuple[str, int]], wanted: int) -> None:
+    dim = Dim("samples")
+    for kind, by in steps:
+        dim = changed(dim, kind, by)
+    try:
+        least = dim.least(wanted)
+    except ValueError:
+        assert dim.limited and dim.at(10**9) < wanted
+    else:
+        assert dim.at(least) >= wanted > dim.at(least - 1)
+
+
+def test_a_limited_size_is_not_made_by_steps_alone() -> None:
+    limited = (Dim("samples") + 3).at_most(100) // 4
+    assert limited.limited and str(limited) == "min(samples + 3, 100) // 4"
+    assert ((Dim("samples") // 160) * 160).at_most(4800).divided(160) == (Dim("samples") // 160).at_most(30)
+    assert ((Dim("samples") // 160) * 160).at_most(4801).divided(160) is None
+    with pytest.raises(ValueError, match="not made by steps alone"):
+        _ = limited.steps
 
 
 def test_exact_division() -> None:

@@ -46,7 +46,7 @@ def graph_of(op: Op, operands: list) -> Graph:
 def within(result: Value) -> Value:
     """A result for clips of different lengths, with zeros beyond those: what an op leaves there is arbitrary."""
     axis = axis_along_the_clip(result.shape)
-    if result.op.lengths_at in (None, 0) or len(result.inputs) < 2 or axis is None:
+    if result.op.lengths_at in (None, 0) or len(result.inputs) < 2 or axis is None or result.op.clears:
         return result
     steps = getattr(result.shape[axis], "steps", ())
     return Mask(axis)(result, Lengths(steps)(result.inputs[1]) if steps else result.inputs[1])

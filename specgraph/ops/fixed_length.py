@@ -85,23 +85,32 @@ class FixedLength(Op):
         rank = onnx.rank(signal)
         axis = self.axis % rank
         kept = onnx.Slice(signal, onnx.const([0]), onnx.const([self.size]), onnx.const([axis]))
-        lacking = onnx.Sub(onnx.const([self.size + zeros]), onnx.Shape(kept, start=axis, end=axis + 1))
+        wanted = self._wanted(onnx, kept)
+        lacking = onnx.Sub(onnx.Add(wanted, onnx.const([zeros])) if zeros else wanted, onnx.Shape(kept, start=axis, end=axis + 1))
         before = onnx.const(np.zeros(rank + axis, np.int64))
         after = [onnx.const(np.zeros(rank - 1 - axis, np.int64))] if axis < rank - 1 else []
         return onnx.Pad(kept, onnx.Concat(before, lacking, *after, axis=0))
+
+    def _wanted(self, onnx: Any, kept: Any) -> Any:
+        """How many samples ``kept`` is filled up to."""
+        return onnx.const([self.size])
+
+    def _blocks(self, onnx: Any, filled: Any) -> Any:
+        """The numbers of the blocks, but for the one of zeros at the end."""
+        return onnx.const(np.arange(self.size // self.block))
 
     def _onnx_clips(self, onnx: Any, filled: Any, lengths: Any) -> Any:
         """(batch, size + block), a block of zeros last, -> (batch, size), with zeros from each clip's end on.
 
         A block's worth is written over, and what is behind that taken from the last block: two copies, and a mask takes twice as long.
         """
-        block, blocks = onnx.const([self.block]), np.arange(self.size // self.block)
+        block, blocks = onnx.const([self.block]), self._blocks(onnx, filled)
         ends = onnx.Min(lengths, onnx.const([self.size]))
         behind = onnx.Add(ends, onnx.const(np.arange(self.block)))
         zeros = onnx.Expand(onnx.const(np.float32(0)), onnx.Shape(behind))
         rows = onnx.Reshape(onnx.ScatterElements(filled, behind, zeros, axis=1), onnx.const([0, -1, self.block]))
-        begun = onnx.LessOrEqual(onnx.const(blocks), onnx.Div(ends, block))
-        places = onnx.Where(begun, onnx.const(blocks), onnx.const([len(blocks)]))
+        begun = onnx.LessOrEqual(blocks, onnx.Div(ends, block))
+        places = onnx.Where(begun, blocks, onnx.const([-1]))
         taken = onnx.GatherND(rows, onnx.Unsqueeze(places, onnx.const([2])), batch_dims=1)
         return onnx.Reshape(taken, onnx.const([0, -1]))
 
