@@ -82,9 +82,13 @@ class Dim:
             before = Dim(self.root, self.path[:-1]).divided(by)
             return None if before is None or last % by else before.at_most(last // by)
         multiply, add, divide = last
-        if divide != 1 or multiply % by or add % by:
+        if divide != 1 or add % by:
             return None
-        return Dim(self.root, self.path[:-1])._then(multiply // by, add // by, 1)
+        before = Dim(self.root, self.path[:-1])
+        if multiply % by == 0:
+            return before._then(multiply // by, add // by, 1)
+        quotient = before.divided(by) if self.path else None
+        return None if quotient is None else quotient._then(multiply, add // by, 1)
 
     def at(self, size: int) -> int:
         """The size where the root axis has ``size``."""

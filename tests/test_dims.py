@@ -56,10 +56,20 @@ def test_a_limit_may_lie_below_what_is_wanted(steps: list[tuple[str, int]], want
         assert dim.at(least) >= wanted > dim.at(least - 1)
 
 
+@given(LIMITED, st.integers(1, 12), st.integers(0, 3000))
+def test_a_quotient_is_exact(steps: list[tuple[str, int]], by: int, size: int) -> None:
+    dim = Dim("samples")
+    for kind, number in steps:
+        dim = changed(dim, kind, number)
+    if (quotient := dim.divided(by)) is not None:
+        assert quotient.at(size) * by == dim.at(size)
+
+
 def test_a_limited_size_is_not_made_by_steps_alone() -> None:
     limited = (Dim("samples") + 3).at_most(100) // 4
     assert limited.limited and str(limited) == "min(samples + 3, 100) // 4"
     assert ((Dim("samples") // 160) * 160).at_most(4800).divided(160) == (Dim("samples") // 160).at_most(30)
+    assert (((Dim("samples") // 160) * 160).at_most(4800) + 400).divided(16) == (Dim("samples") // 160 * 10).at_most(300) + 25
     assert ((Dim("samples") // 160) * 160).at_most(4801).divided(160) is None
     with pytest.raises(ValueError, match="not made by steps alone"):
         _ = limited.steps
