@@ -15,6 +15,7 @@ import specgraph.op
 import specgraph.reach
 from specgraph.dims import Dim, broadcast, evaluate
 
+
 def changed(dim: Dim, kind: str, by: int) -> Dim:
     """A size after one step."""
     return {"+": dim.__add__, "-": dim.__sub__, "*": dim.__mul__, "/": dim.__floordiv__, "m": dim.at_most}[kind](by)
@@ -51,7 +52,8 @@ def test_a_limit_may_lie_below_what_is_wanted(steps: list[tuple[str, int]], want
     try:
         least = dim.least(wanted)
     except ValueError:
-        assert dim.limited and dim.at(10**9) < wanted
+        assert dim.limited
+        assert dim.at(10**9) < wanted
     else:
         assert dim.at(least) >= wanted > dim.at(least - 1)
 
@@ -67,7 +69,8 @@ def test_a_quotient_is_exact(steps: list[tuple[str, int]], by: int, size: int) -
 
 def test_a_limited_size_is_not_made_by_steps_alone() -> None:
     limited = (Dim("samples") + 3).at_most(100) // 4
-    assert limited.limited and str(limited) == "min(samples + 3, 100) // 4"
+    assert limited.limited
+    assert str(limited) == "min(samples + 3, 100) // 4"
     assert ((Dim("samples") // 160) * 160).at_most(4800).divided(160) == (Dim("samples") // 160).at_most(30)
     assert (((Dim("samples") // 160) * 160).at_most(4800) + 400).divided(16) == (Dim("samples") // 160 * 10).at_most(300) + 25
     assert ((Dim("samples") // 160) * 160).at_most(4801).divided(160) is None

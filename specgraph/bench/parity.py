@@ -13,9 +13,13 @@ import numpy as np
 from specgraph.bench.machine import machine
 from specgraph.bench.references import Run, load
 from specgraph.bench.tables import Table, machine_text
+from specgraph.ops.fixed_length import FixedLength
+from specgraph.ops.repeat_to_length import RepeatToLength
 from specgraph.presets import Preset, preset, presets
 
 Row = dict[str, Any]
+LONG = 30  # seconds
+ONCE = "short", "30 s", "batch"  # columns that have one number for a preset
 ORIGIN = "packages of the `bench` extra, and transformers, torchvggish, onnx-asr, torchaudio, speechbrain, torchcrepe, demucs and basic-pitch"
 NOT_ON_WAVES = "takes no waveform; tests/test_presets.py compares it with torch.istft"
 COMMAND = "specgraph bench --parity -o docs/parity.md"
@@ -27,7 +31,8 @@ samples as the reference. Columns:
 - **float64: ours**, **theirs**: the largest difference of each from the definition in float64. Where theirs is the larger, the
   reference's own rounding is what differs; where both are large, the features divide by a deviation near 0 or take the logarithm of a band 100 dB below the
   peak, and float32 holds no more of it. basic-pitch's features all move with the quietest bin of the clip.
-- **short**: the largest difference from the reference on noise of a quarter of a frame, half of one and one, where both take so little.
+- **short**: the largest difference from the reference on noise of one sample, half a frame and a frame, where both take so little.
+- **30 s**: the largest difference on half a minute of speech, or on as much as the model cuts clips to.
 - **batch**: the largest difference between a clip alone and the same in a batch with one that is a hundred times louder.
 
 Where a reference is itself off, the formula in float64 is what counts, and `tests/preset_formulas.py` and its neighbour have it: on digital silence
@@ -52,9 +57,15 @@ def signals(samples: int, sample_rate: int) -> dict[str, Any]:
 
 
 def shorts(p: Preset) -> list[int]:
-    """Lengths at which framing goes wrong: a quarter of a frame, half of one, and one, or the shortest clip."""
+    """Lengths at which framing goes wrong: a sample, half a frame, and one, or the shortest clip."""
     least, frame = p.graph().least_along_the_clip(), int(getattr(p.transform, "n_fft", 400))
-    return sorted({max(least, size) for size in (frame // 4, frame // 2, frame)})
+    return sorted({max(least, size) for size in (1, frame // 2, frame)})
+
+
+def long(p: Preset) -> int:
+    """Samples of half a minute, or of the one length that clips are cut to."""
+    cut = [value.op.size for value in p.graph().values() if isinstance(value.op, FixedLength | RepeatToLength) and len(value.shape) == 2]
+    return min(LONG * p.sample_rate, *cut) if cut else LONG * p.sample_rate
 
 
 def measured(names: Sequence[str] = (), seconds: float = 3.0) -> Iterator[Row]:
@@ -84,6 +95,8 @@ def measured(names: Sequence[str] = (), seconds: float = 3.0) -> Iterator[Row]:
                 "theirs": float(np.abs(other - exact).max()),
             }  # fmt: skip
         row["short"] = max((off for size in shorts(p) if (off := _short(run, theirs, size)) is not None), default=None)
+        wave = signals(long(p), p.sample_rate)["speech"]
+        row["30 s"] = float(np.abs(run(wave) - theirs(wave)).max())
         wave = signals(p.sample_rate, p.sample_rate)["speech"]
         row["batch"] = float(np.abs(run(np.stack([wave, 100 * wave[::-1]]))[0] - run(wave)).max())
         yield row
@@ -114,16 +127,16 @@ def _short(run: Run, theirs: Run, samples: int) -> float | None:
 
 def table(rows: Sequence[Row]) -> Table:
     """A line for every preset and signal."""
-    columns = ("preset", "reference", "signal", "largest", "mean", "float64: ours", "theirs", "short", "batch")
+    columns = ("preset", "reference", "signal", "largest", "mean", "float64: ours", "theirs", *ONCE)
     lines: list[tuple[str, ...]] = []
     for row in rows:
         if "why" in row:
-            lines.append((row["preset"], row["why"], *[""] * 7))
+            lines.append((row["preset"], row["why"], *[""] * (len(columns) - 2)))
             continue
         for i, (name, off) in enumerate(row["signals"].items()):
             first = i == 0
             numbers = [f"{off[key]:.1e}" for key in ("largest", "mean", "ours", "theirs")]
-            ends = ["" if not first else "-" if row[key] is None else f"{row[key]:.1e}" for key in ("short", "batch")]
+            ends = ["" if not first else "-" if row[key] is None else f"{row[key]:.1e}" for key in ONCE]
             lines.append((row["preset"] if first else "", row["reference"] if first else "", name, *numbers, *ends))
     return Table("presets beside independent implementations", columns, tuple(lines))
 
