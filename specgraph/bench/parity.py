@@ -32,6 +32,7 @@ samples as the reference. Columns:
   reference's own rounding is what differs; where both are large, the features divide by a deviation near 0 or take the logarithm of a band 100 dB below the
   peak, and float32 holds no more of it. basic-pitch's features all move with the quietest bin of the clip.
 - **short**: the largest difference from the reference on noise of one sample, half a frame and a frame, where both take so little.
+  One sample, mirrored, is a constant, whose other bins are exactly 0: float32 leaves 1e-7 of the peak there, above the floors of speecht5 and vocos.
 - **30 s**: the largest difference on half a minute of speech, or on as much as the model cuts clips to.
 - **batch**: the largest difference between a clip alone and the same in a batch with one that is a hundred times louder.
 
