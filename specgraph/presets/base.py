@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 
@@ -142,6 +142,6 @@ class Preset(FrontEnd):
 
     def from_strings(self, values: Mapping[str, str]) -> Preset:
         """The same with values that are written as on a command line: ``{"n_mels": "80", "length": "none"}``."""
-        hints = get_type_hints(type(self.transform)) | {name: kind for name, (kind, _) in OWN.items()}
+        hints = {**parse.field_types(type(self.transform)), **{name: kind for name, (kind, _) in OWN.items()}}
         check_names(self.name, values, [parameter.name for parameter in self.parameters()])
         return self.with_parameters(**{name: parse.from_text(name, text, hints[name]) for name, text in values.items()})

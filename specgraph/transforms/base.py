@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from specgraph.graph import About, Graph
 from specgraph.op import Input, Value
@@ -83,8 +83,9 @@ class Transform(FrontEnd):
             Transform.classes[cls.__name__] = cls
 
     def __post_init__(self) -> None:
+        hints = parse.field_types(type(self))
         for field in dataclasses.fields(self):
-            value = parse.checked(field.name, getattr(self, field.name), get_type_hints(type(self))[field.name])
+            value = parse.checked(field.name, getattr(self, field.name), hints[field.name])
             object.__setattr__(self, field.name, value)
         self.check()
 
@@ -130,7 +131,7 @@ class Transform(FrontEnd):
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
         """Its parameters, in order."""
-        hints = get_type_hints(cls)
+        hints = parse.field_types(cls)
         return tuple(
             Parameter(field.name, parse.type_text(hints[field.name]), field.default, field.metadata.get("help", ""))
             for field in dataclasses.fields(cls)
@@ -139,7 +140,7 @@ class Transform(FrontEnd):
     @classmethod
     def from_strings(cls, values: Mapping[str, str]) -> Self:
         """The transform whose parameters are written as on a command line: ``{"n_mels": "80", "fmax": "none"}``."""
-        hints = get_type_hints(cls)
+        hints = parse.field_types(cls)
         check_names(cls.__name__, values, [field.name for field in dataclasses.fields(cls)])
         return cls(**{name: parse.from_text(name, text, hints[name]) for name, text in values.items()})
 
