@@ -101,7 +101,10 @@ def bins_into_bank(value: Value) -> Value | None:
 
     def scattered() -> np.ndarray:
         columns = np.zeros((len(constant.array), slots))
-        np.add.at(columns.T, indices, constant.array.T)
+        if len(set(indices)) == len(indices):
+            columns[:, indices] = constant.array
+        else:  # a bin that is taken twice counts twice
+            np.add.at(columns.T, indices, constant.array.T)
         return columns
 
     return value.op(source, Constant.lazy(constant.name, (constant.shape[0], slots), scattered))

@@ -15,7 +15,10 @@ def twiddle(product: npt.ArrayLike, n: int) -> npt.NDArray[np.complex128]:
 
     What is zero is exactly zero: the parts of DC and Nyquist that vanish then do so without rounding.
     """
-    angle = -2 * np.pi / n * (np.asarray(product, np.int64) % n)
+    turns = np.asarray(product, np.int64) % n
+    if turns.size > n:  # there are only n of them
+        return np.take(twiddle(np.arange(n), n), turns)
+    angle = -2 * np.pi / n * turns
     cosine, sine = np.cos(angle), np.sin(angle)
     return np.where(np.abs(cosine) < ZERO, 0.0, cosine) + 1j * np.where(np.abs(sine) < ZERO, 0.0, sine)
 

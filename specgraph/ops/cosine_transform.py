@@ -67,7 +67,8 @@ class CosineTransform(Compound):
 
     def matrix(self) -> npt.NDArray[np.float64]:
         """(stop - start, n // 2 + 1): the whole transform."""
-        return twiddle(np.outer(np.arange(self.start, self.end), np.arange(self.n // 2 + 1)), self.n).real * self.weights
+        turns = np.outer(np.arange(self.start, self.end), np.arange(self.n // 2 + 1)) % self.n
+        return np.take(twiddle(np.arange(self.n), self.n).real, turns) * self.weights
 
     @classmethod
     def examples(cls) -> Iterator[tuple]:

@@ -90,6 +90,10 @@ class OctavewiseConstantQ(_Kernels):
 
     def kernels(self) -> npt.NDArray[np.float64]:
         """(2, bins, 2 * half): real and imaginary parts of the octave's kernels, not yet scaled."""
+        return self._designed
+
+    @cached_property
+    def _designed(self) -> npt.NDArray[np.float64]:
         bank = constant_q.kernels(
             self.sample_rate, self.highest, self.highest_lengths, self.window, self.norm, "convolutional", self.convention
         )
