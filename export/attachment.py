@@ -108,7 +108,7 @@ def attach(
     else:
         graph, connections = feeding(graph, source, output, input, lengths, inputs, layout)
     lowered = lower(graph.frozen(), target, prefer, tune)
-    run = runner(serialized(emit(lowered)))
+    run = runner(serialized(emit(lowered)), 1)
     checked(graph, run, lowered.choices, default_tolerance(lowered.choices), torch=False)
     names = tuple(str(value.name) for value in source.model.graph.inputs)
     made_of, called = joined(source, lowered, connections, after, keep)

@@ -208,7 +208,7 @@ def _carry(value: Value, operands: list[Array], spread: list[Array | None], resu
     At most ``ANYTHING``, which stays a number whatever it is multiplied by.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        most = np.minimum(np.nan_to_num(_carried(value, operands, spread, result), nan=ANYTHING), ANYTHING)
+        most = np.fmin(_carried(value, operands, spread, result), ANYTHING)  # which of a NaN and a number is the number
         return np.where(most == 0, ROUNDED * np.abs(result), most)
 
 
@@ -218,8 +218,8 @@ def _carried(value: Value, operands: list[Array], spread: list[Array | None], re
     if own is not None:
         return own
     if isinstance(op, Phase | Magnitude):
-        size = np.hypot(*np.moveaxis(operands[0], op.axis, 0))
-        off = np.hypot(*np.moveaxis(np.asarray(spread[0]), op.axis, 0))
+        pairs = (np.moveaxis(np.asarray(parts), op.axis, 0) for parts in (operands[0], spread[0]))
+        size, off = (np.sqrt(real * real + imaginary * imaginary) for real, imaginary in pairs)  # much quicker than hypot
         if isinstance(op, Magnitude):
             return np.maximum((size + off) ** op.power - result, result - np.maximum(size - off, 0.0) ** op.power)
         return np.where(size > off, np.arcsin(np.minimum(off / np.maximum(size, TINY), 1.0)), np.inf)

@@ -140,7 +140,7 @@ def write_graph(
     lowered = lower(replace(frozen, outputs={**frozen.outputs, **last}), target, prefer, tune)
     model = emit(lowered, opset, inner=last.keys() - graph.outputs.keys())
     tolerance = tolerance or default_tolerance(lowered.choices)
-    checks = checked(graph, runner(serialized(model)), lowered.choices, tolerance)
+    checks = checked(graph, runner(serialized(model), 1), lowered.choices, tolerance)
     report = Report(path, target, "cpu", 0, len(model.graph), lowered.choices, checks, tolerance)
     return written(model, _properties(graph, model, report, slicing(frozen, lowered, model, last)), report)
 
@@ -160,8 +160,11 @@ def is_model(source: Any) -> bool:
     return torch is not None and isinstance(source, torch.nn.Module) and not isinstance(getattr(source, "graph", None), Graph)
 
 
-def runner(data: bytes | str) -> Any:
-    """Runs the model, or the file of that name, on the CPU provider, whatever the target: the numbers are what is verified."""
+def runner(data: bytes | str, threads: int = 0) -> Any:
+    """Runs the model, or the file of that name, on the CPU provider, whatever the target: the numbers are what is verified.
+
+    ``threads`` of an operator; 0 leaves it to onnxruntime.
+    """
     try:
         import onnxruntime
     except ImportError:
@@ -171,6 +174,7 @@ def runner(data: bytes | str) -> Any:
         ) from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what fails is raised
+    options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
     outputs = [node.name for node in session.get_outputs()]
