@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+# Arrays are small here, and threads that wait for one another cost more than they give; BLAS and torch read this when they are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
 
+from specgraph.bench.memory import available
 from specgraph.dims import Dim, evaluate
 from specgraph.export.emit import emit
 from specgraph.export.signals import spread_lengths
 from specgraph.graph import Graph
+
+WORKERS = 2
+MEMORY_OF_A_WORKER = 3e9  # bytes
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite runs in two processes where the machine has room for them; files that are named, in one.
+
+    A file's tests stay together and in order, so that what its fixtures make is made once. ``-n 0`` runs all in this process.
+    """
+    asked = config.getoption("numprocesses", "without pytest-xdist")
+    if asked is not None or config.args_source is not pytest.Config.ArgsSource.TESTPATHS or hasattr(config, "workerinput"):
+        return
+    if config.getoption("usepdb") or config.getoption("collectonly") or config.getoption("capture") == "no":
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores < WORKERS or (available() or WORKERS * MEMORY_OF_A_WORKER) < WORKERS * MEMORY_OF_A_WORKER:
+        return
+    config.option.numprocesses, config.option.dist = WORKERS, "loadfile"
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -27,10 +59,15 @@ def built_in_prices(tmp_path_factory: pytest.TempPathFactory):
 
 def session(graph: Graph) -> onnxruntime.InferenceSession:
     """A lowered graph in plain onnxruntime, on the CPU."""
+    return opened(ir.to_proto(emit(graph)).SerializeToString())
+
+
+def opened(model: bytes | Path) -> onnxruntime.InferenceSession:
+    """A model in plain onnxruntime, on one thread of the CPU: with another number of them sums are rounded otherwise."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    data = ir.to_proto(emit(graph)).SerializeToString()
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def arrays_for(graph: Graph, sizes: Mapping[str, int], seed: int = 0) -> list[np.ndarray]:

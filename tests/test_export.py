@@ -26,7 +26,7 @@ from specgraph.ops.stft import Stft
 from specgraph.presets import Preset
 from specgraph.runtimes import slices
 from specgraph.transforms import Transform, registry
-from tests.conftest import peak_error
+from tests.conftest import opened, peak_error
 
 LENGTHS = lambda n_fft: (1, 7, n_fft // 2, n_fft - 1, n_fft, n_fft + 1, 12_345, 480_000)
 TRANSFORMS: list[Transform] = [
@@ -41,7 +41,7 @@ TRANSFORMS: list[Transform] = [
 
 
 def plain(path: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return opened(path)
 
 
 WHOLE_FIRST = {"StandardizedWaveform"}  # whose first step looks at the whole clip: only batches can be cut

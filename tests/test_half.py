@@ -23,7 +23,7 @@ from specgraph.lowering import lower
 from specgraph.op import GraphError
 from specgraph.presets import presets
 from specgraph.transforms import registry
-from tests.conftest import one_sentence, session
+from tests.conftest import one_sentence, opened, session
 from tests.test_export import all_on_cuda, environment_of_cuda
 from tests.test_module import small
 
@@ -52,7 +52,7 @@ def test_features_are_float32s_rounded_once(name: str, tmp_path: Path) -> None:
     assert report.half_error is not None
     assert report.half_error <= 2.0**-10
     graph = source.graph()
-    single, half = session(lower(graph.frozen())), onnxruntime.InferenceSession(tmp_path / "half.onnx", providers=["CPUExecutionProvider"])
+    single, half = session(lower(graph.frozen())), opened(tmp_path / "half.onnx")
     for signal, wave in (FULL_SCALE if graph.takes_waveforms else {}).items():
         wave = np.tile(wave, (1, -(-graph.least() // wave.shape[1])))
         for wanted, got in zip(single.run(None, {"waveforms": wave}), half.run(None, {"waveforms": wave}), strict=True):
