@@ -182,7 +182,7 @@ class Comparer:
             try:
                 same = self.on_same_features(inputs)
             except VerificationError as failure:
-                raise VerificationError(f"{where} {failure}{self._hint(sizes)}") from None
+                raise VerificationError(f"{where} {failure}{self._hint(sizes)}{ANYWAY}") from None
         if same is not None:
             error = max(relative(differences(got[output], array), array) for output, array in same.items())
         if not error <= self.tolerance:

@@ -84,13 +84,14 @@ class InnerFeatures:
                 )
         module = self.front_ends[number]
         in_torch = lower(module.definition, "torch", module.prefer).choices
-        for made_by, call, choices in (("the file", ours, self.choices[number]), (TORCH, theirs, in_torch)):
+        changed = "; what is no parameter of a front end must stay as it was made"
+        for made_by, call, choices, hint in (("the file", ours, self.choices[number], ""), (TORCH, theirs, in_torch, changed)):
             defined, allowed = with_allowances(graph, call.given, choices)
             for (name, value), made in zip(graph.outputs.items(), call.made, strict=True):
                 share = explained(value, made, defined[name], allowed[name])
                 if not share <= 1:
                     raise VerificationError(
-                        f"{name} of {graph.name} in {made_by} are {share:.2g} times as far from their float64 definition as they may be"
+                        f"{name} of {graph.name} in {made_by} are {share:.2g} times as far from their float64 definition as they may be{hint}"
                     )
 
 
