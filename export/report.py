@@ -84,8 +84,9 @@ class Report:
         if self.half_error is not None:
             lines.append(f"  in half precision: beside that, float16 rounds the features by up to {self.half_error:.1e} of their peak")
         if self.front_end_error is not None:
+            signal = next(check.signal for check in self.checks if check.front_end_error == self.front_end_error)
             lines.append(
                 f"  that is on the same features: these differ from torch's by no more than the float32 of a front end may, which changes the "
-                f"outputs by up to {self.front_end_error:.1e} of their peak"
+                f"outputs by up to {self.front_end_error:.1e} of their peak, on {signal}"
             )
         return "\n".join(lines)
