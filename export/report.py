@@ -22,6 +22,8 @@ class Check:
     between this result and the torch module's, None where torch was not asked. ``difference`` is the largest difference
     from the definition in the features' own units. ``half_error``, of features in half precision and None of others, is by how much
     rounding to float16 changes the definition's features, as a fraction of a clip's peak; it is not part of ``error``, and is of ``difference``.
+    ``front_end_error``, of a whole model whose front ends' rounding makes more of its outputs than the tolerance, and None of others, is by how
+    much these differ from the torch model's; ``error`` is then what is left of it on the same features, which are within what is allowed of them.
     """
 
     signal: str
@@ -31,6 +33,7 @@ class Check:
     torch_error: float | None
     difference: float
     half_error: float | None = None
+    front_end_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ class Report:
         """Of features in half precision, what rounding to float16 changes them by, a fraction of their peak; else None."""
         return max((check.half_error for check in self.checks if check.half_error is not None), default=None)
 
+    @property
+    def front_end_error(self) -> float | None:
+        """Of a whole model, what the rounding of its front ends makes of its outputs where that is more than the tolerance; else None."""
+        return max((check.front_end_error for check in self.checks if check.front_end_error is not None), default=None)
+
     def __str__(self) -> str:
         lines = [f"{self.path}: {bytes_text(self.file_size)}, {self.nodes} nodes, for {self.target}"]
         for choice in self.choices:
@@ -75,4 +83,10 @@ class Report:
         lines.append(f"  verified on {self.device}: largest error {self.error:.1e} of the peak, allowed {self.tolerance:.1e}")
         if self.half_error is not None:
             lines.append(f"  in half precision: beside that, float16 rounds the features by up to {self.half_error:.1e} of their peak")
+        if self.front_end_error is not None:
+            signal = next(check.signal for check in self.checks if check.front_end_error == self.front_end_error)
+            lines.append(
+                f"  that is on the same features: these differ from torch's by no more than the float32 of a front end may, which changes the "
+                f"outputs by up to {self.front_end_error:.1e} of their peak, on {signal}"
+            )
         return "\n".join(lines)

@@ -105,36 +105,36 @@ def _check(
     error = torch_error = difference = 0.0
     half_error = None
     for output, value in graph.outputs.items():
-        turns = isinstance((value.inputs[0] if isinstance(value.op, Mask) else value).op, Phase)
         half = graph.gives(output) == "float16"
         if half:
             refuse_too_large(name, output, wanted[output])
             loudest[output] = max(loudest.get(output, 0.0), float(np.abs(wanted[output]).max(initial=0.0)))
             half_error = max(half_error or 0.0, share_rounded(wanted[output], loudest[output]))
-        error = max(error, unit * _explained(got[output], wanted[output], allowed[output], turns, half))
-        difference = max(difference, float(_difference(got[output], wanted[output], turns).max(initial=0.0)))
+        error = max(error, unit * explained(value, got[output], wanted[output], allowed[output], half))
+        difference = max(difference, float(_difference(value, got[output], wanted[output]).max(initial=0.0)))
         if learned is not None:
-            torch_error = max(torch_error, unit * _explained(got[output], learned[output], allowed[output], turns, half))
+            torch_error = max(torch_error, unit * explained(value, got[output], learned[output], allowed[output], half))
     axis = time_axis(getattr(graph.inputs[0].op, "sizes", ()))
     batch, samples = inputs[0].shape[0], inputs[0].shape[-1 if axis is None else axis]
     return Check(name, batch, samples, error, torch_error if learned is not None else None, difference, half_error)
 
 
-def _difference(got: Array, wanted: Array, turns: bool) -> Array:
+def _difference(value: Value, got: Array, wanted: Array) -> Array:
     if got.shape != wanted.shape:
         raise VerificationError(f"the model gives {got.shape} where its definition gives {wanted.shape}")
     difference = np.abs(got.astype(np.float64) - wanted)
+    turns = isinstance((value.inputs[0] if isinstance(value.op, Mask) else value).op, Phase)
     return np.minimum(difference, np.abs(2 * np.pi - difference)) if turns else difference
 
 
-def _explained(got: Array, wanted: Array, allowed: Array, turns: bool, half: bool) -> float:
-    """The error of the spectrum that explains the difference, over the error that it may have.
+def explained(value: Value, got: Array, wanted: Array, allowed: Array, half: bool = False) -> float:
+    """The error of the spectrum that explains the difference in an output, over the error that it may have.
 
     In half precision the difference is what is beyond the rounding to it.
     """
     if not np.isfinite(got).all():
         return float("inf")
-    difference = _difference(got, wanted, turns)
+    difference = _difference(value, got, wanted)
     if half:
         difference = np.maximum(difference - rounding(wanted), 0.0)
     share = np.divide(difference, allowed, out=np.zeros_like(difference), where=difference > 0)

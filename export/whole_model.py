@@ -16,6 +16,7 @@ from specgraph.export import torch_model
 from specgraph.export.compare import Comparer, Comparison
 from specgraph.export.describe import described
 from specgraph.export.emit import emit, serialized
+from specgraph.export.inner_features import inner_features
 from specgraph.export.join import join
 from specgraph.export.report import Report
 from specgraph.export.torch_export import Axes, export, fixed
@@ -57,14 +58,16 @@ def write_whole_model(
         graphs = [module.graph for module in exported.front_ends]
         lowered = [lower(graph.frozen(), target, prefer, tune) for graph in graphs]
         choices = tuple(choice for graph in lowered for choice in graph.choices)
+        in_torch = torch_model.runner(ready, outputs)
+        allowed = tolerance or max(TOLERANCE, 2 * default_tolerance(choices))
+        inner = inner_features(exported, graphs, lowered, in_torch, runner, allowed)
         joined = join(exported.model, [emit(replace(graph, dtype="float32"), opset) for graph in lowered])
         _refuse_large(name, joined)
         data = serialized(joined)
-        allowed = tolerance or max(TOLERANCE, 2 * default_tolerance(choices))
         examples = tuple(tensor.numpy() for tensor in given)
         least = max((graph.least_along_the_clip() for graph in graphs if graph.takes_waveforms), default=1)
         lengths = tuple(number for number, array in enumerate(examples) if "len" in names[number] and array.dtype.kind == "i" and number)
-        comparer = Comparer(examples, exported.axes, torch_model.runner(ready, outputs), runner(data), allowed, lengths=lengths)
+        comparer = Comparer(examples, exported.axes, in_torch, runner(data), allowed, lengths=lengths, on_same_features=inner)
         found = comparer.compared(least)
         if found.fixed:
             size = found.shapes[0][0][found.fixed[0]]

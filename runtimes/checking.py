@@ -8,7 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.runtimes.described import Described
-from specgraph.runtimes.inputs import as_lengths, check_input, checked_array, checked_tensor, is_torch, with_lengths
+from specgraph.runtimes.inputs import (
+    as_lengths,
+    check_input,
+    checked_array,
+    checked_tensor,
+    is_torch,
+    refuse_file,
+    with_lengths,
+)
 from specgraph.shapes import LENGTHS, is_lengths_of, is_waveforms, lacks_batch, with_batch
 
 
@@ -71,6 +79,8 @@ class Checking(Described):
     def _gathered(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         given = dict(zip(self.input_names, inputs, strict=False)) | named
         first = self.input_names[0]
+        for name, value in given.items():
+            refuse_file(name, value, self.takes_waveforms and name == first)
         if self.takes_lengths and given.keys() == {first}:
             inputs, named = (), dict(zip(self.input_names, with_lengths(first, given[first], self.input_sizes[0], self._type(first)), strict=True))
             given = named

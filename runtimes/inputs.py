@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,21 @@ def is_torch(value: Any) -> bool:
     """Whether it is a tensor, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
+
+
+def refuse_file(name: str, value: Any, audio: bool) -> None:
+    """Raise ``TypeError`` where the path of a file, what one holds, or a list of paths was given for an array; ``audio`` is what is wanted."""
+    several = isinstance(value, list | tuple) and len(value) > 0
+    first = value[0] if several else value
+    if not isinstance(first, str | bytes | bytearray | PurePath):
+        return
+    holds = isinstance(first, bytes | bytearray)
+    shown = "..." if holds else repr(str(first))
+    what = ("a list of " if several else "") + ("bytes" if holds else f"paths, {shown} the first" if several else f"the path {shown}")
+    if not audio:
+        raise TypeError(f"{name} must be an array, not {what}; read the file first: numpy.load({shown})")
+    many = "" if holds else f", and run.map([{shown}, ...]) runs many files"
+    raise TypeError(f"{name} must be an array of samples, not {what}; run(run.read({shown}).samples) reads a file and runs it{many}")
 
 
 def as_float32(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.runtimes import slices
+from specgraph.runtimes.inputs import refuse_file
 
 if TYPE_CHECKING:
     from specgraph.runtimes.base import Runner
@@ -81,6 +82,7 @@ class Stream:
     def _checked(self, chunk: Any) -> npt.NDArray[Any]:
         """A chunk with the batch axis."""
         self._check_open()
+        refuse_file(self._run.input_names[0], chunk, audio=True)
         array = self._run.converted(self._run.input_names[0], np.asarray(chunk))
         before = self._sizes if self._batch is None else (self._batch, *self._sizes)
         if array.ndim == 0 or array.shape[:-1] != before:

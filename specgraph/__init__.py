@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from specgraph.transforms import Spectrogram as Spectrogram
     from specgraph.transforms import StandardizedWaveform as StandardizedWaveform
     from specgraph.transforms import Tonnetz as Tonnetz
+    from specgraph.transforms import Waveform as Waveform
     from specgraph.transforms import WaveformFrames as WaveformFrames
     from specgraph.transforms import ZeroCrossingRate as ZeroCrossingRate
 
@@ -73,7 +74,7 @@ _TRANSFORMS = (
     "CQT1992v2", "CQT2010", "CQT2010v2", "Gammatonegram", "GriffinLim", "HarmonicCQT", "InverseCQT", "InverseMelSpectrogram", "InverseSpectrogram",
     "KaldiFbank", "KaldiMfcc", "LFCC", "LogMelSpectrogram", "MelSpectrogram", "MFCC", "OctavewiseCQT", "PCEN", "Resample", "RMS", "SpectralBandwidth",
     "SpectralCentroid", "SpectralContrast", "SpectralFlatness", "SpectralRolloff", "Spectrogram", "StandardizedWaveform", "Tonnetz", "VQT",
-    "WaveformFrames", "ZeroCrossingRate",
+    "Waveform", "WaveformFrames", "ZeroCrossingRate",
 )
 _HOME = {
     "attach": "specgraph.export",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -200,11 +200,24 @@ class Graph:
         dtype: Any = None,
         prefer: Mapping[str, str] | None = None,
         constraints: Mapping[str, Any] | None = None,
+        lengths: bool = False,
+        trainable: Sequence[str] | None = None,
     ) -> Any:
-        """The graph as a ``torch.nn.Module``; ``specgraph.module.GraphModule`` says more."""
-        from specgraph.module import GraphModule
+        """The graph as a ``torch.nn.Module``; ``specgraph.module.GraphModule`` says more.
 
-        return GraphModule(self, dtype=dtype, prefer=prefer, constraints=constraints)
+        Its parameters are what the graph has trained already: ``trainable``, which a transform's ``module`` takes, raises ``TypeError``.
+        """
+        if trainable is not None:
+            parts = dict.fromkeys(constant.name for constant in self.constants() if constant.trainable)
+            raise TypeError(
+                f"what is trained is part of a graph, of this one {', '.join(parts) or 'nothing'}, and trainable={trainable!r} cannot change it; "
+                "choose the parts where the graph is made, as in with_input(transform.module(trainable=...)) or "
+                "to_onnx(transform.module(trainable=...), path) before read_graph(path)"
+            )
+        from specgraph.module import GraphModule
+        from specgraph.ragged import with_lengths
+
+        return GraphModule(with_lengths(self) if lengths else self, dtype=dtype, prefer=prefer, constraints=constraints)
 
     def __str__(self) -> str:
         from specgraph.listing import listing

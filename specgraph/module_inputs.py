@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
 
 import torch
 
@@ -48,7 +50,7 @@ class ModuleInputs:
             has_lengths(graph),
         )
 
-    def checked(self, inputs: Sequence[torch.Tensor], held: torch.dtype | None) -> tuple[Tensors, bool]:
+    def checked(self, inputs: Sequence[Any], held: torch.dtype | None) -> tuple[Tensors, bool]:
         """The tensors with a batch axis, and with lengths where these were left out; and whether they had no batch axis.
 
         Args:
@@ -59,6 +61,10 @@ class ModuleInputs:
             ValueError, TypeError: a wrong shape, dtype, length or number of tensors.
         """
         given = tuple(inputs)
+        for value in given:
+            if not isinstance(value, torch.Tensor):
+                shown = "the path " + repr(str(value)) if isinstance(value, str | PurePath) else f"a {type(value).__module__}.{type(value).__name__}"
+                raise TypeError(f"a module takes tensors, not {shown}; make one, by torch.from_numpy(array) say")
         ragged = self.lengths and len(given) > 1 and not torch.compiler.is_exporting()
         if self.lengths and len(given) == 1:
             clips = given[0].shape[0] if given[0].ndim == len(self.sizes[0]) else 1

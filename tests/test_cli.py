@@ -233,6 +233,18 @@ def test_run_refuses(cli, mel_file: Path, arguments: list[str], sentence: str) -
     assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before, "nothing is written"
 
 
+@pytest.mark.parametrize("command", [["run", "-o", "f.npy"], ["run", "-o", "f.npz"], ["plot", "-o", "p.png"]], ids=" ".join)
+def test_a_model_for_chunks_is_no_model_for_files(cli, command: list[str]) -> None:
+    write("a.wav")
+    sg.to_onnx(sg.MelSpectrogram(sample_rate=8000, n_fft=128, n_mels=5), "live.onnx", streaming=True)
+    code, _, err = cli(command[0], "live.onnx", "a.wav", *command[1:])
+    assert code == 1
+    said = one_sentence(err)
+    assert "live.onnx is for sound in chunks, chunk, state -> features, next_state" in said
+    assert "export the front end without --streaming for whole files" in said
+    assert not Path(command[-1]).exists()
+
+
 @pytest.mark.parametrize("command", [["run", "-o", "f.npy"], ["plot", "-o", "p.png"], ["inspect"], ["verify"]])
 @pytest.mark.parametrize("model", ["missing.onnx", "text.onnx", "empty.onnx", "folder"])
 def test_a_wrong_model(cli, command: list[str], model: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ CONFIGURATIONS: list[tuple[str, float, dict[str, Any]]] = [
     ("VoxtralRealtime", LOG, {"feature_size": 64, "n_fft": 512, "hop_length": 128, "global_log_mel_max": 0.5}),
     ("VoxtralRealtime", LOG, {"global_log_mel_max": None, "sampling_rate": 24000, "win_length": 320}),
     ("Wav2Vec2", 2e-6, {}),
+    ("Wav2Vec2", 0.0, {"do_normalize": False, "return_attention_mask": True}),
     ("Wav2Vec2", 2e-6, {"sampling_rate": 8000, "return_attention_mask": True, "padding_side": "left"}),
     ("SeamlessM4T", KALDI, {}),
     ("SeamlessM4T", KALDI, {"num_mel_bins": 40, "feature_size": 40, "stride": 4, "padding_value": 1.0}),
@@ -285,8 +287,14 @@ def test_granite_keeps_its_numbers_in_a_mapping() -> None:
         sg.from_transformers(config("GraniteSpeech", melspec_kwargs=numbers))
 
 
+# As wav2vec2-base-960h has it, from before the type was written.
+WITHOUT_A_TYPE = {"do_normalize": True, "feature_size": 1, "padding_side": "right", "padding_value": 0.0, "return_attention_mask": False, "sampling_rate": 16000}
+
 REFUSED = [
     (config("Wisper"), "feature_extractor_type is 'WisperFeatureExtractor', which is not supported (did you mean 'WhisperFeatureExtractor'?); supported are AST"),
+    ({**WITHOUT_A_TYPE, "feature_size": 80}, "the configuration has no feature_extractor_type; add it, one of ASTFeatureExtractor"),
+    ({**WITHOUT_A_TYPE, "hop_length": 160}, "the configuration has no feature_extractor_type; add it, one of ASTFeatureExtractor"),
+    ({"feature_size": 1, "padding_value": 0.0, "sampling_rate": 16000}, "the configuration has no feature_extractor_type; add it, one of ASTFeatureExtractor"),
     ({"image_processor_type": "CLIP"}, "the configuration has no feature_extractor_type; add it, one of ASTFeatureExtractor"),
     (config("Dac"), "DacFeatureExtractor gives the waveform as it is"),
     (config("Encodec"), "EncodecFeatureExtractor gives the waveform as it is, filled up to whole chunks: there is nothing to compute"),
@@ -303,7 +311,6 @@ REFUSED = [
     (config("Whisper", padding_side="left"), "padding_side is 'left'; a clip is filled up on the right; set it to right"),
     (config("Whisper", padding_value=1.0), "padding_value is 1.0; a clip is filled up with zeros; set it to 0"),
     (config("VoxtralRealtime", global_log_mel_max="max"), "VoxtralRealtimeFeatureExtractor: global_log_mel_max must be float | none, not 'max'"),
-    (config("Wav2Vec2", do_normalize=False), "do_normalize is False; the model takes the waveform as it is, so that there is nothing to compute"),
     (config("Wav2Vec2", do_normalize=1), "Wav2Vec2FeatureExtractor: do_normalize must be bool, not 1"),
     (config("Wav2Vec2", feature_size=80), "feature_size is 80; a waveform has one number for each sample; set it to 1"),
     (config("SeamlessM4T", stride=3), "stride is 3; frames are filled up to an even number, and only an even stride keeps all of them; use 2"),
@@ -355,6 +362,32 @@ def test_what_is_not_supported_is_named(fields: dict[str, Any], sentence: str) -
     with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
         sg.from_transformers(fields)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("left_out", [(), ("padding_side",)], ids=str)
+def test_a_configuration_from_before_types_were_written(left_out: tuple[str, ...], tmp_path: Path) -> None:
+    values = {name: value for name, value in WITHOUT_A_TYPE.items() if name not in left_out} | {"processor_class": "Wav2Vec2Processor"}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(values))
+    p = sg.from_transformers(tmp_path)
+    assert str(p.graph()) == str(sg.from_transformers(config("Wav2Vec2")).graph())
+    assert str(p.graph()) != str(sg.from_transformers(values | {"do_normalize": False}).graph())
+
+
+def test_a_waveform_as_it_is(tmp_path: Path) -> None:
+    """As WavLM's extractor gives it: the samples, and zeros behind those of a shorter clip."""
+    p = sg.from_transformers(config("Wav2Vec2", do_normalize=False))
+    sg.to_onnx(p, tmp_path / "one.onnx", lengths=True)
+    clips = [noise(900), noise(500, 1)]
+    features, lens = sg.load(tmp_path / "one.onnx")(clips)
+    assert lens.tolist() == [900, 500]
+    np.testing.assert_array_equal(features, np.stack([clips[0], np.pad(clips[1], (0, 400))]))
+    np.testing.assert_array_equal(p.module()(torch.from_numpy(clips[0])).numpy(), clips[0])
+
+    sg.to_onnx(sg.with_input(p, "int16", 48000, 2), tmp_path / "recorded.onnx")
+    sound = np.sin(np.arange(4800) * 2 * np.pi * 440 / 48000)
+    got = sg.load(tmp_path / "recorded.onnx")(np.stack([np.round(20000 * sound), 0 * sound]).astype(np.int16))
+    wanted = 10000 / 32768 * np.sin(np.arange(1600) * 2 * np.pi * 440 / 16000)
+    np.testing.assert_allclose(got[200:-200], wanted[200:-200], atol=5e-5)  # rounding to 16 bits is 1.5e-5, the filter's ripple 1e-5
 
 
 def test_every_extractor_refuses_what_it_does_not_know() -> None:

@@ -112,6 +112,27 @@ def test_module_refuses_what_it_would_cast_in_silence() -> None:
         sg.with_input(MEL, "int16").numpy(np.zeros((1, 100)))
 
 
+def test_parts_are_chosen_before_the_graph_is_made(tmp_path: Path) -> None:
+    sentence = r"what is trained is part of a graph, of this one {}, and trainable=\('mel',\) cannot change it; choose the parts where the graph is made"
+    with pytest.raises(TypeError, match=sentence.format("nothing")):
+        sg.with_input(MEL, "int16").module(trainable=("mel",))
+    trained = sg.with_input(MEL.module(trainable=("fourier", "mel")), "int16")
+    with pytest.raises(TypeError, match=sentence.format("fourier, mel")):
+        trained.module(trainable=("mel",))
+    sg.to_onnx(trained, tmp_path / "mel.onnx")
+    with pytest.raises(TypeError, match=sentence.format("fourier, mel")):
+        sg.read_graph(tmp_path / "mel.onnx").module(trainable=("mel",))
+    assert {name for name, _ in sg.read_graph(tmp_path / "mel.onnx").module().named_parameters()} == {"fourier", "mel"}
+
+
+def test_module_of_a_graph_with_lengths() -> None:
+    graph = sg.with_input(MEL, "int16")
+    wave, lens = torch.from_numpy(recorded(2, 5000, "int16")), torch.tensor([5000, 3000])
+    got, wanted = graph.module(lengths=True)(wave, lens), sg.with_lengths(graph).module()(wave, lens)
+    assert torch.equal(got[0], wanted[0])
+    assert torch.equal(got[1], wanted[1])
+
+
 def test_module_is_trained_through_the_input() -> None:
     net = sg.with_input(MEL.graph(trainable=("mel",)), "int16", 48000, 2).module()
     net(torch.from_numpy(recorded(2, 5000, "int16", channels=2))).sum().backward()

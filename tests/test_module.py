@@ -201,3 +201,9 @@ def test_to_empty_keeps_what_is_fixed() -> None:
     module, wave = small("MelSpectrogram").module(), torch.randn(1, 300)
     wanted = module(wave)
     torch.testing.assert_close(module.to_empty(device="cpu")(wave), wanted, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("given", "shown"), [("a.wav", "the path 'a.wav'"), (np.zeros((1, 9000), np.float32), "a numpy.ndarray")], ids=["path", "array"])
+def test_what_is_no_tensor_is_refused_in_a_sentence(given: object, shown: str) -> None:
+    with pytest.raises(TypeError, match=f"a module takes tensors, not {shown}; make one, by torch.from_numpy"):
+        sg.MelSpectrogram().module()(given)

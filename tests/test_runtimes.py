@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import soundfile
 import torch
 from onnx import helper, numpy_helper
 
@@ -130,6 +131,41 @@ def test_a_clip_that_is_too_short_is_refused(tmp_path: Path) -> None:
 def test_map_refuses_one_path(mel_file: Path, path: str | Path) -> None:
     with pytest.raises(TypeError, match=r"map takes many clips or files, and 'speech.wav' is one path; give a list: \['speech.wav'\]"):
         sg.load(mel_file).map(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("speech.wav", r"waveforms must be an array of samples, not the path 'speech.wav'; run\(run.read\('speech.wav'\).samples\) reads a file and runs it, and "),
+        (Path("speech.wav"), r"the path 'speech.wav'; .*, and run.map\(\['speech.wav', ...\]\) runs many files"),
+        (["a.wav", "b.wav"], r"not a list of paths, 'a.wav' the first; .* run.map\(\['a.wav', ...\]\)"),
+        (b"RIFF", r"not bytes; run\(run.read\(...\).samples\) reads a file and runs it$"),
+    ],
+    ids=str,
+)
+def test_a_file_instead_of_its_samples(run: Runner, tmp_path: Path, given: object, sentence: str) -> None:
+    with pytest.raises(TypeError, match=sentence):
+        run(given)
+    with pytest.raises(TypeError, match=sentence):
+        run(waveforms=given)
+    for lengths in (False, True):
+        sg.to_onnx(sg.MelSpectrogram(sample_rate=8000, n_fft=128, n_mels=5), tmp_path / "mel.onnx", lengths=lengths)
+        other = sg.load(tmp_path / "mel.onnx")
+        with pytest.raises(TypeError, match=sentence):
+            other(given) if lengths else other.stream().push(given)
+
+
+def test_what_the_sentence_says_to_do_works(run: Runner, tmp_path: Path) -> None:
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, np.zeros(20000), run.sample_rate)
+    assert run(run.read(path).samples).shape == next(run.map([path])).shape
+
+
+def test_a_path_for_a_model_of_features(tmp_path: Path) -> None:
+    b = sg.Builder(sample_rate=8000)
+    sg.to_onnx(b.build(y=b.log(b.input("x", ("batch", 3, "frames")))), tmp_path / "f.onnx")
+    with pytest.raises(TypeError, match=r"x must be an array, not the path 'x.npy'; read the file first: numpy.load\('x.npy'\)"):
+        sg.load(tmp_path / "f.onnx")("x.npy")
 
 
 def test_several_inputs_and_outputs(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from specgraph.cli.run import Device, Model, end, inputs, run_all
+from specgraph.cli.run import Device, Model, end, inputs, refuse_several_inputs, run_all
 from specgraph.cli.show import console
 
 
@@ -38,7 +38,9 @@ def plot(
     from specgraph.runtimes import load
 
     files = [(file, str(name)) for file, name in inputs(others)]
-    failed = run_all(load(model, device=device), files, output, lambda name, features: None)
+    runner = load(model, device=device)
+    refuse_several_inputs(runner)
+    failed = run_all(runner, files, output, lambda name, features: None)
     end(failed, len(files))
 
 

@@ -44,12 +44,28 @@ def run(
 
     files = inputs(audio)
     runner = load(model, device=device, threads=threads)
+    refuse_several_inputs(runner)
     sink = Sink(output, files, runner)
     failed = run_all(runner, sink.files, plot, sink.add)
     sink.close()
     if sink.written:
         console().print(f"wrote features of {sink.written} of {len(files)} files to [bold]{escape(str(output))}[/]")
     end(failed, len(files))
+
+
+def refuse_several_inputs(runner: Runner) -> None:
+    """Raise where a model takes more than what is in one file."""
+    names = runner.input_names
+    if len(names) == 1 or runner.takes_lengths:
+        return
+    from specgraph.graph import NEXT_STATE
+
+    if NEXT_STATE in runner.output_names:
+        raise ValueError(
+            f"{runner.path} is for sound in chunks, {', '.join(names)} -> {', '.join(runner.output_names)}, which this command does not cut; "
+            "export the front end without --streaming for whole files, and for chunks as well: specgraph.load(path).stream()"
+        )
+    raise ValueError(f"{runner.path} takes {', '.join(names)}, and this command gives it one input; use specgraph.load")
 
 
 def inputs(audio: list[Path]) -> list[tuple[Path, Path]]:
@@ -139,8 +155,6 @@ def _read_features(runner: Runner, file: Path) -> np.ndarray:
     import numpy as np
 
     sizes = ", ".join(map(str, runner.input_sizes[0]))
-    if len(runner.input_names) > 1:
-        raise ValueError(f"the model takes {', '.join(runner.input_names)}, and this command gives it one input; use specgraph.load")
     if file.suffix.lower() != ".npy":
         raise ValueError(f"{file}: the model takes {runner.input_names[0]} ({sizes}), not audio; give a .npy file that holds them")
     if not file.exists():

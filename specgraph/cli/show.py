@@ -29,6 +29,8 @@ def checks_table(checks: tuple[Check, ...], tolerance: float) -> Table:
         table.add_column(name, justify="left" if name == "signal" else "right")
     if halves := [check.half_error for check in checks if check.half_error is not None]:
         table.caption = f"beside that, float16 rounds the features by up to {max(halves):.1e} of their peak"
+    if inner := [check.front_end_error for check in checks if check.front_end_error is not None]:
+        table.caption = f"on the same features: what float32 makes of them changes the outputs by up to {max(inner):.1e} of their peak"
     for check in checks:
         torch = "-" if check.torch_error is None else f"{check.torch_error:.1e}"
         table.add_row(check.signal, str(check.batch), f"{check.samples:,}", f"{check.error:.1e}", torch)

@@ -25,6 +25,7 @@ TYPE = "feature_extractor_type"
 FILES = ("preprocessor_config.json", "processor_config.json")
 BUILT_BY = (transformers_audio, transformers_gemma, transformers_kaldi, transformers_speech, transformers_synthesis)  # importing them has filled BUILDERS
 WAVEFORMS = ("EncodecFeatureExtractor", "DacFeatureExtractor")
+WAV2VEC2 = {"do_normalize", "feature_size", "padding_value", "return_attention_mask", "sampling_rate"}  # all of its fields, and of no other's
 ANYWHERE = {  # fields that any configuration may have, and why they change no features
     "processor_class": "the class that holds the extractor and a tokenizer",
     "_commit_hash": "where the file is from",
@@ -89,7 +90,7 @@ def _built(values: Mapping[str, Any], where: str) -> Preset:
     """The preset of a configuration; ``where`` it is from is for the sentences before its type is known."""
     if TYPE not in values and isinstance(inner := values.get("feature_extractor"), Mapping):
         values = inner  # a processor's configuration
-    kind = values.get(TYPE)
+    kind = values.get(TYPE) or _known_by_its_fields(values)
     if kind is None:
         raise ValueError(f"{where} has no {TYPE}; add it, one of {', '.join(sorted(BUILDERS))}")
     if kind in WAVEFORMS:
@@ -101,6 +102,15 @@ def _built(values: Mapping[str, Any], where: str) -> Preset:
     made = BUILDERS[kind](fields)
     fields.done()
     return made
+
+
+def _known_by_its_fields(values: Mapping[str, Any]) -> str | None:
+    """The type of a configuration that does not name it, where its fields are those of one type alone.
+
+    Files from before the type was written, wav2vec2-base-960h's among them, for which transformers itself looks at the model's type.
+    """
+    own = values.keys() - ANYWHERE.keys() - {"padding_side"}
+    return "Wav2Vec2FeatureExtractor" if own == WAV2VEC2 and values["feature_size"] == 1 else None
 
 
 def _check_filters(extractor: Any, made: Preset) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from specgraph.design.bfloat16 import bfloat16
@@ -20,6 +21,7 @@ from specgraph.presets.base import Preset
 from specgraph.presets.config_fields import Fields
 from specgraph.presets.speech import one_more_at_odd_hops
 from specgraph.presets.transformers_base import AS_MADE, BATCH, MASK, MEL_BINS, NO_NOISE, builder, made, short_time
+from specgraph.transforms.waveform import Waveform
 
 FILTERS_END = "its filters reach up to 8000 Hz"
 
@@ -55,12 +57,13 @@ def voxtral_features(f: Fields) -> Preset:
 
 @builder("Wav2Vec2FeatureExtractor")
 def wav2vec2_features(f: Fields) -> Preset:
-    """The waveform, standardized."""
+    """The waveform, standardized or, as WavLM's smaller models take it, as it is."""
     f.must_be("feature_size", 1, "a waveform has one number for each sample; set it to 1")
-    if not f.flag("do_normalize", True):
-        f.refuse("do_normalize", "the model takes the waveform as it is, so that there is nothing to compute; give it the waveform")
     f.changes_nothing(BATCH)
-    return made(f, "wav2vec2", {"sample_rate": f.whole("sampling_rate", 16000)})
+    found = made(f, "wav2vec2", {"sample_rate": f.whole("sampling_rate", 16000)})
+    if f.flag("do_normalize", True):
+        return found
+    return replace(found, source="transformers Wav2Vec2FeatureExtractor.__call__", transform=Waveform(sample_rate=found.sample_rate))
 
 
 @builder("LasrFeatureExtractor")

@@ -45,6 +45,7 @@ from specgraph.transforms.spectral import SpectralFlatness as SpectralFlatness
 from specgraph.transforms.spectral import SpectralRolloff as SpectralRolloff
 from specgraph.transforms.spectrogram import Spectrogram as Spectrogram
 from specgraph.transforms.waveform import StandardizedWaveform as StandardizedWaveform
+from specgraph.transforms.waveform import Waveform as Waveform
 from specgraph.transforms.waveform import WaveformFrames as WaveformFrames
 
 for _module in iter_modules(__path__):

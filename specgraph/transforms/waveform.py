@@ -8,11 +8,29 @@ from typing import ClassVar
 
 from specgraph.graph import About
 from specgraph.op import Value
+from specgraph.ops.affine import Affine
 from specgraph.ops.frame import Frame
 from specgraph.ops.pad import Pad, PadMode
 from specgraph.ops.standardize import Standardize
 from specgraph.transforms.base import Transform, at_least, at_most, parameter
 from specgraph.transforms.spectrogram import LONGEST_FRAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waveform(Transform):
+    """Waveform as it is, as networks take it that learn from samples.
+
+    (batch, samples) -> (batch, samples), the same numbers. It is a front end for what comes before one: ``specgraph.with_input`` of it
+    makes 16-bit samples, several channels or another rate what such a model takes, and with lengths samples beyond a clip's end are zeros.
+    """
+
+    command: ClassVar[str] = "waveform"
+
+    def compose(self, wave: Value, trainable: frozenset[str]) -> Value | Mapping[str, Value]:
+        return Affine()(wave)
+
+    def about(self) -> About:
+        return About("waveform", axes=("batch", "samples"))
 
 
 @dataclass(frozen=True, kw_only=True)
