@@ -24,7 +24,7 @@ from specgraph.runtimes.serving.http_bodies import (
     read_tensors,
     written,
 )
-from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
+from specgraph.runtimes.serving.problems import Kind, Refusal, invalid, unforeseen
 from specgraph.runtimes.serving.service import Answer, Service, checked_seconds
 from specgraph.runtimes.serving.tensors import (
     checked_datatype,
@@ -47,6 +47,8 @@ def application(service: Service) -> Starlette:
                 return await handler(service, request)
             except Refusal as refusal:
                 return _refused(refusal)
+            except Exception as error:  # noqa: BLE001
+                return _refused(unforeseen(error))
 
         return answered
 
@@ -89,13 +91,17 @@ async def _model_ready(service: Service, request: Request) -> Response:
 
 
 async def _infer_counted(service: Service, request: Request) -> Response:
+    service.gate.arrive()
     try:
         response = await _infer(service, request)
     except Refusal as refusal:
         response = _refused(refusal)
     except ClientDisconnect:
         response = _refused(invalid("the client went away"))
+    except Exception as error:  # noqa: BLE001
+        response = _refused(unforeseen(error))
     service.count("http", *_named(request), response.status_code)
+    await service.gate.leave()
     return response
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from specgraph import __version__
 from specgraph.runtimes.serving.batching import Batcher, Limits
+from specgraph.runtimes.serving.gate import Gate
 from specgraph.runtimes.serving.metrics import Metrics
 from specgraph.runtimes.serving.models import Job, Repository, ServedModel
 from specgraph.runtimes.serving.problems import Refusal, invalid
@@ -34,6 +35,7 @@ class Service:
         self.repository, self.limits, self.metrics = Repository(models), limits, Metrics()
         self._threads = pool(workers)
         self._queues = {model: Batcher(model, self._threads, workers, limits, self.metrics) for model in self.repository}
+        self.gate = Gate()
         self.closing = False  # whether it is about to stop, and should get no new requests
 
     async def infer(
