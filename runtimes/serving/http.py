@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,6 +16,7 @@ from specgraph.runtimes.serving import audio
 from specgraph.runtimes.serving.http_bodies import (
     BINARY,
     HEADER_LENGTH,
+    LARGE,
     NPY,
     in_thread,
     objects,
@@ -24,6 +25,7 @@ from specgraph.runtimes.serving.http_bodies import (
     read_tensors,
     written,
 )
+from specgraph.runtimes.serving.models import Arrays, ServedModel
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid, unforeseen
 from specgraph.runtimes.serving.service import Answer, Service, checked_seconds
 from specgraph.runtimes.serving.tensors import (
@@ -115,13 +117,8 @@ async def _infer(service: Service, request: Request) -> Response:
         return await in_thread(written, answer, "", {}, _accepted(request))
     head, tensors = await read_tensors(request, body)
     seconds = checked_seconds(parameters_of(head).get("timeout"))
-    arrays = {}
-    for sent in tensors:
-        name = sent["name"]
-        wanted_type = model.datatype(name)
-        shape, dtype = checked_shape(name, sent.get("shape")), checked_datatype(name, sent.get("datatype"), wanted_type)
-        raw = sent.get("raw")
-        arrays[name] = from_values(name, sent.get("data"), shape, dtype) if raw is None else from_bytes(name, raw, shape, dtype)
+    slow = len(body) > LARGE and any("raw" not in sent for sent in tensors)
+    arrays = await in_thread(_arrays, model, tensors) if slow else _arrays(model, tensors)
     wanted = objects(head, "outputs")
     answer = await _unless_gone(request, service.infer(model, arrays, [one["name"] for one in wanted], seconds))
     everything = bool(parameters_of(head).get("binary_data_output", False))
@@ -129,6 +126,18 @@ async def _infer(service: Service, request: Request) -> Response:
     binary = binary or dict.fromkeys(answer.outputs, everything)
     accepted = NPY if _accepted(request) == NPY else ""
     return await in_thread(written, answer, "" if head.get("id") is None else str(head["id"]), binary, accepted)
+
+
+def _arrays(model: ServedModel, tensors: Sequence[Mapping[str, Any]]) -> Arrays:
+    """The inputs of a request as arrays, by name."""
+    found = {}
+    for sent in tensors:
+        name = sent["name"]
+        wanted_type = model.datatype(name)
+        shape, dtype = checked_shape(name, sent.get("shape")), checked_datatype(name, sent.get("datatype"), wanted_type)
+        raw = sent.get("raw")
+        found[name] = from_values(name, sent.get("data"), shape, dtype) if raw is None else from_bytes(name, raw, shape, dtype)
+    return found
 
 
 def _accepted(request: Request) -> str:
