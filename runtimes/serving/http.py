@@ -115,6 +115,8 @@ async def _infer(service: Service, request: Request) -> Response:
         clip = await in_thread(audio.decoded, model, body, service.limits.request_bytes)
         answer = await _unless_gone(request, service.infer(model, clip, None, None))
         return await in_thread(written, answer, "", {}, _accepted(request))
+    if kind == "multipart/form-data":
+        raise Refusal(Kind.UNSUPPORTED, "a form is not taken; send the file alone, as curl --data-binary does, with a Content-Type such as audio/wav")
     head, tensors = await read_tensors(request, body)
     seconds = checked_seconds(parameters_of(head).get("timeout"))
     slow = len(body) > LARGE and any("raw" not in sent for sent in tensors)

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from specgraph.runtimes.serving import json_text
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
-from specgraph.runtimes.serving.service import Answer
+from specgraph.runtimes.serving.service import Answer, check_parameters
 from specgraph.runtimes.serving.tensors import datatype_of, to_bytes
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -89,6 +89,8 @@ async def read_tensors(request: Request, body: bytes) -> tuple[dict[str, Any], l
     name, times = collections.Counter(one["name"] for one in tensors).most_common(1)[0]
     if times > 1:
         raise invalid(f"the input {name!r:.60} is sent twice")
+    for one in (*tensors, *objects(head, "outputs")):
+        check_parameters(one["name"], parameters_of(one))
     for one in tensors:
         size = parameters_of(one).get("binary_data_size")
         if size is None:
@@ -103,6 +105,8 @@ async def read_tensors(request: Request, body: bytes) -> tuple[dict[str, Any], l
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
+    if not text.strip():
+        raise invalid("the request is empty; send an audio file, or tensors as JSON")
     try:
         head = json_text.read(text) if len(text) > LARGE else json.loads(text)
     except (ValueError, RecursionError) as error:

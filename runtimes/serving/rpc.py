@@ -11,7 +11,12 @@ import numpy as np
 
 from specgraph.runtimes.serving import messages
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid, unforeseen
-from specgraph.runtimes.serving.service import Answer, Service, checked_seconds
+from specgraph.runtimes.serving.service import (
+    Answer,
+    Service,
+    check_parameters,
+    checked_seconds,
+)
 from specgraph.runtimes.serving.tensors import (
     checked_datatype,
     checked_shape,
@@ -107,6 +112,8 @@ async def _infer(service: Service, request: Any, context: Any) -> Any:
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
         raise invalid(f"raw_input_contents has {len(raw)} tensors and {len(request.inputs)} inputs are named")
+    for one in (*request.inputs, *request.outputs):
+        check_parameters(one.name, one.parameters)
     arrays: dict[str, np.ndarray] = {}
     for number, sent in enumerate(request.inputs):
         wanted_type = model.datatype(sent.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,13 @@ class Service:
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def check_parameters(name: str, parameters: Iterable[str]) -> None:
+    """Refuse what would change an answer and is not done here: an input or output in shared memory, or as classes."""
+    for parameter in parameters:
+        if parameter == "classification" or parameter.startswith("shared_memory"):
+            raise invalid(f"{name!r:.60} has the parameter {parameter:.60}, which this server lacks; send and take tensors without it")
 
 
 def checked_seconds(value: Any) -> float | None:
