@@ -19,9 +19,12 @@ import specgraph as sg
 from specgraph.export.verification import with_allowances
 from specgraph.graph import NEXT_STATE, Graph
 from specgraph.ops.layout import is_time
+from specgraph.presets import presets
 from specgraph.reach import common_step, margins
+from specgraph.streaming import streaming
 from tests.conftest import peak_error
-from tests.test_stream import EVERY, WHOLE
+from tests.test_module import small
+from tests.test_stream import EVERY, RATE, WHOLE, streamed
 
 STREAMABLE = [name for name in EVERY if name not in WHOLE]
 EQUAL = 1e-6  # of the peak
@@ -130,3 +133,56 @@ def test_a_chunk_of_any_number_of_hops(name: str, tmp_path: Path, steps: int, sa
     graph = EVERY[name].graph()
     sound = (0.2 * np.random.default_rng(seed).standard_normal((1, samples))).astype(np.float32)
     check_chunks_are_the_whole(graph, tmp_path, [steps * step_of(graph)], sound)
+
+
+INSTEAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    ("LogMelSpectrogram", {}, {"top_db": None}, "give top_db=None"),
+    ("MFCC", {}, {"top_db": None}, "give top_db=None"),
+    ("MFCC", {"top_db": None, "cmvn": "utterance", "cmvn_window": 20, "min_cmvn_window": 9}, {"cmvn": "sliding"}, "give cmvn='sliding', over the last"),
+    ("LFCC", {"log_lf": True, "cmvn": "utterance", "cmvn_window": 20, "cmvn_center": True}, {"cmvn": "sliding"}, "give cmvn='sliding', over the last"),
+    ("SpectralContrast", {}, {"linear": True}, "give linear=True"),
+    ("ced", {}, {"top_db": None}, "give top_db=None"),
+    ("tortoise", {}, {"length": None}, "give length=None"),
+    ("clap", {}, {"length": None}, "give length=None"),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "advised", "sentence"), INSTEAD, ids=str)
+def test_what_is_advised_instead_streams(name: str, given: dict[str, Any], advised: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    before = EVERY[name].with_parameters(**given) if name in presets() else small(name, sample_rate=RATE, **given)
+    sg.to_onnx(before, tmp_path / "whole.onnx")
+    for ask in (lambda: sg.load(tmp_path / "whole.onnx").stream(), lambda: sg.to_onnx(before, tmp_path / "s.onnx", streaming=True)):
+        with pytest.raises(ValueError, match=rf"cannot stream: \w+\(.*\) looks at the whole clip; {sentence}"):
+            ask()
+    after = before.with_parameters(**advised) if name in presets() else replace(before, **advised)
+    graph = after.graph()
+    sound = noise(graph)
+    check_chunks_are_the_whole(graph, tmp_path, [step_of(graph), None], sound)
+    run = sg.load(tmp_path / "whole.onnx", threads=1)
+    wanted = run(sound[:1])[0]
+    got, allowed = streamed(run, sound[0], [7, 1000, 55]), with_allowances(graph, (sound[:1],))[1]["features"][0]
+    assert got.shape == wanted.shape
+    assert (np.abs(got.astype(np.float64) - wanted) <= np.maximum(allowed, EQUAL * np.abs(wanted).max())).all()
+
+
+@pytest.mark.parametrize(("name", "sentence"), [
+    ("PCEN", "smooth.* stream a MelSpectrogram of the same parameters and smooth its frames as they come"),
+    ("StandardizedWaveform", "standardize.* use a fixed mean and scale in its place"), ("ast", "fixed_length.* leave that out, since a stream has no length"),
+    ("granite-speech", "limit_range.* use fixed limits in its place"), ("wespeaker", "cmvn.* or for features sliding_cmvn"),
+])  # fmt: skip
+def test_what_has_no_parameter_for_it_says_what_to_do(name: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        streaming(EVERY[name].graph())
+
+
+def test_pcen_of_a_stream_as_it_is_advised(tmp_path: Path) -> None:
+    pcen = sg.PCEN(sample_rate=RATE, n_fft=256, hop_length=64, n_mels=20, bias=2.0, power=0.5, scale=1000.0)
+    mel = sg.MelSpectrogram(sample_rate=RATE, n_fft=256, hop_length=64, n_mels=20)
+    sg.to_onnx(mel, tmp_path / "mel.onnx")
+    sound = noise(mel.graph(), seconds=1.0)[0]
+    stream, level, b, found = sg.load(tmp_path / "mel.onnx").stream(), np.ones(20), pcen.coefficient, []
+    for frames in (stream.push(sound[:3001]), stream.push(sound[3001:]), stream.finish()):
+        for frame in 1000.0 * frames.T.astype(np.float64):
+            level = b * frame + (1 - b) * level
+            found.append((frame / (pcen.eps + level) ** pcen.gain + 2.0) ** 0.5 - 2.0**0.5)
+    assert peak_error(np.array(found).T, pcen.graph().numpy(sound[None])["features"][0]) < EQUAL
