@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from specgraph.instead import instead
 from specgraph.runtimes import slices
 from specgraph.runtimes.inputs import refuse_file
 
@@ -35,8 +36,8 @@ class Stream:
             raise ValueError(f"{run.path} takes whole clips of different lengths, so it has no stream; export it without lengths for one")
         if pieces.before is None or pieces.after is None or pieces.cut:
             raise ValueError(
-                f"{run.path} cannot stream: {pieces.whole or 'an op'} looks at the whole clip; leave that out "
-                "(top_db=None, length=None, no normalisation over the utterance), or run whole clips"
+                f"{run.path} cannot stream: {pieces.whole or 'an op'} looks at the whole clip; {instead(pieces.whole, run.meta.parameters)}, "
+                "or run whole clips"
             )
         if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
             raise ValueError(f"batch must be a whole number above 0 or None, not {batch!r}")

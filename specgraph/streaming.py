@@ -7,6 +7,7 @@ from typing import Any
 
 from specgraph.compound import Compound
 from specgraph.graph import NEXT_STATE, Graph
+from specgraph.instead import instead
 from specgraph.op import GraphError, Input, Value
 from specgraph.ops.concat import Concat
 from specgraph.ops.layout import Slice, is_time
@@ -23,7 +24,9 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
     All sizes but the batch are fixed. A stream begins with a state of zeros, and each call's ``next_state`` is the next one's
     ``state``. The frames of all calls together are those of the sound so far, as if it stood in silence: the first
     ``parameters["stream_delay"]`` frames lie before it, and the last ones come when as many zeros follow. Where the graph
-    pads by other than zeros, or resamples, the frames that reach beyond the ends of the clip differ from those of the whole clip, no others.
+    pads by other than zeros, or resamples, the frames that reach beyond the ends of the clip differ from those of the whole clip, no others;
+    with ``cmvn="sliding"`` those are the first ``cmvn_window`` frames, whose window holds silence. ``Runner.stream`` gives them as they are
+    in the whole clip. A lowering that approximates is chosen for the chunk, and may be another one than for the whole clip.
 
     Args:
         graph: of waveforms alone, in which every output reads a bounded stretch of the clip.
@@ -39,8 +42,8 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
     for value in graph.values():
         if value in found and not found[value].finite:
             raise GraphError(
-                f"{graph.name} cannot stream: {value.op} looks at the whole clip; leave that out (top_db=None, length=None, no normalisation over "
-                "the utterance), or export it without streaming"
+                f"{graph.name} cannot stream: {value.op} looks at the whole clip; {instead(str(value.op), graph.parameters)}, "
+                "or export it without streaming"
             )
     step = common_step(found.values())
     size = -(-int(SECONDS * graph.sample_rate) // step) * step if chunk is None else chunk

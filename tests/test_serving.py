@@ -352,6 +352,7 @@ WRONG: list[tuple[str, dict | bytes, int, str]] = [
     ("other", {"inputs": []}, 404, "there is no model 'other'; there are mel, ragged, inverse"),
     ("mel/versions/3", {"inputs": []}, 404, "mel has no version '3'; it has 1"),
     ("mel", b"hello", 400, "the request is not JSON"),
+    ("mel", b"", 400, "the request is empty; send an audio file"),
     ("mel", b"[1]", 400, "must be a JSON object"),
     ("mel", b"[" * 5000, 400, "the request is not JSON"),
     ("mel", {"inputs": 3}, 400, '"inputs" must be a list of objects'),
@@ -653,6 +654,22 @@ def test_what_is_not_audio(running: Running, model: str, body: bytes, sentence: 
     status, answer = running.send(f"/v2/models/{model}/infer", body, Content_Type="audio/wav")
     assert status == 400
     assert sentence in answer["error"]
+
+
+def test_a_form_is_refused(running: Running) -> None:
+    status, answer = running.send("/v2/models/mel/infer", b"--x--", Content_Type="multipart/form-data; boundary=x")
+    assert (status, "a form is not taken; send the file alone" in answer["error"]) == (415, True)
+
+
+@pytest.mark.parametrize("module", [clients, rpc_clients])
+def test_what_the_server_lacks_is_refused(running: Running, module: Any) -> None:
+    client = running.client() if module is clients else running.rpc_client()
+    with pytest.raises(module.InferenceServerException, match="'features' has the parameter classification, which this server lacks"):
+        client.infer("mel", [asked(module, noise(800))], outputs=[module.InferRequestedOutput("features", class_count=3)])
+    sent = module.InferInput("waveforms", [1, 800], "FP32")
+    sent.set_shared_memory("region", 3200)
+    with pytest.raises(module.InferenceServerException, match="'waveforms' has the parameter shared_memory_"):
+        client.infer("mel", [sent])
 
 
 def test_metrics(running: Running) -> None:

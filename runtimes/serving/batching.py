@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from specgraph.runtimes.serving.metrics import Metrics
 from specgraph.runtimes.serving.models import Arrays, Job, ServedModel
-from specgraph.runtimes.serving.problems import Kind, Refusal
+from specgraph.runtimes.serving.problems import LOG, Kind, Refusal, unforeseen
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Batcher:
         self._waiting.append(job)
         self._bytes += job.nbytes
         self._metrics.waiting.labels(*self._labels).set(len(self._waiting))
-        self._start()
         try:
+            self._start()
             async with asyncio.timeout_at(job.deadline):
                 return await job.answer
         except TimeoutError:
@@ -70,7 +70,12 @@ class Batcher:
 
     def _start(self) -> None:
         while self._waiting and self._busy < self._workers:
-            jobs = self._next()
+            try:
+                jobs = self._next()
+            except Exception as error:  # noqa: BLE001  (those behind it go on)
+                _settle(self._waiting[0], unforeseen(error))
+                self._remove(self._waiting[0])
+                continue
             oldest = self._now() - jobs[0].arrived
             full = sum(job.clips for job in jobs) >= self._limits.clips
             if not full and oldest < self._limits.delay:
@@ -110,11 +115,13 @@ class Batcher:
             for batch in [jobs] if len(jobs) == 1 else [jobs, *([job] for job in jobs)]:
                 try:
                     answers = await loop.run_in_executor(self._threads, self._model.run, batch)
+                    answered = list(zip(batch, answers, strict=True))
                 except Exception as error:  # noqa: BLE001  (onnxruntime's own types, MemoryError)
                     if len(batch) == 1:  # others of its call may be right: each is tried alone before it is refused
-                        _settle(batch[0], Refusal(Kind.INTERNAL, f"{self._model.name} cannot be run on this request: {error}"))
+                        LOG.error("%s cannot be run on a request", self._model.name, exc_info=error)
+                        _settle(batch[0], Refusal(Kind.INTERNAL, f"{self._model.name} cannot be run on this request: {' '.join(str(error).split()):.300}"))
                     continue
-                for job, answer in zip(batch, answers, strict=True):
+                for job, answer in answered:
                     _settle(job, answer)
                 if len(batch) > 1:
                     break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,6 +16,7 @@ from specgraph.runtimes.serving import audio
 from specgraph.runtimes.serving.http_bodies import (
     BINARY,
     HEADER_LENGTH,
+    LARGE,
     NPY,
     in_thread,
     objects,
@@ -24,7 +25,8 @@ from specgraph.runtimes.serving.http_bodies import (
     read_tensors,
     written,
 )
-from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
+from specgraph.runtimes.serving.models import Arrays, ServedModel
+from specgraph.runtimes.serving.problems import Kind, Refusal, invalid, unforeseen
 from specgraph.runtimes.serving.service import Answer, Service, checked_seconds
 from specgraph.runtimes.serving.tensors import (
     checked_datatype,
@@ -47,6 +49,8 @@ def application(service: Service) -> Starlette:
                 return await handler(service, request)
             except Refusal as refusal:
                 return _refused(refusal)
+            except Exception as error:  # noqa: BLE001
+                return _refused(unforeseen(error))
 
         return answered
 
@@ -89,13 +93,17 @@ async def _model_ready(service: Service, request: Request) -> Response:
 
 
 async def _infer_counted(service: Service, request: Request) -> Response:
+    service.gate.arrive()
     try:
         response = await _infer(service, request)
     except Refusal as refusal:
         response = _refused(refusal)
     except ClientDisconnect:
         response = _refused(invalid("the client went away"))
+    except Exception as error:  # noqa: BLE001
+        response = _refused(unforeseen(error))
     service.count("http", *_named(request), response.status_code)
+    await service.gate.leave()
     return response
 
 
@@ -107,15 +115,12 @@ async def _infer(service: Service, request: Request) -> Response:
         clip = await in_thread(audio.decoded, model, body, service.limits.request_bytes)
         answer = await _unless_gone(request, service.infer(model, clip, None, None))
         return await in_thread(written, answer, "", {}, _accepted(request))
+    if kind == "multipart/form-data":
+        raise Refusal(Kind.UNSUPPORTED, "a form is not taken; send the file alone, as curl --data-binary does, with a Content-Type such as audio/wav")
     head, tensors = await read_tensors(request, body)
     seconds = checked_seconds(parameters_of(head).get("timeout"))
-    arrays = {}
-    for sent in tensors:
-        name = sent["name"]
-        wanted_type = model.datatype(name)
-        shape, dtype = checked_shape(name, sent.get("shape")), checked_datatype(name, sent.get("datatype"), wanted_type)
-        raw = sent.get("raw")
-        arrays[name] = from_values(name, sent.get("data"), shape, dtype) if raw is None else from_bytes(name, raw, shape, dtype)
+    slow = len(body) > LARGE and any("raw" not in sent for sent in tensors)
+    arrays = await in_thread(_arrays, model, tensors) if slow else _arrays(model, tensors)
     wanted = objects(head, "outputs")
     answer = await _unless_gone(request, service.infer(model, arrays, [one["name"] for one in wanted], seconds))
     everything = bool(parameters_of(head).get("binary_data_output", False))
@@ -123,6 +128,18 @@ async def _infer(service: Service, request: Request) -> Response:
     binary = binary or dict.fromkeys(answer.outputs, everything)
     accepted = NPY if _accepted(request) == NPY else ""
     return await in_thread(written, answer, "" if head.get("id") is None else str(head["id"]), binary, accepted)
+
+
+def _arrays(model: ServedModel, tensors: Sequence[Mapping[str, Any]]) -> Arrays:
+    """The inputs of a request as arrays, by name."""
+    found = {}
+    for sent in tensors:
+        name = sent["name"]
+        wanted_type = model.datatype(name)
+        shape, dtype = checked_shape(name, sent.get("shape")), checked_datatype(name, sent.get("datatype"), wanted_type)
+        raw = sent.get("raw")
+        found[name] = from_values(name, sent.get("data"), shape, dtype) if raw is None else from_bytes(name, raw, shape, dtype)
+    return found
 
 
 def _accepted(request: Request) -> str:

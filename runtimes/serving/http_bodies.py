@@ -7,20 +7,22 @@ import collections
 import io
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from specgraph.runtimes.serving import json_text
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
-from specgraph.runtimes.serving.service import Answer
+from specgraph.runtimes.serving.service import Answer, check_parameters
 from specgraph.runtimes.serving.tensors import datatype_of, to_bytes
 
 HEADER_LENGTH = "inference-header-content-length"
 BINARY, NPY = "application/octet-stream", "application/x-npy"
 LARGE = 1 << 16  # bytes of JSON above which it is read in a thread, while others are answered
+UNPACKED = 1 << 20  # bytes that are unpacked at a time
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
@@ -37,9 +39,10 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.stream():
-                found += unpacked.decompress(chunk, most + 1 - len(found)) if unpacked else chunk
-                if len(found) > most or (unpacked and unpacked.unconsumed_tail):
-                    raise _too_large(most)
+                async for part in _unpacked(unpacked, chunk):
+                    found += part
+                    if len(found) > most:
+                        raise _too_large(most)
         if unpacked and not unpacked.eof:
             raise zlib.error
     except TimeoutError:
@@ -47,6 +50,20 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
     except zlib.error:
         raise invalid(f"the request is not {encoding}, or not all of it, which its Content-Encoding says it is") from None
     return bytes(found)
+
+
+async def _unpacked(unpacked: Any, chunk: bytes) -> AsyncIterator[bytes]:
+    """What a chunk of a request holds, of which little may become much: others are answered in between."""
+    if unpacked is None:
+        yield chunk
+        return
+    while True:
+        part = unpacked.decompress(chunk, UNPACKED)
+        yield part
+        chunk = unpacked.unconsumed_tail
+        if not chunk and len(part) < UNPACKED:
+            return
+        await asyncio.sleep(0)
 
 
 def _too_large(most: int) -> Refusal:
@@ -72,6 +89,8 @@ async def read_tensors(request: Request, body: bytes) -> tuple[dict[str, Any], l
     name, times = collections.Counter(one["name"] for one in tensors).most_common(1)[0]
     if times > 1:
         raise invalid(f"the input {name!r:.60} is sent twice")
+    for one in (*tensors, *objects(head, "outputs")):
+        check_parameters(one["name"], parameters_of(one))
     for one in tensors:
         size = parameters_of(one).get("binary_data_size")
         if size is None:
@@ -86,8 +105,10 @@ async def read_tensors(request: Request, body: bytes) -> tuple[dict[str, Any], l
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
+    if not text.strip():
+        raise invalid("the request is empty; send an audio file, or tensors as JSON")
     try:
-        head = json.loads(text)
+        head = json_text.read(text) if len(text) > LARGE else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise invalid(f"the request is not JSON ({error!s:.100}); an audio file needs a Content-Type such as audio/wav") from None
     if not isinstance(head, dict):
@@ -118,24 +139,28 @@ def written(answer: Answer, identity: str, binary: Mapping[str, bool], accepted:
         file = io.BytesIO()
         np.save(file, next(iter(outputs.values())), allow_pickle=False)
         return Response(file.getvalue(), media_type=NPY)
-    described: list[dict[str, Any]] = []
+    described: list[bytes] = []
     raw: list[bytes] = []
     for name, array in outputs.items():
         one: dict[str, Any] = {"name": name, "datatype": datatype_of(array), "shape": list(array.shape)}
         if binary.get(name, accepted == BINARY):
             raw.append(to_bytes(array))
             one["parameters"] = {"binary_data_size": len(raw[-1])}
-        else:
-            one["data"] = array.ravel().tolist()
-        described.append(one)
-    head = {"model_name": model.name, "model_version": model.version, "outputs": described} | ({"id": identity} if identity else {})
-    try:
-        text = json.dumps(head, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:
-        raise invalid("an output has values that are not finite, which JSON has no numbers for; ask for binary data") from None
+            described.append(_compact(one))
+            continue
+        try:
+            described.append(b'%b,"data":%b}' % (_compact(one)[:-1], json_text.numbers(array)))
+        except ValueError:
+            raise invalid("an output has values that are not finite, which JSON has no numbers for; ask for binary data") from None
+    head = _compact({"model_name": model.name, "model_version": model.version} | ({"id": identity} if identity else {}))
+    text = b'%b,"outputs":[%b]}' % (head[:-1], b",".join(described))
     if not raw:
         return Response(text, media_type="application/json")
     return Response(b"".join([text, *raw]), media_type=BINARY, headers={HEADER_LENGTH: str(len(text))})
+
+
+def _compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from enum import Enum
+
+LOG = logging.getLogger("specgraph.serving")
 
 
 class Kind(Enum):
@@ -34,6 +37,12 @@ class Refusal(Exception):
     def __init__(self, kind: Kind, sentence: str) -> None:
         super().__init__(sentence)
         self.kind = kind
+
+
+def unforeseen(error: Exception) -> Refusal:
+    """A request on which the server itself failed: its log says where, and who sent the request that it was not to blame."""
+    LOG.error("a request failed in the server itself", exc_info=error)
+    return Refusal(Kind.INTERNAL, f"the server itself failed on this request, by {type(error).__name__}; its log says where")
 
 
 def invalid(sentence: str) -> Refusal:

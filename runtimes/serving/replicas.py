@@ -90,6 +90,8 @@ class Replicas:
                     if not told:
                         begin()
         finally:
+            if listening is not None:
+                listening.close()  # or clients would be let in when no replica listens any more
             for process in running:
                 process.terminate()
             for process in running:

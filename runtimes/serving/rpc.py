@@ -10,8 +10,13 @@ import grpc
 import numpy as np
 
 from specgraph.runtimes.serving import messages
-from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
-from specgraph.runtimes.serving.service import Answer, Service, checked_seconds
+from specgraph.runtimes.serving.problems import Kind, Refusal, invalid, unforeseen
+from specgraph.runtimes.serving.service import (
+    Answer,
+    Service,
+    check_parameters,
+    checked_seconds,
+)
 from specgraph.runtimes.serving.tensors import (
     checked_datatype,
     checked_shape,
@@ -53,8 +58,11 @@ def _method(service: Service, name: str) -> Callable[[Any, Any], Awaitable[Any]]
     async def method(request: Any, context: Any) -> Any:
         try:
             return await answers[name](service, request, context)
-        except Refusal as refusal:
-            await context.abort(grpc.StatusCode[refusal.kind.grpc], str(refusal))
+        except Refusal as found:
+            refusal = found
+        except Exception as error:  # noqa: BLE001
+            refusal = unforeseen(error)
+        await context.abort(grpc.StatusCode[refusal.kind.grpc], str(refusal))
 
     return method
 
@@ -82,6 +90,7 @@ async def _model(service: Service, request: Any, _: Any) -> Any:
 
 async def _infer_counted(service: Service, request: Any, context: Any) -> Any:
     status = Kind.INTERNAL.http
+    service.gate.arrive()
     try:
         answer = await _infer(service, request, context)
         status = 200
@@ -94,6 +103,8 @@ async def _infer_counted(service: Service, request: Any, context: Any) -> Any:
         raise
     finally:
         service.count("grpc", request.model_name, request.model_version, status)
+        left = context.time_remaining()
+        await service.gate.leave(None if left is None else left / 2)
 
 
 async def _infer(service: Service, request: Any, context: Any) -> Any:
@@ -101,6 +112,8 @@ async def _infer(service: Service, request: Any, context: Any) -> Any:
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
         raise invalid(f"raw_input_contents has {len(raw)} tensors and {len(request.inputs)} inputs are named")
+    for one in (*request.inputs, *request.outputs):
+        check_parameters(one.name, one.parameters)
     arrays: dict[str, np.ndarray] = {}
     for number, sent in enumerate(request.inputs):
         wanted_type = model.datatype(sent.name)

@@ -33,6 +33,14 @@ class Addresses:
 class _Uvicorn(uvicorn.Server):
     """uvicorn, which leaves signals to us: gRPC and the queues end with it."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.deaf = asyncio.Event()  # it listens no more, and ends each connection with the answer that is under way
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().call_soon(self.deaf.set)  # uvicorn stops listening before it waits for anything
+        await super().shutdown(sockets)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -86,13 +94,19 @@ class Server:
     async def stop(self) -> None:
         """Take no new requests, answer those that are here, and end; after ``limits.drain`` seconds without them."""
         self.service.closing = True
-        ending = []
+        await self.service.gate.close()
+        ending: list[asyncio.Future[None]] = []
         if self.http_port is not None:
             self._uvicorn.config.timeout_graceful_shutdown = max(1, round(self.limits.drain))
             self._uvicorn.should_exit = True
             ending.append(self._serving)
+            deaf = asyncio.ensure_future(self._uvicorn.deaf.wait())
+            await asyncio.wait((deaf, self._serving), return_when=asyncio.FIRST_COMPLETED)
+            deaf.cancel()
         if self.grpc_port is not None:
             ending.append(asyncio.ensure_future(self._grpc.stop(self.limits.drain)))
+            await asyncio.sleep(0.01)  # in which it tells its clients
+        self.service.gate.open()
         await asyncio.gather(*ending)
         self.service.close()
 

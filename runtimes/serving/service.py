@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from specgraph import __version__
 from specgraph.runtimes.serving.batching import Batcher, Limits
+from specgraph.runtimes.serving.gate import Gate
 from specgraph.runtimes.serving.metrics import Metrics
 from specgraph.runtimes.serving.models import Job, Repository, ServedModel
 from specgraph.runtimes.serving.problems import Refusal, invalid
@@ -34,6 +35,7 @@ class Service:
         self.repository, self.limits, self.metrics = Repository(models), limits, Metrics()
         self._threads = pool(workers)
         self._queues = {model: Batcher(model, self._threads, workers, limits, self.metrics) for model in self.repository}
+        self.gate = Gate()
         self.closing = False  # whether it is about to stop, and should get no new requests
 
     async def infer(
@@ -87,6 +89,13 @@ class Service:
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def check_parameters(name: str, parameters: Iterable[str]) -> None:
+    """Refuse what would change an answer and is not done here: an input or output in shared memory, or as classes."""
+    for parameter in parameters:
+        if parameter == "classification" or parameter.startswith("shared_memory"):
+            raise invalid(f"{name!r:.60} has the parameter {parameter:.60}, which this server lacks; send and take tensors without it")
 
 
 def checked_seconds(value: Any) -> float | None:

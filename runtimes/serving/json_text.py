@@ -1,0 +1,111 @@
+"""Large JSON in pieces: Python's reader and writer hold its lock until they are done, and nobody else is answered meanwhile."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specgraph.runtimes.serving.problems import Kind, Refusal
+
+PIECE = 1 << 15  # bytes of text that are read at a time: half a millisecond
+NUMBERS = 1 << 11  # that are written at a time
+LONG = 1 << 16  # bytes of a row of numbers from which it is read in pieces
+MOST = 8 << 20  # bytes besides such rows: they are read at once
+NUMERIC = b"0123456789+-.eE, \t\r\nNaInfity"
+
+
+def read(text: bytes) -> Any:
+    """What ``json.loads`` gives, long rows of numbers as arrays.
+
+    Raises:
+        ValueError, RecursionError: it is not JSON.
+        Refusal: too much of it is not in long rows.
+    """
+    rows: dict[str, npt.NDArray[Any]] = {}
+    kept, at = [], 0
+    token = secrets.token_hex(16)
+    for begin, end in _rows(text):
+        row = _numbers(text, begin + 1, end - 1)
+        if row is not None:
+            name = f"{token}{len(rows)}"
+            rows[name] = row
+            kept += [text[at:begin], b'"%b"' % name.encode()]
+            at = end
+    rest = b"".join([*kept, text[at:]])
+    if len(rest) > MOST:
+        raise Refusal(
+            Kind.TOO_LARGE, f"{len(rest):,} bytes of JSON are more than {MOST:,}, besides rows of numbers above {LONG:,} bytes; send binary data"
+        )
+    try:
+        return _put_back(json.loads(rest), rows) if rows else json.loads(rest)
+    except ValueError:
+        if not rows or len(text) > MOST:
+            raise
+        return json.loads(text)  # a string may hold what looks like a row
+
+
+def _rows(text: bytes) -> list[tuple[int, int]]:
+    """From where to where there may be long rows of numbers: innermost brackets with ``LONG`` bytes or more between them."""
+    found: list[tuple[int, int]] = []
+    last, close = 0, 0
+    for place in range(LONG, len(text), LONG):  # no such row lies between two places
+        if place < last:
+            continue
+        begin = text.rfind(b"[", max(last, place - LONG), place)
+        if close < place:
+            close = text.find(b"]", place)
+        if close < 0:
+            break
+        if begin < 0 or close - begin <= LONG or text.find(b"]", begin, place) >= 0 or text.find(b"[", place, close) >= 0:
+            continue
+        found.append((begin, close + 1))
+        last = close + 1
+    return found
+
+
+def _numbers(text: bytes, begin: int, end: int) -> npt.NDArray[Any] | None:
+    """The numbers between two places of a text, with commas between them; None if that is not what is there."""
+    found = []
+    while begin <= end:
+        comma = text.rfind(b",", begin, begin + PIECE) if end - begin > PIECE else end
+        piece = text[begin:comma]
+        if comma < 0 or piece.translate(None, NUMERIC):
+            return None
+        try:
+            values = np.asarray(json.loads(b"[%b]" % piece))
+        except (ValueError, OverflowError):
+            return None
+        if values.dtype.kind not in "fiu" or not values.size:
+            return None
+        found.append(values)
+        begin = comma + 1
+        time.sleep(0)
+    return np.concatenate(found)
+
+
+def _put_back(value: Any, rows: Mapping[str, npt.NDArray[Any]]) -> Any:
+    if isinstance(value, dict):
+        return {key: _put_back(one, rows) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_put_back(one, rows) if isinstance(one, dict | list | str) else one for one in value]
+    return rows.get(value, value) if isinstance(value, str) else value
+
+
+def numbers(array: npt.NDArray[Any]) -> bytes:
+    """An array as one row of JSON.
+
+    Raises:
+        ValueError: JSON has no such numbers, NaN or infinity.
+    """
+    flat, pieces = array.ravel(), []
+    for begin in range(0, flat.size, NUMBERS):
+        pieces.append(json.dumps(flat[begin : begin + NUMBERS].tolist(), separators=(",", ":"), allow_nan=False)[1:-1].encode())
+        if begin:
+            time.sleep(0)
+    return b"[%b]" % b",".join(pieces)
