@@ -18,6 +18,7 @@ from specgraph.op import Constant, GraphError, Input, Value
 IR_VERSION = 8  # with opset 18, what every onnxruntime from 1.15 on loads
 OPSETS = (18, 19, 20, 21)
 SUMMED_AT_ONCE = 64  # entries
+BLOCK = 256  # of a sum of any length
 DTYPES = {"float": ir.DataType.FLOAT, "int64": ir.DataType.INT64, "int16": ir.DataType.INT16}
 
 
@@ -87,28 +88,33 @@ class Emitter(Tape):
         groups = math.isqrt(size)
         whole = groups * (size // groups)
         split = [*([0] * axis), groups, size // groups, *([-1] if axis < len(shape) - 1 else [])]
-        grid = self.Reshape(self.Slice(value, self.const([0]), self.const([whole]), axes), self.const(split))
+        within = self.Slice(value, self.const([0]), self.const([whole]), axes) if whole < size else value
+        grid = self.Reshape(within, self.const(split))
         sums = self.ReduceSum(grid, self.const([axis + 1]), keepdims=0)
         if whole < size:
             sums = self.Concat(sums, self.Slice(value, self.const([whole]), self.const([size]), axes), axis=axis)
         return self.ReduceSum(sums, axes, keepdims=keepdims)
 
-    def long_total(self, value: ir.Value, rank: int, levels: int = 2) -> ir.Value:
+    def long_total(self, value: ir.Value, rank: int, length: Hashable, levels: int = 2) -> ir.Value:
         """The sum of a value with ``rank`` axes along the last one, which stays with size 1 and may be of any length.
 
-        Blocks are summed first, and blocks of these sums: kernels add one entry after the other, as ``total`` says.
+        Blocks are summed first, and with two levels blocks of these sums: kernels add one entry after the other, as ``total`` says.
+        ``length`` stands for that of the axis, as in ``once``.
         """
-        last = self.const([rank - 1])
-        for _ in range(levels):
-            pads = np.zeros(2 * rank, np.int64)
-            pads[-1] = SUMMED_AT_ONCE - 1
-            value = self.Pad(value, self.const(pads))
-            size = self.const([SUMMED_AT_ONCE])
-            whole = self.Mul(self.Div(self.Shape(value, start=rank - 1, end=rank), size), size)
-            value = self.Slice(value, self.const([0]), whole, last)
-            value = self.Reshape(value, self.const([*[0] * (rank - 1), -1, SUMMED_AT_ONCE]))
-            value = self.ReduceSum(value, self.const([rank]), keepdims=0)
-        return self.ReduceSum(value, last)
+        for level in range(levels):
+            value = self.ReduceSum(self.in_blocks(value, rank, (length, level), BLOCK), self.const([rank]), keepdims=0)
+        return self.ReduceSum(value, self.const([rank - 1]))
+
+    def in_blocks(self, value: ir.Value, rank: int, length: Hashable, size: int, more: int = 0) -> ir.Value:
+        """(..., n) -> (..., blocks, size), zeros behind, and so many blocks of zeros ``more``; ``length`` stands for n."""
+
+        def pads() -> ir.Value:
+            lacking = self.Mod(self.Sub(self.const([0]), self.Shape(value, start=rank - 1, end=rank)), self.const([size]))
+            lacking = self.Add(lacking, self.const([more * size])) if more else lacking
+            return self.Concat(self.const(np.zeros(2 * rank - 1, np.int64)), lacking, axis=0)
+
+        padded = self.Pad(value, self.once(("whole blocks", length, rank, size, more), pads))
+        return self.Reshape(padded, self.const([*[0] * (rank - 1), -1, size]))
 
     def whole_blocks(self, signal: ir.Value, size: int) -> ir.Value:
         """(batch, samples) cut to a multiple of ``size`` samples."""

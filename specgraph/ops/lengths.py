@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -124,11 +125,14 @@ class Mask(Op):
         return features.masked_fill(~self._within(places, lengths, features.ndim), self.value)
 
     def onnx(self, onnx, features, lengths):
+        return onnx.Where(self.within(onnx, features, lengths), features, onnx.const(np.float32(self.value)))
+
+    def within(self, onnx: Any, features: Any, lengths: Any) -> Any:
+        """Where a position of emitted features is within its clip, of a shape that broadcasts; the same for every value of this length."""
         rank = onnx.rank(features)
         axis = self.axis % rank
-        key = "within", onnx.shape(features)[axis], axis, rank, lengths  # the same for every value of this length
-        within = onnx.once(key, lambda: self._places(onnx, features, lengths, axis, rank))
-        return onnx.Where(within, features, onnx.const(np.float32(self.value)))
+        key = "within", onnx.shape(features)[axis], axis, rank, lengths
+        return onnx.once(key, lambda: self._places(onnx, features, lengths, axis, rank))
 
     @staticmethod
     def _places(onnx, features, lengths, axis, rank):

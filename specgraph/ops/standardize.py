@@ -12,7 +12,7 @@ from specgraph.cost import Cost
 from specgraph.dims import Shape
 from specgraph.op import GraphError, Op, Value
 from specgraph.ops.compare import FLOAT32
-from specgraph.ops.frame_numbers import on_device
+from specgraph.ops.frame_numbers import frame_numbers, on_device
 from specgraph.ops.layout import check_axis, check_lengths, is_time
 from specgraph.ops.lengths import Counts, Mask
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
@@ -20,6 +20,7 @@ from specgraph.reach import HERE, WHOLE_CLIP, Reach
 Added = Literal["variance", "deviation", "least"]
 
 WITHIN = Mask()
+BLOCK = 256  # samples that are copied as one
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,23 +99,65 @@ class Standardize(Op):
         return centred / torch.where(flat, self.epsilon or 1.0, divisor)
 
     def onnx(self, onnx, features, lengths=None):
-        rank = onnx.rank(features)
-
-        def within(values):
-            onnx.set_shape(values, onnx.shape(features))
-            return values if lengths is None else WITHIN.onnx(onnx, values, lengths)
-
+        rank, length = onnx.rank(features), onnx.shape(features)[-1]
+        one = onnx.const(np.array([1], np.float32))
         if lengths is None:
             count = onnx.Squeeze(onnx.Shape(features, start=rank - 1, end=rank), onnx.const([0]))
             size = onnx.Cast(on_device(onnx, count), to=FLOAT32)
         else:
             size = Counts(rank).onnx(onnx, lengths)
-        one = onnx.const(np.array([1], np.float32))
         left = onnx.Max(onnx.Sub(size, one), one) if self.ddof else size
-        centred = within(onnx.Sub(features, onnx.Slice(features, onnx.const([0]), onnx.const([1]), onnx.const([rank - 1]))))
-        centred = within(onnx.Sub(centred, onnx.Div(onnx.long_total(centred, rank), size)))
-        variance = onnx.Div(onnx.long_total(onnx.Mul(centred, centred), rank), left)
-        return onnx.Div(centred, self._divisor_onnx(onnx, variance))
+        centred = onnx.Sub(features, onnx.Slice(features, onnx.const([0]), onnx.const([1]), onnx.const([rank - 1])))
+
+        def divided(centred, total):
+            return onnx.Mul(centred, onnx.Div(one, self._divisor_onnx(onnx, onnx.Div(total, left))))
+
+        if lengths is not None and rank == 2:
+            return self._onnx_clips(onnx, features, centred, lengths, size, divided)
+
+        def total(values):
+            if isinstance(length, int):
+                return onnx.total(values, onnx.shape(features), rank - 1)
+            return onnx.long_total(values, rank, length, 1 + (rank == 2))  # frames are fewer than samples
+
+        if lengths is None:
+            centred = onnx.Sub(centred, onnx.Div(total(centred), size))
+        else:
+            onnx.set_shape(centred, onnx.shape(features))
+            centred = WITHIN.onnx(onnx, centred, lengths)
+            own = onnx.Cast(WITHIN.within(onnx, features, lengths), to=FLOAT32)
+            centred = onnx.Mul(onnx.Sub(centred, onnx.Div(total(centred), size)), own)
+        return divided(centred, total(onnx.Mul(centred, centred)))
+
+    @staticmethod
+    def _onnx_clips(onnx, waves, centred, lengths, size, divided):
+        """Clips (batch, samples) of different lengths, in blocks: those behind a clip are zeros that are taken from one block.
+
+        What stands behind a clip in its last block is written over, and again once a mean was subtracted: copies, where a mask over
+        the samples takes four times as long as a copy.
+        """
+        length = onnx.shape(waves)[-1]
+        ends, width, flat = onnx.Unsqueeze(lengths, onnx.const([1])), onnx.const([BLOCK]), onnx.const([0, -1])
+        behind = onnx.Add(ends, onnx.const(np.arange(BLOCK)))
+        zeros = onnx.Expand(onnx.const(np.float32(0)), onnx.Shape(behind))
+
+        def ended(blocks):
+            cut = onnx.ScatterElements(onnx.Reshape(blocks, flat), behind, zeros, axis=1)
+            return onnx.Reshape(cut, onnx.const([0, -1, BLOCK]))
+
+        def total(blocks):
+            sums = onnx.ReduceSum(blocks, onnx.const([2]), keepdims=0)
+            return onnx.long_total(sums, 2, (length, "blocks of clips"), 1)
+
+        blocks = ended(onnx.in_blocks(centred, 2, length, BLOCK, more=1))  # the last is zeros
+        number, count = frame_numbers(onnx, blocks, 1)
+        begun = onnx.Less(number, onnx.Div(onnx.Add(ends, onnx.const([BLOCK - 1])), width))
+        places = onnx.Where(begun, number, onnx.Sub(count, onnx.const(np.int64(1))))
+        blocks = onnx.GatherND(blocks, onnx.Unsqueeze(places, onnx.const([2])), batch_dims=1)
+        mean = onnx.Mul(onnx.Div(total(blocks), size), onnx.Cast(begun, to=FLOAT32))
+        blocks = ended(onnx.Sub(blocks, onnx.Unsqueeze(mean, onnx.const([2]))))
+        result = divided(onnx.Reshape(blocks, flat), total(onnx.Mul(blocks, blocks)))
+        return onnx.Slice(result, onnx.const([0]), onnx.Shape(waves, start=1, end=2), onnx.const([1]))
 
     def _divisor_onnx(self, onnx, variance):
         epsilon = onnx.const(np.float32(self.epsilon))
