@@ -110,7 +110,7 @@ class Standardize(Op):
         centred = onnx.Sub(features, onnx.Slice(features, onnx.const([0]), onnx.const([1]), onnx.const([rank - 1])))
 
         def divided(centred, total):
-            return onnx.Mul(centred, onnx.Div(one, self._divisor_onnx(onnx, onnx.Div(total, left))))
+            return onnx.Mul(centred, onnx.Reciprocal(self._divisor_onnx(onnx, onnx.Div(total, left))))
 
         if lengths is not None and rank == 2:
             return self._onnx_clips(onnx, features, centred, lengths, size, divided)
