@@ -105,6 +105,8 @@ def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int, a
     order = np.arange(rest).reshape(-1, columns).T.ravel()
     taps = _taps(op, first)  # outside of these the window is zero for every phase
     before, after = taps.start * rest, (first - taps.stop) * rest
+    if before < 0:
+        signal, before = Pad(-before, 0, "constant")(signal), 0
     if before or after:
         signal = Slice(before, -after if after else None)(signal)
     if hop % rest:  # the phases of a frame are not phases of the signal
@@ -118,7 +120,8 @@ def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int, a
 
     def rows(frame: np.ndarray) -> np.ndarray:
         n1, k1, r = np.array(taps), np.arange(half)[:, None], order.reshape(-1, 1, 1)
-        bank = frame[rest * n1 + r] * twiddle(rest * k1 * n1 + r * k1, op.n_fft)
+        place = rest * n1 + r
+        bank = np.where(place < 0, 0.0, frame[place]) * twiddle(k1 * place, op.n_fft)
         return np.stack([bank.real, bank.imag], 1).reshape(-1, len(taps))
 
     def kernels() -> np.ndarray:
@@ -146,14 +149,15 @@ def _columns(signal: Value, width: int, hop: int) -> Value:
 def _taps(op: Stft, first: int) -> range:
     """Of the ``first`` samples of a phase of the frame, those that the window stands on for some phase.
 
-    Some more, where that makes whole hops of them: a convolution of whole hops takes less time for a tap.
+    Some more, where that makes whole hops of them: a convolution of whole hops takes less time for a tap. Those lie before the frame
+    if they have to, and not behind it, where another clip's end may be, and a number that is not finite.
     """
     rest = op.n_fft // first
     start, stop = op.support.start // rest, -(-op.support.stop // rest)
     if op.hop_length % rest == 0:
         hop = op.hop_length // rest
         count = -(-(stop - start) // hop) * hop
-        if count <= min(first, MOST_MORE * (stop - start)):
+        if count <= MOST_MORE * (stop - start):
             start = min(start, first - count)
             stop = start + count
     return range(start, stop)
