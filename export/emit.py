@@ -30,7 +30,7 @@ class Emitter(Tape):
         self.stage = ""
         self._shapes: dict[ir.Value, Shape] = {}
         self._arrays: dict[ir.Value, np.ndarray] = {}
-        self._made: dict[Hashable, ir.Value] = {}
+        self._made: dict[Hashable, Any] = {}
 
     def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
         if not op_type[:1].isupper():
@@ -105,15 +105,16 @@ class Emitter(Tape):
             value = self.ReduceSum(self.in_blocks(value, rank, (length, level), BLOCK), self.const([rank]), keepdims=0)
         return self.ReduceSum(value, self.const([rank - 1]))
 
-    def in_blocks(self, value: ir.Value, rank: int, length: Hashable, size: int, more: int = 0) -> ir.Value:
-        """(..., n) -> (..., blocks, size), zeros behind, and so many blocks of zeros ``more``; ``length`` stands for n."""
+    def in_blocks(self, value: ir.Value, rank: int, length: Hashable, size: int, more: int = 0, fill: ir.Value | None = None) -> ir.Value:
+        """(..., n) -> (..., blocks, size), zeros or ``fill`` behind, and so many blocks of that ``more``; ``length`` stands for n."""
 
         def pads() -> ir.Value:
             lacking = self.Mod(self.Sub(self.const([0]), self.Shape(value, start=rank - 1, end=rank)), self.const([size]))
             lacking = self.Add(lacking, self.const([more * size])) if more else lacking
             return self.Concat(self.const(np.zeros(2 * rank - 1, np.int64)), lacking, axis=0)
 
-        padded = self.Pad(value, self.once(("whole blocks", length, rank, size, more), pads))
+        filled = () if fill is None else (fill,)
+        padded = self.Pad(value, self.once(("whole blocks", length, rank, size, more), pads), *filled)
         return self.Reshape(padded, self.const([*[0] * (rank - 1), -1, size]))
 
     def whole_blocks(self, signal: ir.Value, size: int) -> ir.Value:
@@ -122,13 +123,28 @@ class Emitter(Tape):
             return signal
 
         def cut() -> ir.Value:
+            padded = self._padded(signal)
+            if padded is not None and padded[2] >= size - 1:
+                source, before, after, value = padded
+                samples = self.Add(self.Shape(source, start=1, end=2), self.const([before + after]))
+                left = self.Sub(self.const([after]), self.Mod(samples, self.const([size])))
+                return self.Pad(source, self.Concat(self.const([0, before, 0]), left, axis=0), value)
             samples = self.Shape(signal, start=1, end=2)
             whole = self.Mul(self.Div(samples, self.const([size])), self.const([size]))
             return self.Slice(signal, self.const([0]), whole, self.const([1]))
 
         return self.once(("whole blocks", signal, size), cut)
 
-    def once(self, key: Hashable, make: Callable[[], ir.Value]) -> ir.Value:
+    def _padded(self, signal: ir.Value) -> tuple[ir.Value, int, int, ir.Value | None] | None:
+        """(source, samples before, after, number) of a signal that is another with a number around it: it need not be padded first and then cut."""
+        made = signal.producer()
+        source, widths, value = made.inputs if made is not None and made.op_type == "Pad" and len(made.inputs) == 3 else (None, None, None)
+        if source is None or widths not in self._arrays:
+            return None
+        before, after = self._arrays[widths][1::2].tolist()
+        return source, before, after, value
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What ``make`` made when it was first called for ``key``; a ``Dim`` in the key stands for a length."""
         if key not in self._made:
             self._made[key] = make()

@@ -7,7 +7,6 @@ Each rule takes a value, sees what made it, and returns an equal one, or None. T
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -21,12 +20,12 @@ from specgraph.ops.fir_blocks import fir_blocks
 from specgraph.ops.fir_downsample import FirDownsample
 from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import FrameConv
-from specgraph.ops.layout import Reshape, Slice, Take, Transpose
+from specgraph.ops.layout import Reshape, Take, Transpose
 from specgraph.ops.log import Log, Log10
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.matmul import Matmul
-from specgraph.ops.pad import Pad
 from specgraph.ops.select_bins import SelectBins
+from specgraph.padding import one_pad, slice_of_pad, trim_alone
 from specgraph.unread import without_unread_bins
 
 Rule = Callable[[Value], Value | None]
@@ -57,20 +56,6 @@ def fir_in_blocks(value: Value) -> Value | None:
     if not isinstance(value.op, FirDownsample) or not isinstance(value.inputs[1].op, Constant):
         return None
     return fir_blocks(value.op, *value.inputs)
-
-
-def slice_of_pad(value: Value) -> Value | None:
-    """Padding that is cut off again, because the window is shorter than the frame, is not padded.
-
-    Before: ``slice(pad(x, 8, 8), 3, -2)``. After: ``pad(x, 5, 6)``.
-    """
-    if not isinstance(value.op, Slice) or value.op.axis % 2 != 1 or not isinstance(value.inputs[0].op, Pad):
-        return None
-    pad, cut, stop = value.inputs[0].op, value.op.start, value.op.stop or 0
-    before, after = pad.widths[0] - cut, pad.widths[1] + stop
-    if before < 0 or after < 0 or stop > 0:
-        return None
-    return replace(pad, before=before, after=after)(*value.inputs[0].inputs)
 
 
 def magnitude_first(value: Value) -> Value | None:
@@ -209,9 +194,11 @@ def transpose_of_reshape(value: Value) -> Value | None:
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
-    "cpu": (slice_of_pad, real_kernels, fir_in_blocks, magnitude_first, bins_into_bank, one_transpose, transposes_last),
+    "cpu": (slice_of_pad, one_pad, trim_alone, real_kernels, fir_in_blocks, magnitude_first, bins_into_bank, one_transpose, transposes_last),
     "cuda": (
         slice_of_pad,
+        one_pad,
+        trim_alone,
         real_kernels,
         fir_in_blocks,
         frames_and_matmul,

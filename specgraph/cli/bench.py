@@ -61,7 +61,8 @@ def bench(
         kept = {"--parity": "names of presets, --seconds", "--presets": "names of presets, --seconds, --budget, --batch", "--serve": "--budget, --soak"}[alone[0]]
         if device != "cpu" or threads or (batch and not presets) or sizes or plot or accuracy or ranking or calibrate or paper or start or alone[1:] or (serve and names):
             raise ValueError(f"{alone[0]} takes {kept} and -o only; leave out the other options")
-        from specgraph.bench import parity as compared, preset_speed, serving
+        from specgraph.bench import parity as compared
+        from specgraph.bench import preset_speed, serving
 
         if parity:
             return compared.command(names or [], seconds, output)

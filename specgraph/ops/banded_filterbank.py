@@ -29,7 +29,7 @@ class BandedFilterbank(Filterbank):
     def __post_init__(self) -> None:
         ends = [edge for low, high, *_ in self.bands for edge in (low, high)]
         filters = [edge for *_, first, last in self.bands for edge in (first, last)]
-        if not self.bands or sorted(ends) != ends and sorted(filters) != filters:
+        if not self.bands or (sorted(ends) != ends and sorted(filters) != filters):
             raise GraphError(f"bands are blocks of ascending bins or filters, not {self.bands}")
 
     def infer(self, features: Shape, bank: Shape) -> Shape:

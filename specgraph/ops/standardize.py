@@ -12,15 +12,14 @@ from specgraph.cost import Cost
 from specgraph.dims import Shape
 from specgraph.op import GraphError, Op, Value
 from specgraph.ops.compare import FLOAT32
-from specgraph.ops.frame_numbers import frame_numbers, on_device
+from specgraph.ops.frame_numbers import on_device
 from specgraph.ops.layout import check_axis, check_lengths, is_time
-from specgraph.ops.lengths import Counts, Mask
+from specgraph.ops.lengths import Counts, Mask, OwnBlocks
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
 
 Added = Literal["variance", "deviation", "least"]
 
 WITHIN = Mask()
-BLOCK = 256  # samples that are copied as one
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,33 +130,17 @@ class Standardize(Op):
 
     @staticmethod
     def _onnx_clips(onnx, waves, centred, lengths, size, divided):
-        """Clips (batch, samples) of different lengths, in blocks: those behind a clip are zeros that are taken from one block.
-
-        What stands behind a clip in its last block is written over, and again once a mean was subtracted: copies, where a mask over
-        the samples takes four times as long as a copy.
-        """
+        """Clips (batch, samples) of different lengths, as ``OwnBlocks``: copies, where masks over the samples take four times as long."""
         length = onnx.shape(waves)[-1]
-        ends, width, flat = onnx.Unsqueeze(lengths, onnx.const([1])), onnx.const([BLOCK]), onnx.const([0, -1])
-        behind = onnx.Add(ends, onnx.const(np.arange(BLOCK)))
-        zeros = onnx.Expand(onnx.const(np.float32(0)), onnx.Shape(behind))
 
-        def ended(blocks):
-            cut = onnx.ScatterElements(onnx.Reshape(blocks, flat), behind, zeros, axis=1)
-            return onnx.Reshape(cut, onnx.const([0, -1, BLOCK]))
-
-        def total(blocks):
-            sums = onnx.ReduceSum(blocks, onnx.const([2]), keepdims=0)
+        def total(values):
+            sums = onnx.ReduceSum(values, onnx.const([2]), keepdims=0)
             return onnx.long_total(sums, 2, (length, "blocks of clips"), 1)
 
-        blocks = ended(onnx.in_blocks(centred, 2, length, BLOCK, more=1))  # the last is zeros
-        number, count = frame_numbers(onnx, blocks, 1)
-        begun = onnx.Less(number, onnx.Div(onnx.Add(ends, onnx.const([BLOCK - 1])), width))
-        places = onnx.Where(begun, number, onnx.Sub(count, onnx.const(np.int64(1))))
-        blocks = onnx.GatherND(blocks, onnx.Unsqueeze(places, onnx.const([2])), batch_dims=1)
-        mean = onnx.Mul(onnx.Div(total(blocks), size), onnx.Cast(begun, to=FLOAT32))
-        blocks = ended(onnx.Sub(blocks, onnx.Unsqueeze(mean, onnx.const([2]))))
-        result = divided(onnx.Reshape(blocks, flat), total(onnx.Mul(blocks, blocks)))
-        return onnx.Slice(result, onnx.const([0]), onnx.Shape(waves, start=1, end=2), onnx.const([1]))
+        blocks = OwnBlocks(onnx, centred, length, lengths)
+        mean = onnx.Mul(onnx.Div(total(blocks.own), size), onnx.Cast(blocks.begun, to=FLOAT32))
+        own = blocks.ended(onnx, onnx.Sub(blocks.own, onnx.Unsqueeze(mean, onnx.const([2]))))
+        return blocks.in_a_row(onnx, divided(onnx.Reshape(own, onnx.const([0, -1])), total(onnx.Mul(own, own))))
 
     def _divisor_onnx(self, onnx, variance):
         epsilon = onnx.const(np.float32(self.epsilon))

@@ -50,8 +50,10 @@ def work(op: Stft, first: int, second: int, third: int = 1) -> Cost:
 
 def cheapest(op: Stft, choices: Iterable[tuple[int, ...]]) -> tuple[int, ...] | None:
     """The factors with the least work on a CPU, or None if there are none."""
-    target = target_named("cpu")
-    return min(choices, key=lambda factors: target.seconds(work(op, *factors)), default=None)
+    target, every = target_named("cpu"), list(choices)
+    # Behind a window at the beginning of its frame a clip may have ended, and numbers stand that are not finite.
+    within = [factors for factors in every if op.align != "start" or op.support.stop % (op.n_fft // factors[0]) == 0]
+    return min(within or every, key=lambda factors: target.seconds(work(op, *factors)), default=None)
 
 
 @Stft.lowering
@@ -105,10 +107,10 @@ def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int, a
     order = np.arange(rest).reshape(-1, columns).T.ravel()
     taps = _taps(op, first)  # outside of these the window is zero for every phase
     before, after = taps.start * rest, (first - taps.stop) * rest
+    if before > 0 or after:
+        signal = Slice(max(before, 0), -after if after else None)(signal)
     if before < 0:
-        signal, before = Pad(-before, 0, "constant")(signal), 0
-    if before or after:
-        signal = Slice(before, -after if after else None)(signal)
+        signal = Pad(-before, 0, "constant")(signal)
     if hop % rest:  # the phases of a frame are not phases of the signal
         phases, stride, deep = _columns(signal, len(taps) * rest, hop), 1, len(taps)
     else:
@@ -149,8 +151,8 @@ def _columns(signal: Value, width: int, hop: int) -> Value:
 def _taps(op: Stft, first: int) -> range:
     """Of the ``first`` samples of a phase of the frame, those that the window stands on for some phase.
 
-    Some more, where that makes whole hops of them: a convolution of whole hops takes less time for a tap. Those lie before the frame
-    if they have to, and not behind it, where another clip's end may be, and a number that is not finite.
+    Some more, where that makes whole hops of them: a convolution of whole hops takes less time for a tap. Those lie before the window
+    if they have to, and not behind the frame, where a clip may have ended, and numbers stand that are not finite.
     """
     rest = op.n_fft // first
     start, stop = op.support.start // rest, -(-op.support.stop // rest)
@@ -158,7 +160,7 @@ def _taps(op: Stft, first: int) -> range:
         hop = op.hop_length // rest
         count = -(-(stop - start) // hop) * hop
         if count <= MOST_MORE * (stop - start):
-            start = min(start, first - count)
+            start = min(start, (stop if op.align == "start" else first) - count)
             stop = start + count
     return range(start, stop)
 
