@@ -18,6 +18,7 @@ from specgraph.op import Constant, GraphError, Input, Value
 IR_VERSION = 8  # with opset 18, what every onnxruntime from 1.15 on loads
 OPSETS = (18, 19, 20, 21)
 SUMMED_AT_ONCE = 64  # entries
+BLOCK = 256  # of a sum of any length
 DTYPES = {"float": ir.DataType.FLOAT, "int64": ir.DataType.INT64, "int16": ir.DataType.INT16}
 
 
@@ -29,7 +30,7 @@ class Emitter(Tape):
         self.stage = ""
         self._shapes: dict[ir.Value, Shape] = {}
         self._arrays: dict[ir.Value, np.ndarray] = {}
-        self._made: dict[Hashable, ir.Value] = {}
+        self._made: dict[Hashable, Any] = {}
 
     def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
         if not op_type[:1].isupper():
@@ -87,28 +88,34 @@ class Emitter(Tape):
         groups = math.isqrt(size)
         whole = groups * (size // groups)
         split = [*([0] * axis), groups, size // groups, *([-1] if axis < len(shape) - 1 else [])]
-        grid = self.Reshape(self.Slice(value, self.const([0]), self.const([whole]), axes), self.const(split))
+        within = self.Slice(value, self.const([0]), self.const([whole]), axes) if whole < size else value
+        grid = self.Reshape(within, self.const(split))
         sums = self.ReduceSum(grid, self.const([axis + 1]), keepdims=0)
         if whole < size:
             sums = self.Concat(sums, self.Slice(value, self.const([whole]), self.const([size]), axes), axis=axis)
         return self.ReduceSum(sums, axes, keepdims=keepdims)
 
-    def long_total(self, value: ir.Value, rank: int, levels: int = 2) -> ir.Value:
+    def long_total(self, value: ir.Value, rank: int, length: Hashable, levels: int = 2) -> ir.Value:
         """The sum of a value with ``rank`` axes along the last one, which stays with size 1 and may be of any length.
 
-        Blocks are summed first, and blocks of these sums: kernels add one entry after the other, as ``total`` says.
+        Blocks are summed first, and with two levels blocks of these sums: kernels add one entry after the other, as ``total`` says.
+        ``length`` stands for that of the axis, as in ``once``.
         """
-        last = self.const([rank - 1])
-        for _ in range(levels):
-            pads = np.zeros(2 * rank, np.int64)
-            pads[-1] = SUMMED_AT_ONCE - 1
-            value = self.Pad(value, self.const(pads))
-            size = self.const([SUMMED_AT_ONCE])
-            whole = self.Mul(self.Div(self.Shape(value, start=rank - 1, end=rank), size), size)
-            value = self.Slice(value, self.const([0]), whole, last)
-            value = self.Reshape(value, self.const([*[0] * (rank - 1), -1, SUMMED_AT_ONCE]))
-            value = self.ReduceSum(value, self.const([rank]), keepdims=0)
-        return self.ReduceSum(value, last)
+        for level in range(levels):
+            value = self.ReduceSum(self.in_blocks(value, rank, (length, level), BLOCK), self.const([rank]), keepdims=0)
+        return self.ReduceSum(value, self.const([rank - 1]))
+
+    def in_blocks(self, value: ir.Value, rank: int, length: Hashable, size: int, more: int = 0, fill: ir.Value | None = None) -> ir.Value:
+        """(..., n) -> (..., blocks, size), zeros or ``fill`` behind, and so many blocks of that ``more``; ``length`` stands for n."""
+
+        def pads() -> ir.Value:
+            lacking = self.Mod(self.Sub(self.const([0]), self.Shape(value, start=rank - 1, end=rank)), self.const([size]))
+            lacking = self.Add(lacking, self.const([more * size])) if more else lacking
+            return self.Concat(self.const(np.zeros(2 * rank - 1, np.int64)), lacking, axis=0)
+
+        filled = () if fill is None else (fill,)
+        padded = self.Pad(value, self.once(("whole blocks", length, rank, size, more), pads), *filled)
+        return self.Reshape(padded, self.const([*[0] * (rank - 1), -1, size]))
 
     def whole_blocks(self, signal: ir.Value, size: int) -> ir.Value:
         """(batch, samples) cut to a multiple of ``size`` samples."""
@@ -117,13 +124,28 @@ class Emitter(Tape):
             return signal
 
         def cut() -> ir.Value:
+            padded = self._padded(signal)
+            if padded is not None and padded[2] >= size - 1:
+                source, before, after, value = padded
+                samples = self.Add(self.Shape(source, start=1, end=2), self.const([before + after]))
+                left = self.Sub(self.const([after]), self.Mod(samples, self.const([size])))
+                return self.Pad(source, self.Concat(self.const([0, before, 0]), left, axis=0), value)
             samples = self.Shape(signal, start=1, end=2)
             whole = self.Mul(self.Div(samples, self.const([size])), self.const([size]))
             return self.Slice(signal, self.const([0]), whole, self.const([1]))
 
         return self.once(("whole blocks", signal, size), cut)
 
-    def once(self, key: Hashable, make: Callable[[], ir.Value]) -> ir.Value:
+    def _padded(self, signal: ir.Value) -> tuple[ir.Value, int, int, ir.Value | None] | None:
+        """(source, samples before, after, number) of a signal that is another with a number around it: it need not be padded first and then cut."""
+        made = signal.producer()
+        source, widths, value = made.inputs if made is not None and made.op_type == "Pad" and len(made.inputs) == 3 else (None, None, None)
+        if source is None or widths not in self._arrays:
+            return None
+        before, after = self._arrays[widths][1::2].tolist()
+        return source, before, after, value
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What ``make`` made when it was first called for ``key``; a ``Dim`` in the key stands for a length."""
         if key not in self._made:
             self._made[key] = make()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -74,10 +75,7 @@ def dtype_sentence(name: str, dtype: str) -> str:
 
 
 def refuse_not_finite(name: str, array: npt.NDArray[Any], lengths: npt.NDArray[np.int64] | None = None) -> None:
-    """Raise for the first element that is not finite: of a clip, where they have ``lengths``, since what stands behind it is not read.
-
-    The sum that led here may have overflowed: then there is none.
-    """
+    """Raise for the first element that is not finite: of a clip, where they have ``lengths``, since what stands behind it is not read."""
     places = np.argwhere(~np.isfinite(array))
     if lengths is not None:
         places = places[places[:, -1] < lengths[places[:, 0]]]
@@ -97,11 +95,9 @@ def checked_array(
     With ``lengths``, (batch,), within clips of these.
     """
     array = as_dtype(name, value, dtype)
-    if finite and array.dtype.kind == "f":
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = array.sum()  # in float32, which is ten times quicker: where it overflows, every element is looked at
-        if not np.isfinite(total):
-            refuse_not_finite(name, array, lengths)
+    # NaN is the largest and the least of anything; both are found in half of the time that a sum or a mask takes.
+    if finite and array.dtype.kind == "f" and array.size and not (math.isfinite(array.max()) and math.isfinite(array.min())):
+        refuse_not_finite(name, array, lengths)
     return array
 
 

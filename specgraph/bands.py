@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,7 +12,7 @@ from specgraph.op import Constant, Value
 from specgraph.ops.banded_filterbank import Band, BandedFilterbank
 from specgraph.ops.filterbank import Filterbank
 
-MOST_BANDS = 3
+MOST_BANDS = 6
 FRAMES = 1000  # that a cut is priced for
 
 
@@ -26,20 +28,43 @@ def banded(value: Value) -> Value | None:
 
 
 def cut(bank: npt.NDArray[np.float64], target: Target) -> tuple[Band, ...]:
-    """The blocks with the least price, found one cut after another; one block where no cut gains."""
+    """The blocks with the least price, found one cut after another, between bins or between filters; one block where no cut gains."""
     filters, bins = bank.shape
-    dense = Filterbank().cost((1, filters, FRAMES), (1, bins, FRAMES), bank.shape)
+    dense = target.seconds(Filterbank().cost((1, filters, FRAMES), (1, bins, FRAMES), bank.shape))
+
+    def price(bands: tuple[Band, ...]) -> float:
+        return target.seconds(BandedFilterbank(bands).cost((1, filters, FRAMES)))
+
+    def price_of_filters(bands: tuple[Band, ...]) -> float:
+        return price(_turned(bands)) if sum(high - low for low, high, *_ in bands) == filters else np.inf
+
+    filled = bank != 0
+    by_bins = _cut(filled, dense, price)
+    by_filters = _cut(filled.T, dense, price_of_filters)
+    return min(by_bins, (by_filters[0], _turned(by_filters[1])))[1]
+
+
+def _turned(bands: tuple[Band, ...]) -> tuple[Band, ...]:
+    """Bands of the transposed bank."""
+    return tuple((low, high, first, last) for first, last, low, high in bands)
+
+
+def _cut(filled: npt.NDArray[np.bool_], dense: float, price_of: Callable[[tuple[Band, ...]], float]) -> tuple[float, tuple[Band, ...]]:
+    """(price, bands) of a bank that is cut between columns."""
+    filters, bins = filled.shape
     bands: tuple[Band, ...] = ((0, bins, 0, filters),)
-    price = target.seconds(dense)
+    price = dense
     while len(bands) < MOST_BANDS:
-        better = min(_cuts(bank != 0, bands, target), default=None)
+        better = min(_cuts(filled, bands, price_of), default=None)
         if better is None or better[0] >= price:
             break
         price, bands = better
-    return bands
+    return price, bands
 
 
-def _cuts(filled: npt.NDArray[np.bool_], bands: tuple[Band, ...], target: Target) -> list[tuple[float, tuple[Band, ...]]]:
+def _cuts(
+    filled: npt.NDArray[np.bool_], bands: tuple[Band, ...], price_of: Callable[[tuple[Band, ...]], float]
+) -> list[tuple[float, tuple[Band, ...]]]:
     """The bands with one more cut, in the best place of each of them, and the price."""
     found = []
     for place, (low, high, *_) in enumerate(bands):
@@ -51,8 +76,7 @@ def _cuts(filled: npt.NDArray[np.bool_], bands: tuple[Band, ...], target: Target
         at = low + 1 + int(np.argmin(before[:-1] * widths + after[1:] * (high - low - widths)))
         parts = tuple(band for ends in ((low, at), (at, high)) if (band := _block(filled, *ends)))
         made = (*bands[:place], *parts, *bands[place + 1 :])
-        cost = BandedFilterbank(made).cost((1, len(filled), FRAMES))
-        found.append((target.seconds(cost), made))
+        found.append((price_of(made), made))
     return found
 
 

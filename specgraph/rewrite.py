@@ -25,7 +25,7 @@ from specgraph.ops.log import Log, Log10
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.matmul import Matmul
 from specgraph.ops.select_bins import SelectBins
-from specgraph.padding import pad_to_blocks, slice_of_pad
+from specgraph.padding import one_pad, pad_to_blocks, slice_of_pad, trim_alone
 from specgraph.unread import without_unread_bins
 
 Rule = Callable[[Value], Value | None]
@@ -197,9 +197,22 @@ def transpose_of_reshape(value: Value) -> Value | None:
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
-    "cpu": (slice_of_pad, pad_to_blocks, real_kernels, fir_in_blocks, magnitude_first, bins_into_bank, one_transpose, transposes_last),
+    "cpu": (
+        slice_of_pad,
+        one_pad,
+        trim_alone,
+        pad_to_blocks,
+        real_kernels,
+        fir_in_blocks,
+        magnitude_first,
+        bins_into_bank,
+        one_transpose,
+        transposes_last,
+    ),
     "cuda": (
         slice_of_pad,
+        one_pad,
+        trim_alone,
         real_kernels,
         fir_in_blocks,
         frames_and_matmul,

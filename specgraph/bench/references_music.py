@@ -52,7 +52,8 @@ def basic_pitch(p: Preset) -> Run:
 
     import numpy as np
     import onnx
-    import onnxruntime
+
+    from specgraph.runtimes.session import session
 
     spec = find_spec("basic_pitch")  # its package imports what is not needed here
     assert spec is not None
@@ -61,10 +62,10 @@ def basic_pitch(p: Preset) -> Run:
     (stacked,) = (name for node in model.graph.node for name in node.output if name.endswith("harmonic-stacking-diff/strided_slice_7"))
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_tensor_value_info(stacked, onnx.TensorProto.FLOAT, None))
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    made = session(model.SerializeToString(), threads=1)
 
     def run(wave: Any) -> Any:
         window = np.pad(wave[: p.length], (0, max(0, (p.length or 0) - len(wave))))
-        return session.run(None, {session.get_inputs()[0].name: window[None, :, None]})[0][0]
+        return made.run(None, {made.get_inputs()[0].name: window[None, :, None]})[0][0]
 
     return run

@@ -10,15 +10,15 @@ from specgraph.bench.references import Run, reference
 from specgraph.presets import Preset
 
 
-@reference("granite-speech", package="librosa", called="feature.melspectrogram")
-def granite(p: Preset) -> Run:
-    """librosa in float64, and what the extractor of transformers does after torchaudio's, which needs torchaudio."""
+@reference("granite-speech", package="librosa", called="feature.melspectrogram", takes_dtype=True)
+def granite(p: Preset, dtype: Any = np.float64) -> Run:
+    """librosa, and what the extractor of transformers does after torchaudio's, which needs torchaudio."""
     import librosa
 
     def run(wave: Any) -> Any:
         power = librosa.feature.melspectrogram(
-            y=wave.astype(np.float64), sr=16000, n_fft=512, win_length=400, hop_length=160, n_mels=80, htk=True, norm=None, pad_mode="reflect",
-            dtype=np.float64,
+            y=wave.astype(dtype), sr=16000, n_fft=512, win_length=400, hop_length=160, n_mels=80, htk=True, norm=None, pad_mode="reflect",
+            dtype=dtype,
         )  # fmt: skip
         logarithms = np.log10(np.maximum(power, 1e-10)).T
         features = np.maximum(logarithms, logarithms.max() - 8) / 4 + 1
@@ -27,45 +27,45 @@ def granite(p: Preset) -> Run:
     return run
 
 
-@reference("musicnn", package="librosa", called="feature.melspectrogram")
-def musicnn(p: Preset) -> Run:
+@reference("musicnn", package="librosa", called="feature.melspectrogram", takes_dtype=True)
+def musicnn(p: Preset, dtype: Any = np.float64) -> Run:
     """The extractor's two lines; librosa of its day reflected the clip's ends."""
     import librosa
 
     def run(wave: Any) -> Any:
-        power = librosa.feature.melspectrogram(y=wave.astype(np.float64), sr=16000, hop_length=256, n_fft=512, n_mels=96, pad_mode="reflect", dtype=np.float64)
+        power = librosa.feature.melspectrogram(y=wave.astype(dtype), sr=16000, hop_length=256, n_fft=512, n_mels=96, pad_mode="reflect", dtype=dtype)
         return np.log10(10000 * power.T + 1)
 
     return run
 
 
-@reference("passt", package="transformers", called="audio_utils.mel_filter_bank, and librosa.stft")
-def passt(p: Preset) -> Run:
+@reference("passt", package="transformers", called="audio_utils.mel_filter_bank, and librosa.stft", takes_dtype=True)
+def passt(p: Preset, dtype: Any = np.float64) -> Run:
     """AugmentMelSTFT at evaluation, with the same filters of another library."""
     import librosa
     from transformers.audio_utils import mel_filter_bank
 
-    bank = mel_filter_bank(513, 128, 0, 15000, 32000, norm=None, mel_scale="kaldi", triangularize_in_mel_space=True)
+    bank = mel_filter_bank(513, 128, 0, 15000, 32000, norm=None, mel_scale="kaldi", triangularize_in_mel_space=True).astype(dtype)
 
     def run(wave: Any) -> Any:
-        wave = np.convolve(wave.astype(np.float64), [1, -0.97], "valid")
+        wave = np.convolve(wave.astype(dtype), np.array([1, -0.97], dtype), "valid")
         spectrum = librosa.stft(wave, n_fft=1024, hop_length=320, win_length=800, window=np.hanning(800), pad_mode="reflect")
         return (np.log(bank.T @ np.abs(spectrum) ** 2 + 1e-5) + 4.5) / 5
 
     return run
 
 
-@reference("onsets-and-frames", "tacotron2", "vocos", package="librosa", called="feature.melspectrogram")
-def librosa_log_mel(p: Preset) -> Run:
-    """librosa in float64, then numpy's logarithm."""
+@reference("onsets-and-frames", "tacotron2", "vocos", package="librosa", called="feature.melspectrogram", takes_dtype=True)
+def librosa_log_mel(p: Preset, dtype: Any = np.float64) -> Run:
+    """librosa, then numpy's logarithm."""
     import librosa
 
     t: Any = p.transform
     options = {"n_fft": t.n_fft, "hop_length": t.hop, "power": t.power, "pad_mode": "reflect"}
-    mel = {"n_mels": t.n_mels, "fmin": t.fmin, "fmax": t.highest, "htk": t.htk, "norm": t.norm, "dtype": np.float64}
+    mel = {"n_mels": t.n_mels, "fmin": t.fmin, "fmax": t.highest, "htk": t.htk, "norm": t.norm, "dtype": dtype}
 
     def run(wave: Any) -> Any:
-        features = np.log(np.maximum(librosa.feature.melspectrogram(y=wave.astype(np.float64), sr=t.sample_rate, **options, **mel), t.amin))
+        features = np.log(np.maximum(librosa.feature.melspectrogram(y=wave.astype(dtype), sr=t.sample_rate, **options, **mel), t.amin))
         return features.T if p.frames_first else features
 
     return run
@@ -108,11 +108,11 @@ def gigaam(p: Preset) -> Run:
     """The graph that onnx-asr ships."""
     from importlib.resources import files
 
-    import onnxruntime
+    from specgraph.runtimes.session import session
 
     path = files("onnx_asr") / "preprocessors" / "data" / f"{p.name.replace('-', '_')}_conv.onnx"
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda wave: session.run(None, {"waveforms": wave[None], "waveforms_lens": np.array([len(wave)])})[0][0]
+    made = session(path.read_bytes(), threads=1)
+    return lambda wave: made.run(None, {"waveforms": wave[None], "waveforms_lens": np.array([len(wave)])})[0][0]
 
 
 @reference("speechbrain-fbank", "ecapa", package="speechbrain", called="lobes.features.Fbank, InputNormalization", needs=("torchaudio", "hyperpyyaml"))

@@ -40,6 +40,7 @@ def bench(
     full: Annotated[bool, typer.Option("--full", help="With --paper: as many clips as there, 1,770.")] = False,
     memory: Annotated[float, typer.Option(help="Gigabytes that runners may use; what needs more is left out, and said to be.")] = 4.0,
     parity: Annotated[bool, typer.Option("--parity", help="Compare presets with independent implementations; -o takes a .md file.")] = False,
+    presets: Annotated[bool, typer.Option("--presets", help="Time presets beside independent implementations; -o takes a .md file.")] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Load a server and break it: requests a second, latency, memory; -o takes a .md file.")] = False,
     soak: Annotated[float, typer.Option(help="With --serve: seconds of load for memory; 0 for none.", min=0)] = 60.0,
     ranking: Annotated[bool, typer.Option("--ranking", help="Time every lowering and see whether the fastest is chosen.")] = False,
@@ -56,18 +57,16 @@ def bench(
     from specgraph.bench import load
     from specgraph.plot import check_picture
 
-    if parity:
-        if device != "cpu" or threads or batch or sizes or plot or accuracy or ranking or calibrate or paper or start:
-            raise ValueError("--parity takes names of presets, --seconds and -o only; leave out the other options")
-        from specgraph.bench.parity import command
+    if alone := [option for option, value in (("--parity", parity), ("--presets", presets), ("--serve", serve)) if value]:
+        kept = {"--parity": "names of presets, --seconds", "--presets": "names of presets, --seconds, --budget, --batch", "--serve": "--budget, --soak"}[alone[0]]
+        if device != "cpu" or threads or (batch and not presets) or sizes or plot or accuracy or ranking or calibrate or paper or start or alone[1:] or (serve and names):
+            raise ValueError(f"{alone[0]} takes {kept} and -o only; leave out the other options")
+        from specgraph.bench import parity as compared
+        from specgraph.bench import preset_speed, serving
 
-        return command(names or [], seconds, output)
-    if serve:
-        if device != "cpu" or threads or batch or sizes or plot or accuracy or ranking or calibrate or paper or start or names:
-            raise ValueError("--serve takes --budget, --soak and -o only; leave out the other options")
-        from specgraph.bench import serving
-
-        return serving.command(budget, soak, output)
+        if parity:
+            return compared.command(names or [], seconds, output)
+        return preset_speed.command(names or [], seconds, budget, batch or (), output) if presets else serving.command(budget, soak, output)
     load()
     if lowerings not in ("chosen", "all"):
         raise ValueError(f"--lowerings must be chosen or all, not {lowerings!r}")

@@ -21,15 +21,16 @@ class BandedFilterbank(Filterbank):
     """(batch, bins, frames), bank (filters, bins) -> (batch, filters, frames), as ``Filterbank``.
 
     ``bands`` are (first bin, last bin + 1, first filter, last filter + 1): outside of these blocks the bank is zero. No two
-    have a bin in common; filters may be in several.
+    have a bin in common, and filters may be in several; or every filter is in one, in order, and bins may be in several.
     """
 
     bands: tuple[Band, ...] = ()
 
     def __post_init__(self) -> None:
         ends = [edge for low, high, *_ in self.bands for edge in (low, high)]
-        if not self.bands or ends != sorted(ends):
-            raise GraphError(f"bands are blocks of ascending bins, not {self.bands}")
+        filters = [edge for *_, first, last in self.bands for edge in (first, last)]
+        if not self.bands or (sorted(ends) != ends and sorted(filters) != filters):
+            raise GraphError(f"bands are blocks of ascending bins or filters, not {self.bands}")
 
     def infer(self, features: Shape, bank: Shape) -> Shape:
         filters, bins = bank if len(bank) == 2 else (0, 0)
@@ -38,16 +39,27 @@ class BandedFilterbank(Filterbank):
                 raise GraphError(f"a band reaches to bin {high} and filter {last}, and the bank is {text(bank)}")
         return super().infer(features, bank)
 
+    def _apart(self, filters: int) -> bool:
+        """Whether every filter is in one band, so that bands need not be added."""
+        edges = [0, *(edge for *_, first, last in self.bands for edge in (first, last)), filters]
+        return edges[::2] == edges[1::2]
+
     def onnx(self, onnx, features, bank):
         array, total = onnx.array(bank), None
+        if self._apart(len(array)):
+            return onnx.Concat(*(self._part(onnx, features, bank, array, band) for band in self.bands), axis=1)
         for low, high, first, last in self.bands:
-            axis = onnx.const([1])
-            bins = onnx.Slice(features, onnx.const([low]), onnx.const([high]), axis)
-            part = onnx.MatMul(self._block(onnx, bank, array, (low, high, first, last)), bins)
+            part = self._part(onnx, features, bank, array, (low, high, first, last))
             if (first, last) != (0, len(array)):
                 part = self._placed(onnx, part, first, len(array) - last)
             total = part if total is None else onnx.Add(total, part)
         return total
+
+    def _part(self, onnx: Any, features: Any, bank: Any, array: np.ndarray, band: Band) -> Any:
+        """The filters of a band."""
+        low, high, *_ = band
+        bins = onnx.Slice(features, onnx.const([low]), onnx.const([high]), onnx.const([1]))
+        return onnx.MatMul(self._block(onnx, bank, array, band), bins)
 
     @staticmethod
     def _block(onnx: Any, bank: Any, array: np.ndarray, band: tuple[int, int, int, int]) -> Any:
@@ -64,12 +76,13 @@ class BandedFilterbank(Filterbank):
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
         batch, filters, frames = out
-        columns, total = batch * frames, Cost()
+        columns, total, apart = batch * frames, Cost(), self._apart(filters)
         for low, high, first, last in self.bands:
             bins, block = high - low, last - first
             total += Cost(matmul=float(bins * block * columns), moved=FLOAT * columns * (3.0 * bins + 2.0 * block), launches=2)
-            total += Cost(moved=FLOAT * columns * 4.0 * filters, launches=2, held=float(FLOAT * bins * block))
-        return total
+            placed = Cost() if apart else Cost(moved=FLOAT * columns * 4.0 * filters, launches=2)
+            total += placed + Cost(held=float(FLOAT * bins * block))
+        return total + Cost(moved=FLOAT * columns * 2.0 * filters, launches=1) if apart else total
 
     def __str__(self) -> str:
         return f"banded_filterbank({len(self.bands)} bands)"
@@ -79,4 +92,5 @@ class BandedFilterbank(Filterbank):
         bank = np.zeros((5, 11))
         bank[0:2, 0:4], bank[1:4, 4:6], bank[3:5, 7:11] = 1.5, -2.0, np.arange(8).reshape(2, 4)
         yield cls(((0, 4, 0, 2), (4, 6, 1, 4), (7, 11, 3, 5))), ("batch", 11, "frames"), bank
+        yield cls(((0, 6, 0, 3), (4, 11, 3, 4), (7, 11, 4, 5))), ("batch", 11, "frames"), bank
         yield cls(((0, 11, 0, 5),)), ("batch", 11, "frames"), bank

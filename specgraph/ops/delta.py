@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from specgraph.dims import Shape
 from specgraph.op import GraphError, Op, Value
 from specgraph.ops.cmvn import check_features
 from specgraph.ops.frame_conv import check_positive
-from specgraph.ops.frame_numbers import at_most, frame_numbers, frames_at, numpy_frames_at, on_device, torch_frames_at
+from specgraph.ops.frame_numbers import at_most, frame_numbers, frames_at, numpy_frames_at, torch_frames_at
 from specgraph.ops.layout import check_lengths
 from specgraph.reach import Reach
 
@@ -91,21 +91,43 @@ class Delta(Op):
         return windows @ torch.tensor(self.taps, dtype=features.dtype, device=features.device)
 
     def onnx(self, onnx, features, lengths=None):
+        return self._onnx_whole(onnx, features) if lengths is None else self._onnx_clips(onnx, features, lengths)
+
+    def _onnx_whole(self, onnx: Any, features: Any) -> Any:
+        """Frames before and after, each pair at once and shifted as a whole: gathering them one by one takes twenty times as long."""
+        half, axis, end = len(self.taps) // 2, onnx.const([2]), np.iinfo(np.int64).max
+        frames = onnx.Shape(features, start=2, end=3)
+        if self.mode == "interp":  # a fit to the first or last frames is that in their middle: the ends are what goes on
+            lacking = onnx.Max(onnx.Sub(onnx.const([self.width]), frames), onnx.const([0]))
+            padded = onnx.Pad(features, onnx.Concat(onnx.const([0] * 5), lacking, axis=0), mode="edge")
+        else:
+            padded = onnx.Pad(features, onnx.const([0, 0, half, 0, 0, half]), mode="edge")
+
+        def shifted(by: int) -> Any:
+            return onnx.Slice(padded, onnx.const([half + by]), onnx.const([by - half or end]), axis)
+
+        own, slope = shifted(0), None
+        for by in (k for k in range(1, half + 1) if self.taps[half + k] != 0):
+            after, before = shifted(by), shifted(-by)
+            odd = self.order % 2
+            pair = onnx.Sub(after, before) if odd else onnx.Add(onnx.Sub(after, own), onnx.Sub(before, own))
+            part = onnx.Mul(pair, onnx.const(np.float32(self.taps[half + by])))
+            slope = part if slope is None else onnx.Add(slope, part)
+        if self.mode != "interp":
+            return slope
+        return onnx.Slice(onnx.Pad(slope, onnx.const([0, 0, half, 0, 0, half]), mode="edge"), onnx.const([0]), frames, axis)
+
+    def _onnx_clips(self, onnx: Any, features: Any, lengths: Any) -> Any:
+        """Each clip with ends of its own: the frames of every derivative gathered."""
         width, zero, one = (onnx.const(np.int64(n)) for n in (len(self.taps), 0, 1))
-        number, frames = frame_numbers(onnx, features)
+        number, _ = frame_numbers(onnx, features)
         start = onnx.Unsqueeze(onnx.Sub(number, onnx.const([len(self.taps) // 2])), onnx.const([1]))
-        ends = None if lengths is None else onnx.Unsqueeze(lengths, onnx.const([1, 2]))
-
-        def from_end(count):
-            if ends is not None:
-                return onnx.Max(onnx.Sub(ends, count), zero)
-            return on_device(onnx, onnx.Max(onnx.Sub(frames, count), zero))
-
+        ends = onnx.Unsqueeze(lengths, onnx.const([1, 2]))
         if self.mode == "interp":
-            start = onnx.Min(onnx.Max(start, zero), from_end(width))
+            start = onnx.Min(onnx.Max(start, zero), onnx.Max(onnx.Sub(ends, width), zero))
         places = onnx.Add(start, onnx.const(np.arange(len(self.taps))))
-        places = onnx.Min(onnx.Max(places, zero), from_end(one))
-        windows = frames_at(onnx, features, places, 2 if ends is None else 3, ends is not None)
+        places = onnx.Min(onnx.Max(places, zero), onnx.Max(onnx.Sub(ends, one), zero))
+        windows = frames_at(onnx, features, places, 3, True)
         windows = onnx.Sub(windows, onnx.Unsqueeze(features, onnx.const([3])))
         return onnx.Squeeze(onnx.MatMul(windows, onnx.const(self.taps[:, None])), onnx.const([3]))
 
@@ -116,7 +138,9 @@ class Delta(Op):
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
         width = len(self.taps)
-        return Cost.contraction(width, out, *(out for _ in range(2 * width))) + Cost(launches=10)
+        if len(shapes) > 1:
+            return Cost.contraction(width, out, *(out for _ in range(2 * width))) + Cost(launches=10)
+        return Cost.elementwise(out, *(out for _ in range(3 * width)), operations=2 * width) + Cost(launches=3 * width)
 
     def reach(self, *shapes: Shape) -> Reach:
         context = self.width - 1 if self.mode == "interp" else len(self.taps) // 2

@@ -57,6 +57,8 @@ class Frame(Op):
     def _rows(self, onnx, signal):
         """Rows of a hop each, beside one another: copies of whole rows, no index."""
         hop, rows = self.hop_length, -(-self.width // self.hop_length)
+        if self.width == hop:
+            return onnx.Reshape(onnx.whole_blocks(signal, hop), onnx.const([0, -1, hop]))
         size = onnx.Shape(signal, start=1, end=2)
         frames = onnx.Div(onnx.Add(size, onnx.const([hop - self.width])), onnx.const([hop]))
         wanted = onnx.Mul(onnx.Add(frames, onnx.const([rows - 1])), onnx.const([hop]))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from specgraph.cost import Cost
-from specgraph.dims import Shape, Step, text
+from specgraph.dims import Dim, Shape, Step, text
 from specgraph.op import GraphError, Input, Op, Value
 from specgraph.ops.compare import FLOAT32
 from specgraph.ops.frame_numbers import frame_numbers
 from specgraph.ops.layout import Transpose, check_axis, check_lengths
+
+BLOCK = 256  # samples that are copied as one
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +127,17 @@ class Mask(Op):
         return features.masked_fill(~self._within(places, lengths, features.ndim), self.value)
 
     def onnx(self, onnx, features, lengths):
+        if onnx.rank(features) == 2 and isinstance(onnx.shape(features)[1], Dim):
+            blocks = OwnBlocks(onnx, features, onnx.shape(features)[1], lengths, self.value)
+            return blocks.in_a_row(onnx, blocks.own)
+        return onnx.Where(self.within(onnx, features, lengths), features, onnx.const(np.float32(self.value)))
+
+    def within(self, onnx: Any, features: Any, lengths: Any) -> Any:
+        """Where a position of emitted features is within its clip, of a shape that broadcasts; the same for every value of this length."""
         rank = onnx.rank(features)
         axis = self.axis % rank
-        key = "within", onnx.shape(features)[axis], axis, rank, lengths  # the same for every value of this length
-        within = onnx.once(key, lambda: self._places(onnx, features, lengths, axis, rank))
-        return onnx.Where(within, features, onnx.const(np.float32(self.value)))
+        key = "within", onnx.shape(features)[axis], axis, rank, lengths
+        return onnx.once(key, lambda: self._places(onnx, features, lengths, axis, rank))
 
     @staticmethod
     def _places(onnx, features, lengths, axis, rank):
@@ -149,6 +158,46 @@ class Mask(Op):
         yield cls(value=-7.5), ("batch", "samples"), ("batch",)
         yield cls(axis=2), ("batch", 3, "frames", 2), ("batch",)
         yield cls(axis=1), ("batch", "frames", 2), ("batch",)
+
+
+class OwnBlocks:
+    """Emitted samples (batch, n) of clips of different lengths in ``own``, (batch, blocks, BLOCK), with ``value`` beyond them.
+
+    Blocks behind a clip are taken from one that holds nothing else, and what stands behind it in its last block is written over: a mask over
+    all samples takes twice as long. ``begun``, (batch, blocks), says which blocks have samples of the clip's own.
+    """
+
+    def __init__(self, onnx: Any, samples: Any, length: Dim, lengths: Any, value: float = 0.0) -> None:
+        number = onnx.const(np.float32(value))
+        self._samples = samples
+        self._ends = onnx.once(("behind", lengths), lambda: self._behind(onnx, lengths))
+        self._value = onnx.Expand(number, onnx.Shape(self._ends))
+        blocks = self.ended(onnx, onnx.in_blocks(samples, 2, length, BLOCK, 1, number))
+
+        def begun() -> tuple[Any, Any]:
+            places, count = frame_numbers(onnx, blocks, 1)
+            whole = onnx.Div(onnx.Add(onnx.Unsqueeze(lengths, onnx.const([1])), onnx.const([BLOCK - 1])), onnx.const([BLOCK]))
+            begun = onnx.Less(places, whole)
+            places = onnx.Where(begun, places, onnx.Sub(count, onnx.const(np.int64(1))))
+            return begun, onnx.Unsqueeze(places, onnx.const([2]))
+
+        self.begun, places = onnx.once(("begun", length, lengths), begun)
+        self.own = onnx.GatherND(blocks, places, batch_dims=1)
+
+    @staticmethod
+    def _behind(onnx: Any, lengths: Any) -> Any:
+        """(batch, BLOCK): the places of as many samples behind each clip."""
+        return onnx.Add(onnx.Unsqueeze(lengths, onnx.const([1])), onnx.const(np.arange(BLOCK)))
+
+    def ended(self, onnx: Any, blocks: Any) -> Any:
+        """Blocks with ``value`` in what is left of each clip's last one."""
+        flat = onnx.Reshape(blocks, onnx.const([0, -1]))
+        return onnx.Reshape(onnx.ScatterElements(flat, self._ends, self._value, axis=1), onnx.const([0, -1, BLOCK]))
+
+    def in_a_row(self, onnx: Any, blocks: Any) -> Any:
+        """(batch, n) again."""
+        count = onnx.Shape(self._samples, start=1, end=2)
+        return onnx.Slice(onnx.Reshape(blocks, onnx.const([0, -1])), onnx.const([0]), count, onnx.const([1]))
 
 
 def ends_in_zeros(value: Value) -> bool:

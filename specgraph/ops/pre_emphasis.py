@@ -61,18 +61,22 @@ class PreEmphasis(Op):
 
     def onnx(self, onnx, signal):
         axis, start, end = onnx.const([1]), onnx.const([0]), onnx.const([TO_THE_END])
-        later = onnx.Slice(signal, onnx.const([1]), end, axis)
-        earlier = onnx.Slice(signal, start, onnx.const([-1]), axis)
-        rest = onnx.Sub(later, earlier)
-        if self.coefficient != 1:
-            rest = onnx.Add(rest, onnx.Mul(earlier, onnx.const(np.float32(1 - self.coefficient))))
-        if self.first == "drop":
-            return rest
-        first = onnx.Slice(signal, start, onnx.const([1]), axis)
-        return onnx.Concat(first if self._kept == 1 else onnx.Mul(first, onnx.const(np.float32(self._kept))), rest, axis=1)
+        if self.first == "keep":
+            later, earlier = signal, onnx.Pad(signal, onnx.const([0, 1, 0, -1]))  # as if a zero had been before: one copy
+        else:
+            earlier = onnx.Slice(signal, start, onnx.const([-1]), axis)
+            if self.first == "drop":
+                later = onnx.Slice(signal, onnx.const([1]), end, axis)
+            else:
+                later, earlier = signal, onnx.Concat(onnx.Slice(signal, start, onnx.const([1]), axis), earlier, axis=1)
+        difference = onnx.Sub(later, earlier)
+        if self.coefficient == 1:
+            return difference
+        return onnx.Add(difference, onnx.Mul(earlier, onnx.const(np.float32(1 - self.coefficient))))
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
-        return Cost.elementwise(out, out, out, out, out, out, out, operations=3) + Cost(launches=6)
+        copies = 1 if self.first == "keep" else 2
+        return Cost.elementwise(*(out,) * (3 + copies), operations=3) + Cost(launches=3 + copies)
 
     def reach(self, *shapes: Shape) -> Reach:
         return Reach(1, 0, 1, 1.0) if self.first == "drop" else Reach(1, -1, 0, 0.0)

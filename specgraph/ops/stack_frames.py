@@ -51,15 +51,20 @@ class StackFrames(Op):
         return windows.permute(0, 3, 1, 2).flatten(1, 2)
 
     def onnx(self, onnx, features):
-        axis, step = onnx.const([2]), onnx.const([self.hop])
-        parts = []
-        for i in range(self.size):
-            end = i + 1 - self.size or np.iinfo(np.int64).max
-            parts.append(onnx.Slice(features, onnx.const([i]), onnx.const([end]), axis, step))
-        return onnx.Concat(*parts, axis=1) if len(parts) > 1 else parts[0]
+        rows = onnx.Transpose(features, perm=[0, 2, 1])  # (batch, frames, bins): a frame is copied as one
+        first, axis = onnx.const([0]), onnx.const([1])
+        if self.hop == self.size:
+            frames, size = onnx.Shape(features, start=2, end=3), onnx.const([self.size])
+            whole = onnx.Slice(rows, first, onnx.Mul(onnx.Div(frames, size), size), axis)
+            stacked = onnx.Reshape(whole, onnx.const([0, -1, self.size * onnx.shape(features)[1]]))
+        else:
+            ends = [i + 1 - self.size or np.iinfo(np.int64).max for i in range(self.size)]
+            parts = [onnx.Slice(rows, onnx.const([i]), onnx.const([end]), axis, onnx.const([self.hop])) for i, end in enumerate(ends)]
+            stacked = onnx.Concat(*parts, axis=2) if len(parts) > 1 else parts[0]
+        return onnx.Transpose(stacked, perm=[0, 2, 1])
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
-        return Cost.elementwise(out, out, out, operations=0) + Cost(strided=float(np.prod(out)), launches=self.size)
+        return Cost.elementwise(out, out, out, out, out, operations=0) + Cost(launches=self.size + 3)
 
     def reach(self, *shapes: Shape) -> Reach:
         return Reach(self.hop, 0, self.size - 1, (self.size - 1) / 2)

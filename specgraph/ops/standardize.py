@@ -14,7 +14,7 @@ from specgraph.op import GraphError, Op, Value
 from specgraph.ops.compare import FLOAT32
 from specgraph.ops.frame_numbers import on_device
 from specgraph.ops.layout import check_axis, check_lengths, is_time
-from specgraph.ops.lengths import Counts, Mask
+from specgraph.ops.lengths import Counts, Mask, OwnBlocks
 from specgraph.reach import HERE, WHOLE_CLIP, Reach
 
 Added = Literal["variance", "deviation", "least"]
@@ -98,23 +98,49 @@ class Standardize(Op):
         return centred / torch.where(flat, self.epsilon or 1.0, divisor)
 
     def onnx(self, onnx, features, lengths=None):
-        rank = onnx.rank(features)
-
-        def within(values):
-            onnx.set_shape(values, onnx.shape(features))
-            return values if lengths is None else WITHIN.onnx(onnx, values, lengths)
-
+        rank, length = onnx.rank(features), onnx.shape(features)[-1]
+        one = onnx.const(np.array([1], np.float32))
         if lengths is None:
             count = onnx.Squeeze(onnx.Shape(features, start=rank - 1, end=rank), onnx.const([0]))
             size = onnx.Cast(on_device(onnx, count), to=FLOAT32)
         else:
             size = Counts(rank).onnx(onnx, lengths)
-        one = onnx.const(np.array([1], np.float32))
         left = onnx.Max(onnx.Sub(size, one), one) if self.ddof else size
-        centred = within(onnx.Sub(features, onnx.Slice(features, onnx.const([0]), onnx.const([1]), onnx.const([rank - 1]))))
-        centred = within(onnx.Sub(centred, onnx.Div(onnx.long_total(centred, rank), size)))
-        variance = onnx.Div(onnx.long_total(onnx.Mul(centred, centred), rank), left)
-        return onnx.Div(centred, self._divisor_onnx(onnx, variance))
+        centred = onnx.Sub(features, onnx.Slice(features, onnx.const([0]), onnx.const([1]), onnx.const([rank - 1])))
+
+        def divided(centred, total):
+            return onnx.Mul(centred, onnx.Reciprocal(self._divisor_onnx(onnx, onnx.Div(total, left))))
+
+        if lengths is not None and rank == 2:
+            return self._onnx_clips(onnx, features, centred, lengths, size, divided)
+
+        def total(values):
+            if isinstance(length, int):
+                return onnx.total(values, onnx.shape(features), rank - 1)
+            return onnx.long_total(values, rank, length, 1 + (rank == 2))  # frames are fewer than samples
+
+        if lengths is None:
+            centred = onnx.Sub(centred, onnx.Div(total(centred), size))
+        else:
+            onnx.set_shape(centred, onnx.shape(features))
+            centred = WITHIN.onnx(onnx, centred, lengths)
+            own = onnx.Cast(WITHIN.within(onnx, features, lengths), to=FLOAT32)
+            centred = onnx.Mul(onnx.Sub(centred, onnx.Div(total(centred), size)), own)
+        return divided(centred, total(onnx.Mul(centred, centred)))
+
+    @staticmethod
+    def _onnx_clips(onnx, waves, centred, lengths, size, divided):
+        """Clips (batch, samples) of different lengths, as ``OwnBlocks``: copies, where masks over the samples take four times as long."""
+        length = onnx.shape(waves)[-1]
+
+        def total(values):
+            sums = onnx.ReduceSum(values, onnx.const([2]), keepdims=0)
+            return onnx.long_total(sums, 2, (length, "blocks of clips"), 1)
+
+        blocks = OwnBlocks(onnx, centred, length, lengths)
+        mean = onnx.Mul(onnx.Div(total(blocks.own), size), onnx.Cast(blocks.begun, to=FLOAT32))
+        own = blocks.ended(onnx, onnx.Sub(blocks.own, onnx.Unsqueeze(mean, onnx.const([2]))))
+        return blocks.in_a_row(onnx, divided(onnx.Reshape(own, onnx.const([0, -1])), total(onnx.Mul(own, own))))
 
     def _divisor_onnx(self, onnx, variance):
         epsilon = onnx.const(np.float32(self.epsilon))

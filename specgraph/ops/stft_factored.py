@@ -30,6 +30,8 @@ from specgraph.ops.stft import Stft
 Response = Callable[[np.ndarray], np.ndarray]  # what the channels of the first stage give for a frame (n_fft,)
 Amend = Callable[[Value, Response], Value]  # the first stage's planes (batch, channels, frames), changed
 MOST_PHASES = 512  # channels to transpose a signal into before that costs more than it saves
+MOST_MORE = 1.25  # times the taps of a window, to make whole hops
+
 
 def work(op: Stft, first: int, second: int, third: int = 1) -> Cost:
     """What the stages do for a frame, and what a power spectrum and a bank of a hundred filters do with their slots."""
@@ -48,8 +50,10 @@ def work(op: Stft, first: int, second: int, third: int = 1) -> Cost:
 
 def cheapest(op: Stft, choices: Iterable[tuple[int, ...]]) -> tuple[int, ...] | None:
     """The factors with the least work on a CPU, or None if there are none."""
-    target = target_named("cpu")
-    return min(choices, key=lambda factors: target.seconds(work(op, *factors)), default=None)
+    target, every = target_named("cpu"), list(choices)
+    # Behind a window at the beginning of its frame a clip may have ended, and numbers stand that are not finite.
+    within = [factors for factors in every if op.align != "start" or op.support.stop % (op.n_fft // factors[0]) == 0]
+    return min(within or every, key=lambda factors: target.seconds(work(op, *factors)), default=None)
 
 
 @Stft.lowering
@@ -103,8 +107,10 @@ def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int, a
     order = np.arange(rest).reshape(-1, columns).T.ravel()
     taps = _taps(op, first)  # outside of these the window is zero for every phase
     before, after = taps.start * rest, (first - taps.stop) * rest
-    if before or after:
-        signal = Slice(before, -after if after else None)(signal)
+    if before > 0 or after:
+        signal = Slice(max(before, 0), -after if after else None)(signal)
+    if before < 0:
+        signal = Pad(-before, 0, "constant")(signal)
     if hop % rest:  # the phases of a frame are not phases of the signal
         phases, stride, deep = _columns(signal, len(taps) * rest, hop), 1, len(taps)
     else:
@@ -116,7 +122,8 @@ def _first_stage(op: Stft, signal: Value, first: int, rest: int, columns: int, a
 
     def rows(frame: np.ndarray) -> np.ndarray:
         n1, k1, r = np.array(taps), np.arange(half)[:, None], order.reshape(-1, 1, 1)
-        bank = frame[rest * n1 + r] * twiddle(rest * k1 * n1 + r * k1, op.n_fft)
+        place = rest * n1 + r
+        bank = np.where(place < 0, 0.0, frame[place]) * twiddle(k1 * place, op.n_fft)
         return np.stack([bank.real, bank.imag], 1).reshape(-1, len(taps))
 
     def kernels() -> np.ndarray:
@@ -142,9 +149,20 @@ def _columns(signal: Value, width: int, hop: int) -> Value:
 
 
 def _taps(op: Stft, first: int) -> range:
-    """Of the ``first`` samples of a phase of the frame, those that the window stands on for some phase."""
+    """Of the ``first`` samples of a phase of the frame, those that the window stands on for some phase.
+
+    Some more, where that makes whole hops of them: a convolution of whole hops takes less time for a tap. Those lie before the window
+    if they have to, and not behind the frame, where a clip may have ended, and numbers stand that are not finite.
+    """
     rest = op.n_fft // first
-    return range(op.support.start // rest, -(-op.support.stop // rest))
+    start, stop = op.support.start // rest, -(-op.support.stop // rest)
+    if op.hop_length % rest == 0:
+        hop = op.hop_length // rest
+        count = -(-(stop - start) // hop) * hop
+        if count <= MOST_MORE * (stop - start):
+            start = min(start, (stop if op.align == "start" else first) - count)
+            stop = start + count
+    return range(start, stop)
 
 
 def _deep(op: Stft, first: int, rest: int) -> int:
