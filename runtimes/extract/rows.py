@@ -177,16 +177,17 @@ class Extractor:
     def _streamed(self, blocks: Iterable[Array]) -> tuple[dict[str, Array], int]:
         """The features of a long clip, which is never held whole."""
         stream = self.runner.stream()
-        pieces: dict[str, list[Array]] = {column.name: [] for column in self.columns}
+        held = {column: bytearray() for column in self.columns}  # which grow in place: pieces beside their sum would be twice the memory
 
         def keep(found: Any) -> None:
-            for column in self.columns:
-                pieces[column.name].append(column.time_first(found[column.output] if isinstance(found, dict) else found))
+            for column, pieces in held.items():
+                pieces += column.time_first(found[column.output] if isinstance(found, dict) else found).tobytes()
 
         for block in blocks:
             keep(stream.push(block))
         keep(stream.finish())
-        return {name: np.concatenate(held) for name, held in pieces.items()}, stream.received
+        features = {column.name: np.frombuffer(pieces, column.dtype).reshape(-1, *column.sizes) for column, pieces in held.items()}
+        return features, stream.received
 
 
 def sentence(error: Exception, path: str) -> str:

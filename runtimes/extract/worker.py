@@ -42,7 +42,6 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  (the job's, said where it was started)
         send(failed=one_line(error))
         return
-    arrow.pyarrow_module().set_memory_pool(arrow.pyarrow_module().system_memory_pool())  # gives back what an hour took
     send(ready=True)
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 2)  # decoders write notes on damaged files, and one is an error row already
