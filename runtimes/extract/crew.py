@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
 from specgraph.runtimes.extract.job import Batch
@@ -48,8 +48,7 @@ class _Work:
     def request(self) -> dict[str, Any]:
         """What a worker is sent."""
         self.in_hand, self.files, self.seconds = set(), 0, 0.0
-        files = [(file.path, file.file, file.name) for file in self.batch.inputs]
-        return {"number": self.batch.number, "files": files, "careful": self.careful, "crashed": self.crashed}
+        return {"batch": asdict(self.batch), "careful": self.careful, "crashed": self.crashed}
 
     def died(self, end: str) -> None:
         """A worker ended with this in hand: try again with care, without the file that was in hand each time."""
