@@ -185,7 +185,7 @@ class Decoder:
         """Go to the first sample that is wanted.
 
         libsndfile is a hundred samples off in the last page of Vorbis, and the first frames of MP3 want bits of those before them. So it
-        is sent to an earlier place, from which decoding is exact; a page of Vorbis holds 255 packets of at most 1,024 new samples.
+        is sent to an earlier place, from which decoding is exact (MP3: to 1e-4 in places); a page of Vorbis holds 255 packets of at most 1,024 new samples.
         """
         before = max(0, self._first - BLOCK) if file.format in ("OGG", "MP3", "MPEG") else self._first
         if before:
