@@ -132,6 +132,17 @@ def test_salvage(corpus: Path, mel_file: Path, monkeypatch: pytest.MonkeyPatch) 
     assert np.abs(read_audio("bad/cut.flac", RATE, salvage=True).samples[:2000] - whole).max() < 1e-6
 
 
+@pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])
+def test_salvage_of_ogg_is_all_whole_pages(codec: str) -> None:
+    made = io.BytesIO()
+    soundfile.write(made, noise(8.0), RATE, format="OGG", subtype=codec)
+    whole = read_audio(made.getvalue(), RATE).samples
+    cut = read_audio(made.getvalue()[: len(made.getvalue()) // 2], RATE, salvage=True)
+    assert 2.5 * RATE < len(cut.samples) < 4.5 * RATE
+    assert "ends before the last page" in cut.damage
+    np.testing.assert_allclose(cut.samples, whole[: len(cut.samples)], atol=1e-6)
+
+
 def test_fail_raises_the_first(corpus: Path, mel_file: Path) -> None:
     with pytest.raises(ValueError, match="is empty"):
         sg.extract_batch(mel_file, [corpus / "a" / "000.wav", corpus / "bad" / "empty.wav", corpus / "bad" / "text.wav"], on_damage="fail")
