@@ -601,16 +601,16 @@ def test_retry_that_is_killed(mended, mel_file: Path, tmp_path: Path, output: st
     before = read(tmp_path / output)
     good = {row["path"] for row in before.to_pylist() if row["error"] is None}
     listing = mended()
-    with driver(mel_file, listing, tmp_path / output, retry_errors=True, dies_at=3.0) as process:  # of the four that are mended
+    with driver(mel_file, listing, tmp_path / output, retry_errors=True, dies_at=2.0) as process:  # two of the four that are mended; a third may be in hand
         assert process.wait(60) == -signal.SIGKILL
     rows = read(tmp_path / output).to_pylist()
     assert [row["path"] for row in rows] == before["path"].to_pylist()
     assert good <= {row["path"] for row in rows if row["error"] is None}
     parts_of = tmp_path / (output if output == "out" else "out.parquet.parts")
-    assert 1 <= retried(parts_of) <= 3
+    assert retried(parts_of) <= 3
     found = sg.extract(mel_file, listing, tmp_path / output, workers=2, part_bytes=1, retry_errors=True)
     assert (found.files, found.wrong) == (41, 9)
-    assert found.now_files < 13
+    assert 10 <= found.now_files <= 13
     check_mended(read(tmp_path / output), before)
 
 
