@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,8 @@ class Decoder:
         dtype: "float32" or "int16".
         name: what errors call the file; the path unless given.
         salvage: whether a damaged file gives what can be decoded of it, and ``damage`` then says what is missing.
+        offset, duration: in seconds, the part that is decoded, to the nearest sample of the file; to its end where ``duration`` is None
+            or goes beyond.
 
     Attributes:
         file_rate, channels: of the file.
@@ -53,11 +56,19 @@ class Decoder:
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
-        AudioError: it is empty, not audio, or cut off.
+        AudioError: it is empty, not audio, or cut off, or ends before the part begins.
     """
 
     def __init__(
-        self, source: str | Path | bytes, sample_rate: int, channels: int = 1, dtype: str = "float32", name: str | None = None, salvage: bool = False
+        self,
+        source: str | Path | bytes,
+        sample_rate: int,
+        channels: int = 1,
+        dtype: str = "float32",
+        name: str | None = None,
+        salvage: bool = False,
+        offset: float = 0.0,
+        duration: float | None = None,
     ) -> None:
         import soundfile
 
@@ -71,6 +82,8 @@ class Decoder:
                 raise IsADirectoryError(f"{self.name} is a folder, not an audio file")
             if not self._source.is_file():
                 raise AudioError(f"{self.name} is a device or a pipe, not an audio file")
+        if not 0 <= offset < math.inf or (duration is not None and not 0 < duration < math.inf):
+            raise AudioError(f"{self.name} has no part at offset {offset} of duration {duration}: both are seconds, 0 or more and above 0", "no samples")
         with self._opened() as file:
             if file.seek(0, 2) == 0:
                 raise AudioError(f"{self.name} is empty (0 bytes)", "empty")
@@ -78,12 +91,22 @@ class Decoder:
         try:
             self._file = self._sound()
         except (soundfile.LibsndfileError, TypeError) as error:
+            if missing:
+                raise AudioError(f"{self.name} is damaged: it {missing}, and nothing before that can be decoded", "damaged") from None
             raise AudioError(f"{self.name} cannot be read as audio ({_reason(error)}); give wav, flac, ogg or mp3") from None
         self.file_rate, self.channels = self._file.samplerate, self._file.channels
         exact = self._file.subtype in SIXTEEN_BITS and self.channels in (1, channels) and self.file_rate == sample_rate
         self.rounds, self.clipped = dtype == "int16" and not exact, 0
         if missing:
             self._damaged(missing)
+        self._first = round(offset * self.file_rate)
+        self._wanted_frames = UNKNOWN if duration is None else max(1, round(duration * self.file_rate))
+        if self._first and self._first >= self._file.frames:
+            self._file.close()
+            if self.damage:
+                raise AudioError(self.damage, "damaged")
+            long = self._file.frames / self.file_rate
+            raise AudioError(f"{self.name} is {long:.6g} seconds long, and the part that is wanted begins at {offset:.6g}", "no samples")
 
     def blocks(self) -> Iterator[Array]:
         """The samples, (samples,) or (channels, samples) at a time; once.
@@ -105,10 +128,12 @@ class Decoder:
             mixed = mixed if stream is None else stream.resample_chunk(np.ascontiguousarray(mixed))
             given += len(mixed)
             yield self._as_wanted(mixed)
+        if self._counted and read < min(self._wanted_frames, self._file.frames - self._first) and self._file.frames < UNKNOWN and not self.damage:
+            has = f"{self._first + read}" if read else f"no more than {self._first}"
+            self._damaged(f"has {has} of {self._file.frames} samples")
         if read == 0:
-            raise AudioError(f"{self.name} has a header and no samples", "no samples")
-        if self._counted and read < self._file.frames < UNKNOWN and not self.damage:
-            self._damaged(f"has {read} of {self._file.frames} samples")
+            kind = "damaged" if self.damage else "no samples"
+            raise AudioError(self.damage or f"{self.name} has a header and no samples", kind)
         self._file.close()
         if stream is not None:
             rest = stream.resample_chunk(np.zeros((0, self.channels) if self._kept else 0, np.float32), last=True)
@@ -138,7 +163,8 @@ class Decoder:
         done = 0
         most = max(1, BLOCK * self.file_rate // max(self.file_rate, self.sample_rate))  # a header may say 1 Hz, of which resampling makes thousands
         try:
-            while len(block := self._file.read(most, dtype="float32", always_2d=True)):
+            self._begin(self._file)
+            while len(block := self._file.read(min(most, self._wanted_frames - done), dtype="float32", always_2d=True)):
                 done += len(block)
                 yield block
             return
@@ -147,12 +173,25 @@ class Decoder:
         skipped = 0
         with self._sound() as again:
             try:
-                while len(block := again.read(SHORT_BLOCK, dtype="float32", always_2d=True)):
+                self._begin(again)
+                while len(block := again.read(min(SHORT_BLOCK, self._wanted_frames - skipped), dtype="float32", always_2d=True)):
                     skipped += len(block)
                     if skipped > done:
                         yield block
             except (soundfile.LibsndfileError, TypeError):
                 return
+
+    def _begin(self, file: Any) -> None:
+        """Go to the first sample that is wanted.
+
+        libsndfile is a hundred samples off in the last page of Vorbis, and the first frames of MP3 want bits of those before them. So it
+        is sent to an earlier place, from which decoding is exact (MP3: to 1e-4 in places); a page of Vorbis holds 255 packets of at most 1,024 new samples.
+        """
+        before = max(0, self._first - BLOCK) if file.format in ("OGG", "MP3", "MPEG") else self._first
+        if before:
+            file.seek(before)
+        if before < self._first:
+            file.read(self._first - before, dtype="float32", always_2d=True)
 
     def _damaged(self, how: str) -> None:
         """Keep it in mind where samples are salvaged, and raise where not."""

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ from tests.corpus import BAD, RATE, SALVAGED, bad, held, noise, sound
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-COLUMNS = ["path", "features", "frames", "sample_rate", "duration", "error"]
+COLUMNS = ["path", "features", "frames", "sample_rate", "offset", "duration", "error"]
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,17 @@ def test_salvage(corpus: Path, mel_file: Path, monkeypatch: pytest.MonkeyPatch) 
     assert np.abs(read_audio("bad/cut.wav", RATE, salvage=True).samples - noise(1.0)[:4989, 0]).max() < 4e-5
     whole = soundfile.read(corpus / "bad" / "cut.flac", frames=2000)[0]
     assert np.abs(read_audio("bad/cut.flac", RATE, salvage=True).samples[:2000] - whole).max() < 1e-6
+
+
+@pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])
+def test_salvage_of_ogg_is_all_whole_pages(codec: str) -> None:
+    made = io.BytesIO()
+    soundfile.write(made, noise(8.0), RATE, format="OGG", subtype=codec)
+    whole = read_audio(made.getvalue(), RATE).samples
+    cut = read_audio(made.getvalue()[: len(made.getvalue()) // 2], RATE, salvage=True)
+    assert 2.5 * RATE < len(cut.samples) < 4.5 * RATE
+    assert "ends before the last page" in cut.damage
+    np.testing.assert_allclose(cut.samples, whole[: len(cut.samples)], atol=1e-6)
 
 
 def test_fail_raises_the_first(corpus: Path, mel_file: Path) -> None:
@@ -375,17 +387,23 @@ def test_a_worker_that_cannot_start(mel_file: Path, corpus: Path, tmp_path: Path
 
 
 JOB = """
-import sys
+import os, signal, sys
 sys.path[:] = {path!r}
 from specgraph.runtimes.extract import crew, run
 crew.START = {start!r}
-run.extract({model!r}, {corpus!r}, {output!r}, workers=2, part_bytes=1, format={format!r})
+def report(done, files, seconds):
+    if seconds >= {dies_at!r}:
+        os.kill(os.getpid(), signal.SIGKILL)
+run.extract({model!r}, {corpus!r}, {output!r}, workers=2, part_bytes=1, format={format!r}, retry_errors={retry_errors!r}, report=report)
 """
 
 
-def driver(model: Path, corpus: Path, output: Path, format: str = "parquet", **how) -> subprocess.Popen[bytes]:
-    """The job in a process of its own, slowed down so that it can be hit at any point."""
-    code = JOB.format(path=sys.path, start=before(SLOW), model=str(model), corpus=str(corpus), output=str(output), format=format)
+def driver(
+    model: Path, corpus: Path, output: Path, format: str = "parquet", retry_errors: bool = False, dies_at: float = 1e9, **how
+) -> subprocess.Popen[bytes]:
+    """The job in a process of its own, slowed down so that it can be hit at any point; killed when so many seconds of audio are done."""
+    given = {"model": str(model), "corpus": str(corpus), "output": str(output), "format": format, "retry_errors": retry_errors, "dies_at": dies_at}
+    code = JOB.format(path=sys.path, start=before(SLOW), **given)
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, **how)
 
 
@@ -489,6 +507,119 @@ def test_what_another_job_wrote_is_not_touched(corpus: Path, mel_file: Path, pla
         sg.extract(mel_file, corpus / "b", tmp_path / "a.parquet")
 
 
+# What was wrong, and what is right now
+
+MENDED = {"bad/text.wav", "bad/cut.wav", "bad/hole.flac", "gone.wav"}
+
+
+@pytest.fixture
+def mended(corpus: Path, tmp_path: Path) -> Callable[[], Path]:
+    """A corpus with a missing file, of which some are mended when this is called."""
+    copy = tmp_path / "corpus"
+    shutil.copytree(corpus, copy)
+    listing = tmp_path / "corpus.txt"
+    listing.write_text("".join(f"corpus/{name}\n" for name in [*names(corpus), "gone.wav"]))
+
+    def mend() -> Path:
+        for name in MENDED:
+            (copy / name).write_bytes(held("FLAC" if name.endswith("flac") else "WAV"))
+        (copy / "a" / "000.wav").unlink()  # which is done, and stays so
+        return listing
+
+    return mend
+
+
+def check_mended(table, before, features: str = "features") -> None:
+    """Each file once; what was right is as it was, and what was mended has features."""
+    assert table["path"].to_pylist() == before["path"].to_pylist()
+    for row, old in zip(table.to_pylist(), before.to_pylist(), strict=True):
+        if row["path"].removeprefix("corpus/") in MENDED:
+            assert old["error"] is not None
+            assert (row["error"], row["duration"]) == (None, 1.0)
+            assert row[features] is not None
+        else:
+            assert row == old
+
+
+@pytest.mark.parametrize("output", ["out", "out.parquet"])
+def test_retry_errors(mended, mel_file: Path, tmp_path: Path, output: str) -> None:
+    done = sg.extract(mel_file, tmp_path / "corpus.txt", tmp_path / output, workers=2, part_bytes=50_000)
+    assert done.wrong == 13
+    before = read(tmp_path / output)
+    listing = mended()
+    again = sg.extract(mel_file, listing, tmp_path / output, workers=2, part_bytes=50_000)
+    assert (again.now_files, again.wrong) == (0, 13)
+    found = sg.extract(mel_file, listing, tmp_path / output, workers=2, part_bytes=50_000, retry_errors=True)
+    assert (found.files, found.now_files, found.wrong) == (41, 13, 9)
+    check_mended(read(tmp_path / output), before)
+    assert {path.name for path in tmp_path.iterdir()} == {output, "corpus", "corpus.txt"}
+
+
+@pytest.mark.parametrize("format", ["npy", "webdataset"])
+def test_retry_errors_of_other_formats(mended, mel_file: Path, tmp_path: Path, format: str) -> None:
+    out = tmp_path / "out"
+    sg.extract(mel_file, tmp_path / "corpus.txt", out, workers=2, part_bytes=50_000, format=format)
+    before, files = read(out / "index"), contents(out)
+    found = sg.extract(mel_file, mended(), out, workers=2, format=format, retry_errors=True)
+    assert found.wrong == 9
+    check_mended(read(out / "index"), before, "file" if format == "npy" else "key")
+    after = contents(out)
+    assert {key: after[key] for key in files} == files
+    run = sg.load(mel_file)
+    for row in read(out / "index").to_pylist():
+        if row["path"].removeprefix("corpus/") in MENDED:
+            wanted = run(read_audio(tmp_path / row["path"], RATE).samples)
+            key = row["file"] if format == "npy" else f"{row['key']}.npy"
+            np.testing.assert_allclose(np.load(io.BytesIO(after[key])), wanted, rtol=1e-5, atol=1e-5)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What was written beside the index, by name; of tar files what they hold."""
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("features/**/*.npy")}
+    for shard in folder.glob("*.tar"):
+        with tarfile.open(shard) as tar:
+            found |= {member.name: tar.extractfile(member).read() for member in tar}
+    return found
+
+
+def test_retry_that_is_no_better(corpus: Path, mel_file: Path, tmp_path: Path) -> None:
+    """Salvaged features are not lost to a file that has gone since."""
+    shutil.copytree(corpus, tmp_path / "in")
+    sg.extract(mel_file, tmp_path / "in", tmp_path / "out", workers=1, on_damage="salvage")
+    before = read(tmp_path / "out")
+    (tmp_path / "in" / "bad" / "cut.flac").unlink()
+    found = sg.extract(mel_file, tmp_path / "in", tmp_path / "out", workers=1, on_damage="salvage", retry_errors=True)
+    assert found.now_files == found.wrong == 12
+    assert read(tmp_path / "out").equals(before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("output", ["out", "out.parquet"])
+def test_retry_that_is_killed(mended, mel_file: Path, tmp_path: Path, output: str) -> None:
+    """Rows that were right are there at every moment, and in the end each file once."""
+    sg.extract(mel_file, tmp_path / "corpus.txt", tmp_path / output, workers=2, part_bytes=1)
+    before = read(tmp_path / output)
+    good = {row["path"] for row in before.to_pylist() if row["error"] is None}
+    listing = mended()
+    with driver(mel_file, listing, tmp_path / output, retry_errors=True, dies_at=2.0) as process:  # two of the four that are mended; a third may be in hand
+        assert process.wait(60) == -signal.SIGKILL
+    rows = read(tmp_path / output).to_pylist()
+    assert [row["path"] for row in rows] == before["path"].to_pylist()
+    assert good <= {row["path"] for row in rows if row["error"] is None}
+    parts_of = tmp_path / (output if output == "out" else "out.parquet.parts")
+    assert retried(parts_of) <= 3
+    found = sg.extract(mel_file, listing, tmp_path / output, workers=2, part_bytes=1, retry_errors=True)
+    assert (found.files, found.wrong) == (41, 9)
+    assert 10 <= found.now_files <= 13
+    check_mended(read(tmp_path / output), before)
+
+
+def retried(folder: Path) -> int:
+    """How many mended files have features."""
+    rows = [row for part in sorted(folder.glob("part-*")) for row in pq.read_table(part, columns=["path", "error"]).to_pylist()]
+    return sum(row["error"] is None and row["path"].removeprefix("corpus/") in MENDED for row in rows)
+
+
 def test_one_at_a_time(corpus: Path, mel_file: Path, tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
 
@@ -562,6 +693,69 @@ def test_manifests_from_windows(manifest, tmp_path: Path) -> None:
         path = manifest(name, "")
         path.write_bytes(text.encode())
         assert [file.path for file in listed(path)[0]] == ["a/000.wav", "b/001.flac"]
+
+
+PARTS = [(0.0, 0.5), (0.0, 1.25), (1.0, None), (1.0, 0.5), (2.123, 0.333)]  # of two and a half seconds
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("rate", [RATE, 44100])
+def test_parts_of_a_file(tmp_path: Path, mel_file: Path, kind: str, rate: int) -> None:
+    """Each is what a file of just these samples gives."""
+    soundfile.write(tmp_path / f"long.{kind}", noise(2.5, rate), rate)
+    run = sg.load(mel_file)
+    whole, _ = soundfile.read(tmp_path / f"long.{kind}", dtype="float32")
+    held = (tmp_path / f"long.{kind}").read_bytes()
+    table = sg.extract_batch(run, [("long", held, *part) for part in PARTS])
+    assert sg.extract_batch(run, [("long", tmp_path / f"long.{kind}", *part) for part in PARTS]).equals(table)
+    for row, (offset, duration) in zip(table.to_pylist(), PARTS, strict=True):
+        first = round(offset * rate)
+        cut = whole[first:] if duration is None else whole[first : first + round(duration * rate)]
+        soundfile.write(tmp_path / "part.wav", cut, rate, subtype="FLOAT")
+        (wanted,) = sg.extract_batch(run, [tmp_path / "part.wav"]).to_pylist()
+        assert (row["error"], row["offset"]) == (None, offset)
+        assert (row["frames"], row["duration"]) == (wanted["frames"], wanted["duration"])
+        np.testing.assert_allclose(row["features"], wanted["features"], rtol=1e-5, atol=1e-4)  # decibels
+
+
+def test_parts_that_are_not_there(tmp_path: Path, mel_file: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(2.0), RATE)
+    cut = held("FLAC", 2.0)
+    (tmp_path / "cut.flac").write_bytes(cut[: len(cut) // 2])
+    asked = [("a.wav", 1.5, 9.0), ("a.wav", 2.0, None), ("a.wav", -1.0, None), ("a.wav", 0.0, float("inf")), ("cut.flac", 0.25, 0.25), ("cut.flac", 1.5, 0.25)]
+    rows = sg.extract_batch(mel_file, [(name, tmp_path / name, *part) for name, *part in asked]).to_pylist()
+    assert [(row["duration"], row["error"] and row["error"].partition(":")[0]) for row in rows] == [
+        (0.5, None), (0, "no samples"), (0, "no samples"), (0, "no samples"), (0.25, None), (0, "damaged")
+    ]  # fmt: skip
+    assert rows[1]["error"] == "no samples: a.wav is 2 seconds long, and the part that is wanted begins at 2"
+
+
+def test_manifest_of_parts(manifest, tmp_path: Path, mel_file: Path) -> None:
+    """As NeMo writes it: parts of one file are items of their own, each once, in every format."""
+    sound(tmp_path / "lists", 2)
+    soundfile.write(tmp_path / "lists" / "long.wav", noise(2.5), RATE)
+    entries = [("long.wav", *part) for part in PARTS] + [("a/000.wav", 0.05, 0.1), ("b/001.flac", None, 0.1), ("long.wav", 0, 0.5)]
+    lines = [json.dumps({"audio_filepath": path, "offset": offset, "duration": duration, "text": "x"}) for path, offset, duration in entries]
+    nemo = manifest("nemo.json", "\n".join(lines))
+    table = "path,offset,duration\n" + "".join(f"{path},{offset or ''},{duration or ''}\n" for path, offset, duration in entries)
+    assert listed(manifest("parts.csv", table)) == listed(nemo)
+    files, again = listed(nemo)
+    assert again == ["long.wav"]
+    assert [file.name for file in files[2:]] == ["long.wav@0.0+0.5", "long.wav@0.0+1.25", "long.wav@1.0+0.5", "long.wav@1.0", "long.wav@2.123+0.333"]
+    assert sum(file.size for file in files[2:]) == pytest.approx((tmp_path / "lists" / "long.wav").stat().st_size, abs=5)
+    wanted = sg.extract_batch(mel_file, [(file.path, file.file, file.offset, file.duration) for file in files])
+    assert wanted["error"].null_count == len(files) == 7
+    sg.extract(mel_file, nemo, tmp_path / "out", workers=2, part_bytes=1)
+    assert read(tmp_path / "out").equals(wanted)
+    sg.extract(mel_file, nemo, tmp_path / "npy", workers=1, format="npy")
+    for file, features in zip(files, wanted["features"].to_pylist(), strict=True):
+        np.testing.assert_array_equal(np.load(tmp_path / "npy" / "features" / f"{file.name}.npy").T, features)
+
+
+@pytest.mark.parametrize("wrong", ['"offset": -1', '"offset": "soon"', '"duration": NaN', '"duration": true', '"offset": 1e400'])
+def test_manifest_of_wrong_parts(manifest, wrong: str) -> None:
+    with pytest.raises(ValueError, match="line 1 of .* has (offset|duration) .*, which is not a number of seconds"):
+        listed(manifest("a.jsonl", f'{{"path": "a.wav", {wrong}}}'))
 
 
 def test_a_name_too_long_for_an_npy_file_is_said_before_anything_is_computed(mel_file: Path, tmp_path: Path) -> None:

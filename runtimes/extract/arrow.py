@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 GROUP = 2**25  # bytes of features that are held before they are written
+REST = {"frames": "int64", "sample_rate": "int32", "offset": "float64", "duration": "float64", "error": "string"}  # after the features
 
 # Features are random bits to a dictionary, and nearly so to a compressor: both cost more than computing the features does.
 WRITING: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
@@ -30,7 +31,7 @@ def pyarrow_module() -> Any:
 
 
 def schema(columns: Sequence[Column]) -> pyarrow.Schema:
-    """``path, features list<fixed_size_list>, frames, sample_rate, duration, error``; a column for each output where there are several."""
+    """``path, features list<fixed_size_list>, frames, sample_rate, offset, duration, error``; a column for each output where there are several."""
     pa = pyarrow_module()
     return _schema([(column.name, pa.list_(pa.field("item", _frame(column), nullable=False))) for column in columns])
 
@@ -38,6 +39,20 @@ def schema(columns: Sequence[Column]) -> pyarrow.Schema:
 def table(rows: Sequence[Row], columns: Sequence[Column]) -> pyarrow.Table:
     """The rows, in order."""
     return _table(rows, schema(columns), [_features(rows, column) for column in columns])
+
+
+def rows_of(held: pyarrow.Table, columns: Sequence[Column]) -> Iterator[Row]:
+    """The rows of a table that ``table`` made, or of an index, whose rows have no features."""
+    found = {column.name: held[column.name] for column in columns if column.name in held.column_names}
+    for place, row in enumerate(held.select(["path", *REST]).to_pylist()):
+        features = {}
+        for column in columns if found else ():
+            frames = found[column.name][place].values
+            if frames is not None:
+                while frames.type.num_fields:
+                    frames = frames.flatten()
+                features[column.name] = frames.to_numpy().reshape(-1, *column.sizes)
+        yield Row(features=features or None, **row)
 
 
 def index_table(rows: Sequence[Row], where: Sequence[Mapping[str, str | None]], names: Sequence[str]) -> pyarrow.Table:
@@ -49,13 +64,12 @@ def index_table(rows: Sequence[Row], where: Sequence[Mapping[str, str | None]], 
 
 def _schema(between: Sequence[tuple[str, pyarrow.DataType]]) -> pyarrow.Schema:
     pa = pyarrow_module()
-    rest = [("frames", pa.int64()), ("sample_rate", pa.int32()), ("duration", pa.float64()), ("error", pa.string())]
-    return pa.schema([("path", pa.string()), *between, *rest])
+    return pa.schema([("path", pa.string()), *between, *((name, getattr(pa, kind)()) for name, kind in REST.items())])
 
 
 def _table(rows: Sequence[Row], made: pyarrow.Schema, between: Sequence[pyarrow.Array]) -> pyarrow.Table:
     pa = pyarrow_module()
-    first, *rest = (pa.array([value(row, name) for row in rows], made.field(name).type) for name in ("path", *made.names[-4:]))
+    first, *rest = (pa.array([value(row, name) for row in rows], made.field(name).type) for name in ("path", *REST))
     return pa.Table.from_arrays([first, *between, *rest], schema=made)
 
 

@@ -21,7 +21,7 @@ LOADED = 4  # models that a process keeps, so that calls after the first load no
 
 def extract_batch(
     model: str | Path | Runner,
-    items: Iterable[str | Path | tuple[str, bytes | None]],
+    items: Iterable[str | Path | tuple[str, bytes | None] | tuple[str, str | Path | bytes | None, float, float | None]],
     on_damage: str = "skip",
     device: str = "cpu",
 ) -> pyarrow.Table:
@@ -32,14 +32,15 @@ def extract_batch(
 
     Args:
         model: an .onnx file that specgraph wrote, or what ``specgraph.load`` made of one.
-        items: paths; or pairs of a name and what the file holds, None for what could not be had.
+        items: paths; or pairs of a name and what the file holds, None for what could not be had; or of a part of a file its name, its
+            path or what it holds, and in seconds offset and duration (None: to its end).
         on_damage: what is done with a file that is damaged: "skip" for an error alone; "salvage" for the features of what can be
             decoded, and the error beside them; "fail" to raise what is wrong with the first file that has no features.
         device: where a model that is given by its path runs.
 
     Returns:
         ``path`` string; ``features`` list<fixed_size_list<float>[bins]>, a list item for each frame, null where there are none;
-        ``frames`` int64; ``sample_rate`` int32, the model's; ``duration`` float64, in seconds; ``error`` string, null for a sound
+        ``frames`` int64; ``sample_rate`` int32, the model's; ``offset`` and ``duration`` float64, in seconds; ``error`` string, null for a sound
         file, or a kind ("damaged", "not audio", ...), a colon and a sentence. A model with several outputs has a column for each
         by its name in place of ``features``. What a frame has of more axes, (bins, 2), are lists in lists.
 

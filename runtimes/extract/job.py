@@ -12,32 +12,43 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from specgraph.files import whole
-from specgraph.runtimes.extract.arrow import pyarrow_module, readable
+from specgraph.runtimes.extract.arrow import pyarrow_module
 from specgraph.runtimes.extract.inputs import Input
 
 MANIFEST, LOCK = "_manifest.jsonl", "_lock"
-VERSION = 1
+VERSION = 2
 PARTS = 64  # that a small corpus is divided into, so that all cores have work to the end
 LEAST, MOST, FILES = 2**22, 2**25, 256  # bytes of files in a part, and how many there are at most
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The files of a part."""
+    """The files of a part; ``again`` are the places of those that are to be done again, the others' rows being kept: none for all anew."""
 
     number: int
     inputs: tuple[Input, ...]
+    again: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, held: Mapping[str, Any]) -> Batch:
+        """From what ``asdict`` made of one, and JSON of that."""
+        return cls(held["number"], tuple(Input(**file) for file in held["inputs"]), tuple(held["again"]))
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Of the files that are to be done."""
+        return self.again or tuple(range(len(self.inputs)))
 
     @property
     def bytes(self) -> int:
-        """Their size."""
-        return sum(file.size for file in self.inputs)
+        """The size of what is to be done."""
+        return sum(self.inputs[place].size for place in self.places)
 
 
 @dataclass(frozen=True)
@@ -108,15 +119,20 @@ class Job:
         """Where a batch is written."""
         return self.parts / part_name(batch.number)
 
-    def pending(self) -> list[Batch]:
-        """The batches that are not done, the largest first, so that no core is left alone with one; a part that holds other files is removed."""
+    def pending(self, retry_errors: bool = False) -> list[Batch]:
+        """The batches that are not done, the largest first, so that no core is left alone with one; a part that holds other files is removed.
+
+        With ``retry_errors`` also those that have files with an error. Their parts stay until others take their place.
+        """
         left = []
         for batch in self.batches:
             path = self.part(batch)
-            if path.exists() and not self._holds(batch, path):
-                path.unlink()
-            if not path.exists():
+            errors = held_errors(path, batch) if path.exists() else None
+            if errors is None:
+                path.unlink(missing_ok=True)
                 left.append(batch)
+            elif retry_errors and any(errors):
+                left.append(replace(batch, again=tuple(place for place, error in enumerate(errors) if error)))
         return sorted(left, key=lambda batch: -batch.bytes)
 
     def clean(self) -> None:
@@ -128,8 +144,9 @@ class Job:
                 path.unlink(missing_ok=True)
 
     def digest(self) -> str:
-        """Of the settings and files: the same for the same job."""
-        held = json.dumps([asdict(self.settings), [asdict(batch) for batch in self.batches]], sort_keys=True)
+        """Of the settings and files, not of what is in these: the same for the same job."""
+        files = [(file.path, file.file, file.offset, file.duration) for batch in self.batches for file in batch.inputs]
+        held = json.dumps([asdict(self.settings), files], sort_keys=True)
         return hashlib.sha256(held.encode("ascii")).hexdigest()
 
     @contextlib.contextmanager
@@ -143,15 +160,18 @@ class Job:
             finally:
                 (self.folder / LOCK).unlink(missing_ok=True)
 
-    def _holds(self, batch: Batch, path: Path) -> bool:
-        pa = pyarrow_module()
-        import pyarrow.parquet as pq
 
-        try:
-            paths = pq.read_table(path, columns=["path"], partitioning=None)["path"].to_pylist()
-        except (OSError, pa.ArrowException):
-            return False
-        return bool(paths == [readable(file.path) for file in batch.inputs])
+def held_errors(part: Path, batch: Batch) -> list[str | None] | None:
+    """The errors of a batch's files in its part, or None where it holds other files or cannot be read."""
+    pa = pyarrow_module()
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(part, columns=["path", "offset", "error"], partitioning=None)
+    except (OSError, pa.ArrowException):
+        return None
+    held = zip(table["path"].to_pylist(), table["offset"].to_pylist(), strict=True)
+    return table["error"].to_pylist() if list(held) == [file.id for file in batch.inputs] else None
 
 
 def part_name(number: int) -> str:

@@ -14,7 +14,6 @@ from dataclasses import asdict
 from typing import Any
 
 from specgraph.runtimes.extract.crew import Crew, Event
-from specgraph.runtimes.extract.inputs import Input
 from specgraph.runtimes.extract.job import Batch
 
 
@@ -44,8 +43,7 @@ class Actor:
 
     def __call__(self, given: dict[str, Any]) -> dict[str, Any]:
         """What became of a batch: both are rows of a dataset."""
-        entry = json.loads(str(given["batch"]))
-        batch = Batch(entry["number"], tuple(Input(**file) for file in entry["inputs"]))
+        batch = Batch.of(json.loads(str(given["batch"])))
         failed, found = "", []
         try:
             found = list(self._crew.run([batch]))

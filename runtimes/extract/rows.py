@@ -23,10 +23,12 @@ ON_DAMAGE = ("fail", "salvage", "skip")
 
 @dataclass(frozen=True)
 class Item:
-    """A file as a row names it, and where it is or what it holds."""
+    """A file as a row names it, where it is or what it holds, and in seconds which part of it is meant."""
 
     path: str
     source: str | Path | bytes | None  # None: it was not to be had
+    offset: float = 0.0
+    duration: float | None = None  # None: to its end
     crashed: str = ""  # why it is not tried
 
 
@@ -34,14 +36,15 @@ class Item:
 class Row:
     """What became of a file. ``features`` by column, (frames, ...) each; None where there are none.
 
-    ``frames`` are those of the first column, ``duration`` seconds at ``sample_rate``, which is the model's. ``error`` is None, or
-    why there are no features or what of them is missing: a kind, a colon, a sentence.
+    ``frames`` are those of the first column, ``duration`` seconds at ``sample_rate``, which is the model's, from ``offset`` on in the
+    file. ``error`` is None, or why there are no features or what of them is missing: a kind, a colon, a sentence.
     """
 
     path: str
     features: dict[str, Array] | None
     frames: int
     sample_rate: int
+    offset: float
     duration: float
     error: str | None
 
@@ -140,7 +143,7 @@ class Extractor:
         except Exception as error:  # whatever a file does, it is its own row
             if self.on_damage == "fail":
                 raise
-            return Row(item.path, None, 0, self.runner.sample_rate, 0.0, sentence(error, item.path))
+            return Row(item.path, None, 0, self.runner.sample_rate, item.offset, 0.0, sentence(error, item.path))
 
     def _begin(self, item: Item) -> _Begun:
         if item.crashed:
@@ -148,7 +151,9 @@ class Extractor:
         if item.source is None:
             raise AudioError(f"{item.path} came without its content", "unreadable")
         run = self.runner
-        decoder = Decoder(item.source, run.sample_rate, run.channels, run.input_types[0], item.path, self.on_damage == "salvage")
+        decoder = Decoder(
+            item.source, run.sample_rate, run.channels, run.input_types[0], item.path, self.on_damage == "salvage", item.offset, item.duration
+        )
         begun = _Begun(item, decoder)
         blocks, samples = decoder.blocks(), 0
         for block in blocks:
@@ -172,21 +177,22 @@ class Extractor:
             outputs = self.runner.outputs(wave)
             features = {column.name: column.time_first(outputs[column.output]) for column in self.columns}
         damage = f"damaged: {begun.decoder.damage}" if begun.decoder.damage else None
-        return Row(begun.item.path, features, len(features[self.columns[0].name]), rate, samples / rate, damage)
+        return Row(begun.item.path, features, len(features[self.columns[0].name]), rate, begun.item.offset, samples / rate, damage)
 
     def _streamed(self, blocks: Iterable[Array]) -> tuple[dict[str, Array], int]:
         """The features of a long clip, which is never held whole."""
         stream = self.runner.stream()
-        pieces: dict[str, list[Array]] = {column.name: [] for column in self.columns}
+        held = {column: bytearray() for column in self.columns}  # which grow in place: pieces beside their sum would be twice the memory
 
         def keep(found: Any) -> None:
-            for column in self.columns:
-                pieces[column.name].append(column.time_first(found[column.output] if isinstance(found, dict) else found))
+            for column, pieces in held.items():
+                pieces += column.time_first(found[column.output] if isinstance(found, dict) else found).tobytes()
 
         for block in blocks:
             keep(stream.push(block))
         keep(stream.finish())
-        return {name: np.concatenate(held) for name, held in pieces.items()}, stream.received
+        features = {column.name: np.frombuffer(pieces, column.dtype).reshape(-1, *column.sizes) for column, pieces in held.items()}
+        return features, stream.received
 
 
 def sentence(error: Exception, path: str) -> str:
@@ -207,7 +213,7 @@ def _columns(runner: Runner) -> tuple[Column, ...]:
     """What the outputs are, seen on a second of silence: their sizes in each frame and their dtypes."""
     found = runner.outputs(runner.silence(max(runner.meta.min_samples, runner.sample_rate)))
     names = runner.feature_names
-    taken = {"path", "frames", "sample_rate", "duration", "error"} & {*names} if len(names) > 1 else set()
+    taken = {"path", "frames", "sample_rate", "offset", "duration", "error"} & {*names} if len(names) > 1 else set()
     if taken:
         raise ValueError(f"{runner.path} has an output named {taken.pop()}, which is a column of its own in the table; export it under another name")
     columns = []

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from specgraph.files import check_writable, whole
-from specgraph.runtimes.extract.arrow import GROUP, WRITING, pyarrow_module, readable
+from specgraph.runtimes.extract.arrow import GROUP, WRITING, pyarrow_module
 from specgraph.runtimes.extract.crew import Crew, Event
 from specgraph.runtimes.extract.inputs import listed
-from specgraph.runtimes.extract.job import LOCK, Batch, Job, Settings, planned
+from specgraph.runtimes.extract.job import LOCK, Batch, Job, Settings, held_errors, planned
 from specgraph.runtimes.extract.rows import ON_DAMAGE, Extractor
 from specgraph.runtimes.extract.summary import Count, Summary
 from specgraph.runtimes.extract.writers import WRITERS, check_names
@@ -40,6 +40,7 @@ def extract(
     address: str | None = None,
     num_gpus: float = 0.0,
     part_bytes: int | None = None,
+    retry_errors: bool = False,
     report: Report = lambda done, files, seconds: None,
 ) -> Summary:
     """Features of a corpus, each file exactly once; stopped or killed at any moment and called again, it goes on from there.
@@ -47,7 +48,8 @@ def extract(
     Args:
         model: an .onnx file that specgraph wrote.
         source: a folder, in which all audio is found; or a manifest: .txt (a path in each line), .csv or .jsonl (column ``path`` or
-            ``audio_filepath``), whose paths are relative to its own folder.
+            ``audio_filepath``, and if only a part of the file is meant, ``offset`` and ``duration`` in seconds), whose paths are
+            relative to its own folder.
         output: a folder; or a .parquet file, which is written at the end, from a folder beside it.
         format: "parquet", "npy" or "webdataset".
         on_damage: "skip" for an error row alone; "salvage" for the features of what can be decoded too; "fail" as "skip", for a
@@ -56,6 +58,7 @@ def extract(
         workers: processes, or with Ray actors, each with a session on one thread; None for one on each core.
         engine: "local", or "ray" for Ray Data, to which ``address`` ("auto", "ray://...") and ``num_gpus`` of each actor belong.
         part_bytes: of the files that a part is made of; None for a size that goes with the corpus.
+        retry_errors: whether files that have an error in what is there already are done again; all else stays.
         report: called as files are done.
 
     Raises:
@@ -79,14 +82,16 @@ def extract(
     if merged and format != "parquet":
         raise ValueError(f"{output} is a Parquet file, and --format {format} writes a folder; name a folder")
     folder = output.with_name(output.name + ".parts") if merged else output
-    job = _begun(folder, settings, source, part_bytes, output if merged else None)
+    job = _begun(folder, settings, source, part_bytes, output if merged else None, retry_errors)
     if job is None:
         return _summary(output, [output], 0)
     with job.alone():
         job.clean()
-        pending = job.pending()
+        if merged and _merged_job(output) == job.digest():
+            _divide(output, job)
+        pending = job.pending(retry_errors)
         how = {"model": os.path.abspath(model), "device": device, "on_damage": policy, "format": format, "folder": os.path.abspath(folder)}
-        done, now_files, now_seconds = job.files - sum(len(batch.inputs) for batch in pending), 0, 0.0
+        done, now_files, now_seconds = job.files - sum(len(batch.places) for batch in pending), 0, 0.0
         report(done, job.files, 0.0)
         try:
             for event in _events(engine, how, pending, count if engine == "local" else workers, address, num_gpus):
@@ -104,8 +109,10 @@ def extract(
     return Summary(**vars(found) | {"elapsed": time.monotonic() - began})
 
 
-def _begun(folder: Path, settings: Settings, source: Path, part_bytes: int | None, merged: Path | None) -> Job | None:
-    """The job that is to be done: found in its folder, or begun; None where ``merged`` is there and of this very job."""
+def _begun(
+    folder: Path, settings: Settings, source: Path, part_bytes: int | None, merged: Path | None, retry_errors: bool
+) -> Job | None:
+    """The job that is to be done: found in its folder, or begun; None where ``merged`` is there, of this very job, and nothing is to be done again."""
     import pyarrow.parquet as pq
 
     if folder.exists() and not folder.is_dir():
@@ -119,14 +126,11 @@ def _begun(folder: Path, settings: Settings, source: Path, part_bytes: int | Non
     if merged is not None:
         check_writable(merged)
         if merged.exists():
-            asked = Job(folder, settings, planned(inputs, part_bytes), len(again)).digest()
-            try:
-                held = (pq.read_schema(merged).metadata or {}).get(JOB, b"").decode()
-            except (OSError, pyarrow_module().ArrowException):
-                held = ""
-            if held == asked:
+            if _merged_job(merged) != Job(folder, settings, planned(inputs, part_bytes), len(again)).digest():
+                raise ValueError(f"{merged} exists, and is not what this job would write; choose another output or remove it")
+            errors = pq.read_table(merged, columns=["error"], partitioning=None)["error"]
+            if not retry_errors or errors.null_count == len(errors):
                 return None
-            raise ValueError(f"{merged} exists, and is not what this job would write; choose another output or remove it")
     elif not folder.parent.is_dir():
         raise FileNotFoundError(f"the folder {folder.parent} does not exist; create it first")
     folder.mkdir(exist_ok=True)
@@ -149,11 +153,8 @@ def _events(
 
 def _check(job: Job) -> None:
     """Every file is in the parts exactly once, or something is wrong that nobody should build on."""
-    import pyarrow.parquet as pq
-
     for batch in job.batches:
-        paths = pq.read_table(job.part(batch), columns=["path"], partitioning=None)["path"].to_pylist()
-        if paths != [readable(file.path) for file in batch.inputs]:
+        if held_errors(job.part(batch), batch) is None:
             raise OSError(f"{job.part(batch)} does not hold the files that it should; remove it, and the same command makes it anew")
 
 
@@ -166,6 +167,33 @@ def _summary(output: Path, parts: Sequence[Path], duplicates: int, now_files: in
         count.add(table["duration"].to_pylist(), table["error"].to_pylist())
     kinds = dict(count.kinds.most_common())
     return Summary(output, count.files, count.seconds, count.failed, kinds, tuple(count.errors), duplicates, now_files, now_seconds)
+
+
+def _merged_job(output: Path) -> str:
+    """The digest of the job that a merged file is of; empty where there is none, or it is of nothing."""
+    import pyarrow.parquet as pq
+
+    try:
+        return str((pq.read_schema(output).metadata or {}).get(JOB, b"").decode())
+    except (OSError, pyarrow_module().ArrowException):
+        return ""
+
+
+def _divide(merged: Path, job: Job) -> None:
+    """The parts that a merged file was made of, where they are not there: so that some files of it can be done again."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(merged) as file:
+        rest = file.schema_arrow.remove_metadata().empty_table()
+        groups = iter(range(file.num_row_groups))
+        for batch in job.batches:
+            while rest.num_rows < len(batch.inputs):
+                rest = pa.concat_tables([rest, file.read_row_group(next(groups)).replace_schema_metadata()])
+            if not job.part(batch).exists():
+                with whole(job.part(batch)) as temporary:
+                    pq.write_table(rest.slice(0, len(batch.inputs)), temporary, **WRITING)
+            rest = rest.slice(len(batch.inputs))
 
 
 def _merge(parts: Sequence[Path], merged: Path, output: Path, digest: str) -> None:

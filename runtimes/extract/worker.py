@@ -11,12 +11,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from specgraph.runtimes.base import AHEAD
-from specgraph.runtimes.extract import arrow
+from specgraph.runtimes.extract.inputs import Input
+from specgraph.runtimes.extract.job import Batch
 from specgraph.runtimes.extract.rows import Extractor, Item, Row
 from specgraph.runtimes.extract.writers import WRITERS
 
@@ -42,33 +43,45 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  (the job's, said where it was started)
         send(failed=one_line(error))
         return
-    arrow.pyarrow_module().set_memory_pool(arrow.pyarrow_module().system_memory_pool())  # gives back what an hour took
     send(ready=True)
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 2)  # decoders write notes on damaged files, and one is an error row already
     os.dup2(silent, 1)
     for line in sys.stdin:
-        batch = json.loads(line)
-        items = [Item(path, Path(file), batch["crashed"].get(str(place), "")) for place, (path, file, _) in enumerate(batch["files"])]
-        places = {id(item): place for place, item in enumerate(items)}
+        given = json.loads(line)
+        batch = Batch.of(given["batch"])
+        places = {_item(batch.inputs[place], given["crashed"].get(str(place), "")): place for place in batch.places}
 
-        def begun(item: Item, places: dict[int, int] = places) -> None:
-            send(began=places[id(item)])
+        def begun(item: Item, places: dict[Item, int] = places) -> None:
+            send(began=places[item])
 
-        def told(rows: Iterator[Row]) -> Iterator[Row]:
-            for place, row in enumerate(rows):
+        def told(rows: Iterator[Row], places: dict[Item, int] = places) -> Iterator[Row]:
+            for place, row in zip(places.values(), rows, strict=True):
                 send(row=place, seconds=row.duration)
                 yield row
 
         try:
-            rows = told(extractor.rows(items, 0 if batch["careful"] else AHEAD, begun))
-            writer.write(batch["number"], [name for _, _, name in batch["files"]], rows)
+            rows = told(extractor.rows(places, 0 if given["careful"] else AHEAD, begun))
+            if batch.again:
+                rows = _among(writer.read(batch.number), {*batch.again}, rows)
+            writer.write(batch.number, [file.name for file in batch.inputs], rows)
         except BrokenPipeError:
             return
         except Exception as error:  # noqa: BLE001  (no file's: what cannot be written)
-            send(failed=f"part {batch['number']} cannot be written to {how['folder']}: {one_line(error)}")
+            send(failed=f"part {batch.number} cannot be written to {how['folder']}: {one_line(error)}")
             continue
-        send(wrote=batch["number"])
+        send(wrote=batch.number)
+
+
+def _item(file: Input, crashed: str) -> Item:
+    return Item(file.path, Path(file.file), file.offset, file.duration, crashed)
+
+
+def _among(held: Iterable[Row], again: set[int], rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows of a part, those at the places ``again`` made anew; features that are there are not lost to a file that has gone since."""
+    for place, row in enumerate(held):
+        anew = next(rows) if place in again else row
+        yield row if anew.features is None and row.features is not None else anew
 
 
 def one_line(error: Exception) -> str:

@@ -9,15 +9,18 @@ import shutil
 import tarfile
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, final
+
+import numpy as np
 
 from specgraph.files import save_arrays, whole
 from specgraph.runtimes.extract import arrow
 from specgraph.runtimes.extract.inputs import Input
 from specgraph.runtimes.extract.job import part_name
-from specgraph.runtimes.extract.rows import Column, Row
+from specgraph.runtimes.extract.rows import Array, Column, Row
 
 LONGEST_NAME = 255  # bytes, on the file systems that are in use
 
@@ -40,6 +43,17 @@ class Writer(ABC):
             names: what each row's file is called.
             rows: as they are computed, which is while they are written.
         """
+
+    @abstractmethod
+    def read(self, number: int) -> Iterator[Row]:
+        """The rows of a batch that was written; those without features have None."""
+
+    def _indexed(self, number: int) -> Iterator[tuple[Row, dict[str, str | None]]]:
+        """The rows of a batch that has an index, without features, and where these are."""
+        import pyarrow.parquet as pq
+
+        held = pq.read_table(self.folder / "index" / part_name(number), partitioning=None)
+        yield from zip(arrow.rows_of(held, ()), held.select(self.where).to_pylist(), strict=True)
 
     def _index(self, number: int, rows: list[Row], where: list[dict[str, str | None]]) -> None:
         """The rows without features, which says that the batch is done: so it comes last."""
@@ -64,6 +78,13 @@ class ParquetWriter(Writer):
         ):
             for group in arrow.groups(rows):
                 file.write_table(arrow.table(group, self.columns))
+
+    def read(self, number: int) -> Iterator[Row]:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.folder / part_name(number)) as file:
+            for group in range(file.num_row_groups):
+                yield from arrow.rows_of(file.read_row_group(group), self.columns)
 
 
 @final
@@ -92,6 +113,10 @@ class NpyWriter(Writer):
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def read(self, number: int) -> Iterator[Row]:
+        for row, at in self._indexed(number):
+            yield replace(row, features=_features((self.folder / at["file"]).read_bytes(), self.columns) if at["file"] else None)
+
 
 @final
 class WebDatasetWriter(Writer):
@@ -109,10 +134,16 @@ class WebDatasetWriter(Writer):
                 done.append(_bare(row))
                 where.append({"shard": shard, "key": key} if row.features else {})
                 if row.features:
-                    about = {name: arrow.value(row, name) for name in ("path", "frames", "sample_rate", "duration", "error")}
+                    about = {name: arrow.value(row, name) for name in ("path", *arrow.REST)}
                     _add(tar, f"{key}.{self.suffix}", _held(row, self.columns).getbuffer())
                     _add(tar, f"{key}.json", memoryview(json.dumps(about).encode()))
         self._index(number, done, where)
+
+    def read(self, number: int) -> Iterator[Row]:
+        with tarfile.open(self.folder / f"shard-{number:05d}.tar") as tar:
+            for row, at in self._indexed(number):
+                file = tar.extractfile(f"{at['key']}.{self.suffix}") if at["key"] else None
+                yield replace(row, features=_features(file.read(), self.columns) if file else None)
 
 
 WRITERS: dict[str, type[Writer]] = {"parquet": ParquetWriter, "npy": NpyWriter, "webdataset": WebDatasetWriter}
@@ -126,7 +157,7 @@ def check_names(format: str, inputs: Iterable[Input]) -> None:
 
 
 def _bare(row: Row) -> Row:
-    return Row(row.path, None, row.frames, row.sample_rate, row.duration, row.error)
+    return replace(row, features=None)
 
 
 def _held(row: Row, columns: Sequence[Column]) -> io.BytesIO:
@@ -137,6 +168,12 @@ def _held(row: Row, columns: Sequence[Column]) -> io.BytesIO:
     features, file = row.features or {}, io.BytesIO()
     save_arrays(file, {column.name: column.as_output(features[column.name]) for column in columns}, together=len(columns) > 1)
     return file
+
+
+def _features(held: bytes, columns: Sequence[Column]) -> dict[str, Array]:
+    """What ``_held`` wrote."""
+    found = np.load(io.BytesIO(held))
+    return {column.name: column.time_first(found[column.name] if len(columns) > 1 else found) for column in columns}
 
 
 def _add(tar: tarfile.TarFile, name: str, data: memoryview) -> None:

@@ -37,6 +37,7 @@ def extract(
     engine: Annotated[str, typer.Option(help="local, or ray for one machine or a cluster.")] = "local",
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster; one is started here if not given.", show_default=False)] = None,
     num_gpus: Annotated[float, typer.Option(help="GPUs of each Ray actor, such as 0.25.")] = 0.0,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Do files again that are there with an error; all else stays.")] = False,
 ) -> None:
     """Compute the features of a corpus: each file exactly once, bad files as rows with their error.
 
@@ -50,7 +51,7 @@ def extract(
         try:
             found = job.extract(
                 model, corpus, output, format=format, on_damage=on_damage, workers=workers, device=device,
-                engine=engine, address=address, num_gpus=num_gpus, report=report,
+                engine=engine, address=address, num_gpus=num_gpus, retry_errors=retry_errors, report=report,
             )  # fmt: skip
         except KeyboardInterrupt:
             error_console().print("stopped; what is done is kept, and the same command goes on from there")
