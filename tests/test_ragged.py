@@ -175,7 +175,7 @@ ELSEWHERE = "cuts, or fills up, to a length that is not made of the clip's own"
 OTHERWISE = "lays clips, or time and something else, along one axis"
 REFUSED = {  # with some parameters at least, and why
     "OverlapAdd": BACK, "OverlapNormalize": BACK, "Istft": BACK, "GriffinLim": BACK, "ConstantQSynthesis": BACK, "InverseConstantQ": BACK,
-    "FitLength": ELSEWHERE, "Trim": ELSEWHERE, "Reshape": OTHERWISE, "Transpose": OTHERWISE,
+    "FitLength": ELSEWHERE, "Trim": ELSEWHERE, "FillInSteps": ELSEWHERE, "RepeatLast": ELSEWHERE, "PadToBlocks": ELSEWHERE, "Reshape": OTHERWISE, "Transpose": OTHERWISE,
 }  # fmt: skip
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from specgraph.dims import Dim, Shape
-from specgraph.op import GraphError
+from specgraph.op import GraphError, Value
 from specgraph.ops.fixed_length import FixedLength
 from specgraph.ops.frame_conv import check_signal
 from specgraph.ops.layout import check_lengths
@@ -44,6 +44,9 @@ class FillInSteps(FixedLength):
         if not isinstance(signal[1], Dim):
             raise GraphError("is for clips whose length varies")
         return signal[0], self.filled(signal[1])
+
+    def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
+        return None  # it is made by a rewrite of what has the clips' lengths already
 
     def numpy(self, signal, lengths=None):
         filled = FixedLength(self.filled(Dim("n")).at(signal.shape[1])).numpy(signal)
