@@ -394,3 +394,21 @@ def test_the_readme_shows_what_was_measured() -> None:
         assert row in measured, "copy the first table of docs/benchmarks/README.md into README.md"
     results = json.loads((ROOT / "docs/benchmarks/results.json").read_text())
     assert f"`{results['machine']['command']}`" in section
+
+
+def test_presets_are_timed_beside_their_references(cli) -> None:
+    pytest.importorskip("kaldi_native_fbank")
+    code, _, err = cli("bench", "--presets", "kaldi-fbank", "crepe", "--seconds", 0.5, "--budget", 0, "--batch", 2, "-o", "p.md")
+    assert (code, err) == (0, "")
+    text = Path("p.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| kaldi-fbank | kaldi-native-fbank "))
+    own, other, ratio, wanted, difference = (float(cell) for cell in row.strip("| ").split(" | ")[2:])
+    assert min(own, other) > 0
+    assert abs(ratio - other / own) < 0.1 + 0.02 * ratio
+    assert wanted == 5
+    assert difference < 1e-3
+    assert "| crepe | no package: none that installs without TensorFlow" in text
+    for wrong, sentence in ((("-o", "p.json"), "writes a .md file"), (("--threads", "1"), "leave out the other options"), (("--parity",), "leave out")):
+        code, _, err = cli("bench", "--presets", *wrong)
+        assert code == 1
+        assert sentence in one_sentence(err)

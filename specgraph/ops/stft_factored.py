@@ -151,15 +151,16 @@ def _columns(signal: Value, width: int, hop: int) -> Value:
 def _taps(op: Stft, first: int) -> range:
     """Of the ``first`` samples of a phase of the frame, those that the window stands on for some phase.
 
-    Some more, where that makes whole hops of them: a convolution of whole hops takes less time for a tap. Those lie before the window
-    if they have to, and not behind the frame, where a clip may have ended, and numbers stand that are not finite.
+    Some more, where that makes whole hops of them and the frame has room: a convolution of whole hops takes less time for a tap. Of a
+    window at the beginning of its frame they lie before it: behind it a clip may have ended, and numbers stand that are not finite.
+    A window that fills its frame keeps its taps: the sums of more, in another order, were less exact in bands 80 dB down.
     """
     rest = op.n_fft // first
     start, stop = op.support.start // rest, -(-op.support.stop // rest)
     if op.hop_length % rest == 0:
         hop = op.hop_length // rest
         count = -(-(stop - start) // hop) * hop
-        if count <= MOST_MORE * (stop - start):
+        if count <= MOST_MORE * (stop - start) and (op.align == "start" or count <= first):
             start = min(start, (stop if op.align == "start" else first) - count)
             stop = start + count
     return range(start, stop)
