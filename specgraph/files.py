@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -41,7 +42,9 @@ def whole(path: str | Path) -> Iterator[Path]:
     try:
         try:
             yield temporary
-        except Exception:  # writers have many words for a full disk, and some fail on the way to them
+        except Exception as error:  # writers have many words for a full disk, and some fail on the way to them
+            if isinstance(error, OSError) and error.errno in (errno.EFBIG, errno.EDQUOT):
+                raise OSError(f"{path} cannot be written: {error.strerror}") from None
             if shutil.disk_usage(path.parent).free < LITTLE:
                 raise OSError(f"{path} cannot be written: no space is left in {path.parent}") from None
             raise

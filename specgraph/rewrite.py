@@ -26,6 +26,7 @@ from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.matmul import Matmul
 from specgraph.ops.select_bins import SelectBins
 from specgraph.padding import one_pad, pad_to_blocks, slice_of_pad, trim_alone
+from specgraph.parts_first import parts_first
 from specgraph.unread import without_unread_bins
 
 Rule = Callable[[Value], Value | None]
@@ -205,6 +206,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         real_kernels,
         fir_in_blocks,
         magnitude_first,
+        parts_first,
         bins_into_bank,
         one_transpose,
         transposes_last,

@@ -53,7 +53,7 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
     approximate = any(isinstance(v.op, Compound) and any(v.op.accuracy(name) for name in v.op.lowerings) for v in graph.values())
     before, after = margins([found[value] for value in graph.outputs.values()], approximate)
     lead = -(-before // step) * step  # the first position that has all that it reads
-    state = -(-(lead + after) // step) * step
+    state = max(-(-(lead + after) // step), 1) * step  # where nothing is kept too: an input of no samples is none
     state += -(-max(graph.least_along_the_clip() - state - size, 0) // step) * step
     new = replace(wave.op, name="chunk", sizes=(*wave.op.sizes[:-1], size))()
     old = replace(wave.op, name="state", sizes=(*wave.op.sizes[:-1], state))()

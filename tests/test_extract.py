@@ -474,7 +474,7 @@ def test_full_disk(corpus: Path, mel_file: Path, tmp_path: Path, format: str) ->
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     last = said.decode().strip().splitlines()[-1]
-    assert "cannot be written" in last, last
+    assert "cannot be written" in last, said.decode()
     assert "File too large" in last or "file too large" in last
     assert not [path for path in output.rglob("*") if path.name.startswith((".part", ".shard", "_part"))]
     assert sg.extract(mel_file, corpus, output, format=format).files == 40
