@@ -65,16 +65,19 @@ class Replicas:
     def _watch(self, addresses: Addresses, listening: socket.socket | None, told: list[int], started: Callable[[Addresses], None]) -> None:
         spawn = multiprocessing.get_context("spawn")
         ready, failures = spawn.Semaphore(0), 0
+        listens = spawn.RawArray("b", [True] * self.count)  # which replicas do; each writes its own place alone, so none needs a lock
         running: dict[Any, float] = {}
+        places: dict[Any, int] = {}
 
-        def begin() -> None:
-            process = spawn.Process(target=_serve, args=(self.make, self.arguments, addresses, listening, ready))
+        def begin(place: int) -> None:
+            listens[place] = True
+            process = spawn.Process(target=_serve, args=(self.make, self.arguments, addresses, listening, ready, listens, place))
             process.start()
-            running[process] = time.monotonic()
+            running[process], places[process] = time.monotonic(), place
 
         try:
-            for _ in range(self.count):
-                begin()
+            for place in range(self.count):
+                begin(place)
             waiting = self.count
             while not told:
                 while waiting and ready.acquire(block=False):
@@ -85,10 +88,11 @@ class Replicas:
                 for process in [process for process in running if process.exitcode is not None]:
                     failures = 0 if time.monotonic() - running.pop(process) > STEADY else failures + 1
                     gone(process.pid)
+                    listens[place := places.pop(process)] = False
                     if failures > MOST_FAILURES:
                         raise RuntimeError(f"replicas end as soon as they begin, the last with exit code {process.exitcode}")
                     if not told:
-                        begin()
+                        begin(place)
         finally:
             if listening is not None:
                 listening.close()  # or clients would be let in when no replica listens any more
@@ -98,11 +102,18 @@ class Replicas:
                 process.join()
 
 
-def _serve(make: Callable[..., Server], arguments: tuple[Any, ...], addresses: Addresses, listening: socket.socket | None, ready: Any) -> None:
+def _serve(
+    make: Callable[..., Server], arguments: tuple[Any, ...], addresses: Addresses, listening: socket.socket | None, ready: Any, listens: Any, place: int
+) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, whose Ctrl-C goes to all: the parent tells
     server = make(*arguments, addresses)
-    server.share(listening)
+
+    def deaf() -> bool:
+        listens[place] = False
+        return not any(listens)
+
+    server.share(listening, deaf)
     asyncio.run(server.run(lambda _: ready.release()))
 
 

@@ -13,6 +13,7 @@ import uvicorn
 
 from specgraph.runtimes.serving import http, rpc
 from specgraph.runtimes.serving.batching import Limits
+from specgraph.runtimes.serving.gate import MOST
 from specgraph.runtimes.serving.models import ServedModel
 from specgraph.runtimes.serving.service import Service
 from specgraph.runtimes.workers import available_cores
@@ -59,12 +60,17 @@ class Server:
         self.service = Service(models, workers or available_cores(), self.limits)
         self._listening: socket.socket | None = None
         self._shared = False
+        self._deaf: Callable[[], bool] | None = None
         self.http_port: int | None = None
         self.grpc_port: int | None = None
 
-    def share(self, listening: socket.socket | None) -> None:
-        """Listen where other processes do: for HTTP at a socket that they have too, for gRPC at the port of ``addresses``."""
-        self._listening, self._shared = listening, True
+    def share(self, listening: socket.socket | None, deaf: Callable[[], bool]) -> None:
+        """Listen where other processes do: for HTTP at a socket that they have too, for gRPC at the port of ``addresses``.
+
+        ``deaf`` is called when this one has stopped listening, until it says that all of them have, or for ``MOST`` seconds: answers
+        are held so long, since clients that have theirs turn to who still listens, and would not be heard any more.
+        """
+        self._listening, self._shared, self._deaf = listening, True, deaf
 
     async def start(self) -> None:
         """Listen; ``http_port`` and ``grpc_port`` are set after it.
@@ -106,6 +112,9 @@ class Server:
         if self.grpc_port is not None:
             ending.append(asyncio.ensure_future(self._grpc.stop(self.limits.drain)))
             await asyncio.sleep(0.01)  # in which it tells its clients
+        latest = asyncio.get_running_loop().time() + MOST
+        while self._deaf is not None and not self._deaf() and asyncio.get_running_loop().time() < latest:
+            await asyncio.sleep(0.005)
         self.service.gate.open()
         await asyncio.gather(*ending)
         self.service.close()
