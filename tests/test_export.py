@@ -374,7 +374,7 @@ with tempfile.TemporaryDirectory() as folder:
     copies = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node if node.op_type.startswith("Memcpy")]
 print(json.dumps({"providers": session.get_providers(), "placed": placed, "copies": copies}))
 """
-SHAPE_ARITHMETIC = {"Shape", "Add", "Sub", "Mul", "Div", "Max", "Min", "Squeeze", "Unsqueeze", "Concat", "Slice", "Cast", "Gather"}
+SHAPE_ARITHMETIC = {"Shape", "Add", "Sub", "Mul", "Div", "Mod", "Max", "Min", "Squeeze", "Unsqueeze", "Concat", "Slice", "Cast", "Gather"}
 
 
 def cuda_provider_environment() -> dict[str, str] | None:

@@ -175,10 +175,10 @@ class OwnBlocks:
         blocks = self.ended(onnx, onnx.in_blocks(samples, 2, length, BLOCK, 1, number))
 
         def begun() -> tuple[Any, Any]:
-            places, count = frame_numbers(onnx, blocks, 1)
+            places, _ = frame_numbers(onnx, blocks, 1)
             whole = onnx.Div(onnx.Add(onnx.Unsqueeze(lengths, onnx.const([1])), onnx.const([BLOCK - 1])), onnx.const([BLOCK]))
             begun = onnx.Less(places, whole)
-            places = onnx.Where(begun, places, onnx.Sub(count, onnx.const(np.int64(1))))
+            places = onnx.Where(begun, places, onnx.const([-1]))  # the last; its number, of a shape, would be copied to the device
             return begun, onnx.Unsqueeze(places, onnx.const([2]))
 
         self.begun, places = onnx.once(("begun", length, lengths), begun)
