@@ -538,6 +538,8 @@ def test_a_request_has_a_most_size(files: dict[str, Path]) -> None:
         assert running.send(path, b"not gzip", Content_Encoding="gzip")[0] == 400
         cut = gzip.compress(b'{"inputs": []}')[:-4]
         assert "or not all of it" in running.send(path, cut, Content_Encoding="gzip")[1]["error"]
+        for more in (b"more", gzip.compress(b" "), bytes(5_000)):
+            assert "or more" in running.send(path, gzip.compress(b'{"inputs": []}') + more, Content_Encoding="gzip")[1]["error"]
         assert running.send(path, b"x", Content_Encoding="br")[0] == 415
         with pytest.raises(rpc_clients.InferenceServerException, match="larger than max"):
             running.rpc_client().infer("mel", [asked(rpc_clients, noise(100_000))])

@@ -136,6 +136,31 @@ def test_a_large_request_in_json(files: dict[str, Path], nested: bool) -> None: 
             assert (status, sentence in answer["error"]) == (400, True), answer
 
 
+LONG_ROW = [0.5] * 20_000
+
+
+@pytest.mark.parametrize(
+    ("around", "inside", "sentence"),
+    [
+        ({"inputs": LONG_ROW}, {}, '"inputs" must be a list of objects'),
+        ({"outputs": LONG_ROW}, {}, '"outputs" must be a list of objects'),
+        ({"parameters": LONG_ROW}, {}, '"parameters" must be an object'),
+        ({"parameters": {"timeout": LONG_ROW}}, {}, "timeout must be a whole number"),
+        ({}, {"parameters": LONG_ROW}, '"parameters" must be an object'),
+        ({}, {"parameters": {"binary_data_size": LONG_ROW}}, "is [0.5, 0.5"),
+        ({}, {"datatype": LONG_ROW}, "must be FP32 and was sent as [0.5"),
+        ({}, {"shape": LONG_ROW}, "must be a list of whole numbers, not [0.5"),
+        ({}, {"data": [*LONG_ROW[:-1], 1e39]}, "1 values that are not finite"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_long_row_where_none_belongs(files: dict[str, Path], around: dict[str, Any], inside: dict[str, Any], sentence: str) -> None:  # noqa: F811
+    wave = {"name": "waveforms", "shape": [1, 20_000], "datatype": "FP32", "data": LONG_ROW}
+    with Running({"mel": files["mel"]}) as running:
+        status, answer = running.send("/v2/models/mel/infer", {"inputs": [wave | inside]} | around)
+        assert (status, sentence in answer["error"]) == (400, True), answer
+
+
 def test_a_request_that_unpacks_to_much(files: dict[str, Path]) -> None:  # noqa: F811
     head = json.dumps({"inputs": [{"name": "waveforms", "shape": [1, 1_500_000], "datatype": "FP32", "parameters": {"binary_data_size": 6_000_000}}]}).encode()
     with Running({"mel": files["mel"]}) as running:

@@ -43,12 +43,12 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
                     found += part
                     if len(found) > most:
                         raise _too_large(most)
-        if unpacked and not unpacked.eof:
+        if unpacked and (not unpacked.eof or unpacked.unused_data):
             raise zlib.error
     except TimeoutError:
         raise Refusal(Kind.SLOW, f"the request did not arrive within {seconds:g} s") from None
     except zlib.error:
-        raise invalid(f"the request is not {encoding}, or not all of it, which its Content-Encoding says it is") from None
+        raise invalid(f"the request is not {encoding}, or not all of it or more, which its Content-Encoding says it is") from None
     return bytes(found)
 
 
@@ -58,6 +58,8 @@ async def _unpacked(unpacked: Any, chunk: bytes) -> AsyncIterator[bytes]:
         yield chunk
         return
     while True:
+        if unpacked.eof and chunk:  # which zlib would keep, however much of it comes
+            raise zlib.error
         part = unpacked.decompress(chunk, UNPACKED)
         yield part
         chunk = unpacked.unconsumed_tail

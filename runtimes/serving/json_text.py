@@ -21,7 +21,7 @@ NUMERIC = b"0123456789+-.eE, \t\r\nNaInfity"
 
 
 def read(text: bytes) -> Any:
-    """What ``json.loads`` gives, long rows of numbers as arrays.
+    """What ``json.loads`` gives, long rows of numbers under a key ``data`` as arrays.
 
     Raises:
         ValueError, RecursionError: it is not JSON.
@@ -89,12 +89,15 @@ def _numbers(text: bytes, begin: int, end: int) -> npt.NDArray[Any] | None:
     return np.concatenate(found)
 
 
-def _put_back(value: Any, rows: Mapping[str, npt.NDArray[Any]]) -> Any:
+def _put_back(value: Any, rows: Mapping[str, npt.NDArray[Any]], data: bool = False) -> Any:
+    """Rows as arrays where ``data`` are expected, and as lists elsewhere, where an array is no value that anybody asks for."""
     if isinstance(value, dict):
-        return {key: _put_back(one, rows) for key, one in value.items()}
+        return {key: _put_back(one, rows, key == "data") for key, one in value.items()}
     if isinstance(value, list):
-        return [_put_back(one, rows) if isinstance(one, dict | list | str) else one for one in value]
-    return rows.get(value, value) if isinstance(value, str) else value
+        return [_put_back(one, rows, data) if isinstance(one, dict | list | str) else one for one in value]
+    if isinstance(value, str) and value in rows:
+        return rows[value] if data else rows[value].tolist()
+    return value
 
 
 def numbers(array: npt.NDArray[Any]) -> bytes:

@@ -60,7 +60,8 @@ def from_values(name: str, values: Any, shape: tuple[int, ...], dtype: np.dtype[
         whole = array.dtype.kind in "iub" or not array.size
         if not whole and dtype.kind in "iu":
             raise ValueError
-        made = array.astype(dtype)
+        with np.errstate(over="ignore"):  # infinity, which is refused with its place
+            made = array.astype(dtype)
         if dtype.kind in "iu" and (made != array).any():
             raise ValueError
     except (ValueError, TypeError, OverflowError):
