@@ -138,10 +138,12 @@ class Stream:
 
 def push_all(run: Runner, streams: Sequence[Stream], chunks: Sequence[Any]) -> list[Any]:
     """What ``Runner.push_all`` does: those of the streams that keep as many samples share a call."""
-    if len(streams) != len(chunks) or len({id(stream) for stream in streams}) != len(streams):
-        raise ValueError(f"push_all takes a chunk for each of some different streams, not {len(chunks)} for {len(streams)}")
-    if any(stream._run is not run for stream in streams):
-        raise ValueError(f"push_all takes streams of {run.path} that this runner made, and one is of another")
+    if len(streams) != len(chunks):
+        raise ValueError(f"push_all takes a chunk for each stream, not {len(chunks)} for {len(streams)}")
+    if len({id(stream) for stream in streams}) != len(streams):
+        raise ValueError("push_all takes a stream once in a call, and one of them is there twice; put its chunks together")
+    if any(not isinstance(stream, Stream) or stream._run is not run for stream in streams):
+        raise ValueError(f"push_all takes streams of {run.path} that this runner made, and one is not")
     wanted = [stream._received(chunk) for stream, chunk in zip(streams, [s._checked(c) for s, c in zip(streams, chunks, strict=True)], strict=True)]
     alike: dict[tuple[int, ...], list[int]] = {}
     for number, (stream, frames) in enumerate(zip(streams, wanted, strict=True)):

@@ -152,10 +152,13 @@ def test_streams_that_stand_alike_are_one_call(runners: dict[str, Runner], monke
     chunk = np.zeros(2000, np.float32)
     run.push_all(streams, [chunk] * 6)
     assert [shape[0] for shape in calls] == [6]
-    with pytest.raises(ValueError, match="a chunk for each of some different streams"):
+    with pytest.raises(ValueError, match="a chunk for each stream, not 1 for 2"):
+        run.push_all(streams[:2], [chunk])
+    with pytest.raises(ValueError, match="one of them is there twice"):
         run.push_all([streams[0], streams[0]], [chunk, chunk])
-    with pytest.raises(ValueError, match="and one is of another"):
-        run.push_all([sg.load(run.path).stream()], [chunk])
+    for other in (sg.load(run.path).stream(), None):
+        with pytest.raises(ValueError, match="and one is not"):
+            run.push_all([other], [chunk])
     with pytest.raises(ValueError, match="not finite"):
         run.push_all(streams[:2], [chunk, np.full(10, np.nan)])
     assert streams[0].received == 2000
