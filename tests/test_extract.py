@@ -582,6 +582,36 @@ def contents(folder: Path) -> dict[str, bytes]:
     return found
 
 
+def test_killed_while_parts_are_removed(corpus: Path, mel_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the merge: the same command finds the file done, whichever of its parts are left."""
+    output = tmp_path / "out.parquet"
+    unlink, left = Path.unlink, [2]
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if path.name.startswith("part-") and output.exists():
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+        unlink(path, missing_ok)
+
+    def removed(folder: Path, **_: object) -> None:
+        for path in sorted(folder.iterdir()):  # _manifest.jsonl is the first
+            path.unlink()
+        folder.rmdir()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        patch.setattr(shutil, "rmtree", removed)
+        with pytest.raises(KeyboardInterrupt):
+            sg.extract(mel_file, corpus, output, workers=2, part_bytes=50_000)
+    before = read(output)
+    assert (tmp_path / "out.parquet.parts").is_dir()
+    again = sg.extract(mel_file, corpus, output, workers=2, part_bytes=50_000)
+    assert (again.files, again.now_files) == (before.num_rows, 0)
+    assert read(output).equals(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
+
+
 def test_retry_that_is_no_better(corpus: Path, mel_file: Path, tmp_path: Path) -> None:
     """Salvaged features are not lost to a file that has gone since."""
     shutil.copytree(corpus, tmp_path / "in")
@@ -672,7 +702,10 @@ def test_manifests(manifest, tmp_path: Path) -> None:
         ("files.jsonl", '{"path": "a.wav"}\nno json\n', "line 2 of .* is not a JSON object"),
         ("files.jsonl", '{"text": "a"}\n', "line 1 of .* names no file"),
         ("files.txt", "\n  \n", "names no file"),
-        ("files.csv", f"path\n{'a' * 200_000}\n", "line 1 of .* cannot be read: field larger"),
+        ("files.csv", f"path\n{'a' * 200_000}\n", "line 2 of .* cannot be read: field larger"),
+        ("files.csv", f"path,{'a' * 200_000}\na.wav,1\n", "line 1 of .* cannot be read: field larger"),
+        ("files.csv", 'path\na.wav\n"b.wav\nc.wav\n', "line 3 of .* cannot be read: unexpected end of data"),
+        ("files.csv", "path,offset\na.wav,1,5\n", "line 2 of .* has more values than there are columns; quote those"),
         ("files.jsonl", "[" * 100_000, "line 1 of .* is not a JSON object"),
         ("files.jsonl", '{"path": "a.wav"}\n{"path": "\\ud800.wav"}\n', r"line 2 of .* names '\\ud800.wav', which no file can be called"),
         ("speech.wav", "x", "is neither a folder nor a manifest"),
@@ -681,6 +714,17 @@ def test_manifests(manifest, tmp_path: Path) -> None:
 def test_manifests_that_are_refused(manifest, name: str, text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         listed(manifest(name, text))
+
+
+def test_columns_of_manifests(manifest) -> None:
+    """A space in a header hides no offset; nothing behind the last column is nothing; path may be null where audio_filepath is not."""
+    for name, text in (
+        ("files.csv", " path, offset ,duration\na.wav, 1.5,-0.0,,\n"),
+        ("files.jsonl", '{"path": null, "audio_filepath": "a.wav", "offset": 1.5}\n'),
+    ):
+        assert [(file.path, file.offset, file.duration) for file in listed(manifest(name, text))[0]] == [("a.wav", 1.5, None)]
+    (file,) = listed(manifest("files.csv", "path,offset\na.wav,-0.0\n"))[0]
+    assert str(file.offset) == "0.0"
 
 
 def test_manifests_from_windows(manifest, tmp_path: Path) -> None:

@@ -91,14 +91,17 @@ def _named(manifest: Path) -> Iterator[tuple[str, float, float | None]]:
             yield from (_entry({"path": line.rstrip("\r\n")}, manifest, number) for number, line in enumerate(lines, 1) if line.strip())
             return
         if kind == ".csv":
-            table = csv.DictReader(lines)
-            if not {*NAMES} & {*(table.fieldnames or ())}:
-                raise ValueError(f"{manifest} has no column path or audio_filepath; it has {', '.join(table.fieldnames or ['none'])}")
+            table = csv.DictReader(lines, strict=True)
             try:
+                table.fieldnames = [name.strip() for name in table.fieldnames or ()]
+                if not {*NAMES} & {*table.fieldnames}:
+                    raise ValueError(f"{manifest} has no column path or audio_filepath; it has {', '.join(table.fieldnames) or 'none'}")
                 for row in table:
+                    if any(row.pop(None, ())):  # what stands behind the last column, such as half of a decimal with a comma
+                        raise ValueError(f"line {table.line_num} of {manifest} has more values than there are columns; quote those that hold a comma")
                     yield _entry(row, manifest, table.line_num)
             except csv.Error as error:
-                raise ValueError(f"line {table.line_num} of {manifest} cannot be read: {error}") from None
+                raise ValueError(f"line {table.line_num + 1} of {manifest} cannot be read: {error}") from None
             return
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -113,7 +116,7 @@ def _named(manifest: Path) -> Iterator[tuple[str, float, float | None]]:
 
 
 def _entry(entry: Mapping[str, Any], manifest: Path, number: int) -> tuple[str, float, float | None]:
-    path = next((entry[name] for name in NAMES if name in entry), None)
+    path = next((entry[name] for name in NAMES if entry.get(name)), None)
     if not isinstance(path, str) or not path:
         raise ValueError(f"line {number} of {manifest} names no file: it needs path or audio_filepath")
     try:
@@ -134,7 +137,7 @@ def _seconds(given: Any, name: str, manifest: Path, number: int) -> float:
         seconds = math.nan
     if not 0 <= seconds <= LONGEST:
         raise ValueError(f"line {number} of {manifest} has {name} {given!r:.100}, which is not a number of seconds, 0 or more")
-    return seconds
+    return seconds + 0.0  # no -0.0 in a row or a name
 
 
 def _names(paths: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from specgraph.files import check_writable, whole
 from specgraph.runtimes.extract.arrow import GROUP, WRITING, pyarrow_module
 from specgraph.runtimes.extract.crew import Crew, Event
 from specgraph.runtimes.extract.inputs import listed
-from specgraph.runtimes.extract.job import LOCK, Batch, Job, Settings, held_errors, planned
+from specgraph.runtimes.extract.job import LOCK, MANIFEST, Batch, Job, Settings, held_errors, planned
 from specgraph.runtimes.extract.rows import ON_DAMAGE, Extractor
 from specgraph.runtimes.extract.summary import Count, Summary
 from specgraph.runtimes.extract.writers import WRITERS, check_names
@@ -105,7 +105,7 @@ def extract(
         if merged:
             _merge(parts, folder / "merged.parquet", output, job.digest())
     if merged:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     return Summary(**vars(found) | {"elapsed": time.monotonic() - began})
 
 
@@ -149,6 +149,14 @@ def _events(
         return
     with Crew(how, workers or 1) as crew:
         yield from crew.run(pending)
+
+
+def _remove(folder: Path) -> None:
+    """A folder of parts, what says which job they are of last: killed here, the same command finds that job, and not a folder of no job."""
+    for path in folder.iterdir():
+        if path.name != MANIFEST:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check(job: Job) -> None:
