@@ -51,7 +51,9 @@ def lower(
     """
     target, prefer = target_named(target), prefer or {}
     _check(prefer)
-    expanded, choices = _expanded(without_silence(graph), target, prefer, tune)
+    if target.name != "torch":  # whose modules do it themselves, and not while torch exports them: its lengths are symbols
+        graph = without_silence(graph)
+    expanded, choices = _expanded(graph, target, prefer, tune)
     return replace(rewritten(expanded, target.name), choices=(*graph.choices, *choices))
 
 

@@ -16,6 +16,7 @@ from specgraph.lowering import lower, trained_parts_expanded
 from specgraph.module_inputs import ModuleInputs
 from specgraph.op import Constant, Input
 from specgraph.shapes import arranged
+from specgraph.silence import without_silence
 from specgraph.tracing import traced
 
 
@@ -48,7 +49,7 @@ class GraphModule(nn.Module):
         super().__init__()
         self._source = trained_parts_expanded(graph)
         self.prefer = dict(prefer or {})
-        lowered = lower(self._source, "torch", prefer)
+        lowered = lower(without_silence(self._source), "torch", prefer)
         self._takes = ModuleInputs.of(graph)
         self._names: dict[Constant, str] = {}
         values = lowered.values()

@@ -39,12 +39,15 @@ def streaming(graph: Graph, chunk: int | None = None) -> Graph:
     if len(graph.inputs) > 1 or not graph.takes_waveforms or not isinstance(wave.op, Input):
         raise GraphError(f"a stream is of waveforms (batch, samples), and {graph.name} takes {', '.join(map(str, graph.inputs))}")
     found = graph.reach()
-    for value in graph.values():
-        if value in found and not found[value].finite:
-            raise GraphError(
-                f"{graph.name} cannot stream: {value.op} looks at the whole clip; {instead(str(value.op), graph.parameters)}, "
-                "or export it without streaming"
-            )
+    whole = dict.fromkeys(
+        str(value.op)
+        for value in graph.values()
+        if value in found and not value.op.reach(*(operand.shape for operand in value.inputs)).finite
+    )
+    if whole:
+        first, *others = ((op, instead(op, graph.parameters)) for op in whole)
+        more = "".join(f"; so does {op}: {advice}" for op, advice in others)
+        raise GraphError(f"{graph.name} cannot stream: {first[0]} looks at the whole clip; {first[1]}{more}, or export it without streaming")
     step = common_step(found.values())
     size = -(-int(SECONDS * graph.sample_rate) // step) * step if chunk is None else chunk
     if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % step:

@@ -17,6 +17,7 @@ from specgraph.bench.parity import measured, shorts, signals
 from specgraph.bench.references import load
 from specgraph.bench.references_kaldi import knf_features
 from specgraph.export import verify
+from specgraph.op import GraphError
 from specgraph.ops.append_deltas import AppendDeltas
 from specgraph.ops.cut_to_multiple import CutToMultiple
 from specgraph.ops.fill_up import FillUp
@@ -165,6 +166,11 @@ def test_independent_implementations(name: str) -> None:
         assert off["ours"] <= 4 * allowed, signal
     assert row["short"] is None or name in LOW_FLOORS or row["short"] <= COMB.get(name, 4 * TOLERANCE[name])
     assert row["batch"] <= TOLERANCE[name]
+
+
+def test_a_length_that_is_too_short_is_named() -> None:
+    with pytest.raises(GraphError, match="whisper-80 with length=100: .* leaves nothing of axis 2 .*; a longer one, or none, may do"):
+        sg.preset("whisper-80", length=100).graph()
 
 
 @pytest.mark.parametrize("name", LOW_FLOORS)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from specgraph.graph import About, Graph
-from specgraph.op import Constant, Input, Op, Value
+from specgraph.op import Constant, GraphError, Input, Op, Value
 from specgraph.ops.arithmetic import Add, Multiply
 from specgraph.ops.fixed_length import FixedLength
 from specgraph.ops.layout import Transpose
@@ -119,7 +119,12 @@ class Preset(FrontEnd):
         parts = parts_to_train(self.name, trainable, self.trainable_parts, self.smooth_parts)
         wave = self.input()()
         parameters = {name: getattr(self, name) for name in OWN} | dataclasses.asdict(self.transform)
-        outputs, about = {self.output_name: self._compose(wave, parts)}, {self.output_name: self.about()}
+        try:
+            outputs, about = {self.output_name: self._compose(wave, parts)}, {self.output_name: self.about()}
+        except GraphError as error:
+            if self.length is None:
+                raise
+            raise GraphError(f"{self.name} with length={self.length}: {error}; a longer one, or none, may do") from None
         graph = Graph((wave,), outputs, self.sample_rate, self.name, parameters, about)
         return with_lengths(graph) if lengths else graph
 
