@@ -25,8 +25,6 @@ def slice_of_pad(value: Value) -> Value | None:
     before, after = pad.widths[0] - cut, pad.widths[1] + stop
     if before < 0 or after < 0 or stop > 0:
         return None
-    if before == after == 0:
-        return value.inputs[0].inputs[0]
     return replace(pad, before=before, after=after)(*value.inputs[0].inputs)
 
 

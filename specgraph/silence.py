@@ -45,12 +45,13 @@ class _Region:
         if len(inside) != 1 or not isinstance(value.op, STEADY) or not all(isinstance(operand.op, Constant) for operand in rest):
             return False
         (source,) = inside
+        operands = [self.new.get(operand, operand) for operand in value.inputs]
         try:
-            made = value.op(*(self.new.get(operand, operand) for operand in value.inputs))
+            made = value.op(*operands)
         except GraphError:  # it takes one length only
             return False
         axis = axis_along_the_clip(made.shape)
-        own = HERE if isinstance(value.op, OF_THE_LARGEST) else value.op.reach(*(self.new.get(one, one).shape for one in value.inputs))
+        own = HERE if isinstance(value.op, OF_THE_LARGEST) else value.op.reach(*(operand.shape for operand in operands))
         if axis is None or len(made.shape) != len(value.shape) or not own.finite:
             return False
         self.new[value], self.reach[value] = made, own.after(self.reach[source])

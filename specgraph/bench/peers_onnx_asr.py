@@ -21,26 +21,26 @@ def _preset(size: str) -> Any:
 subject(Subject("asr", "log-mel features of speech recognisers; Whisper's are those of 30 s", tuple(GRAPHS), _preset, unit="of the features"))
 
 
-def _shipped(form: str) -> Callable[[Work], Ready]:
-    """A graph of the wheel in onnxruntime: ``waveforms, waveforms_lens -> features, features_lens``."""
+def shipped(name: str, threads: int) -> Ready:
+    """A graph of onnx-asr's wheel in onnxruntime: ``waveforms, waveforms_lens -> features, features_lens``."""
+    from importlib.resources import files
 
-    def build(work: Work) -> Ready:
-        from importlib.resources import files
+    import numpy as np
 
-        import numpy as np
+    from specgraph.runtimes.session import session
 
-        from specgraph.runtimes.session import session
+    data = (files("onnx_asr") / "preprocessors" / "data" / f"{name}.onnx").read_bytes()
+    made = session(data, "cpu", threads)
 
-        data = (files("onnx_asr") / "preprocessors" / "data" / f"{GRAPHS[work.size]}{form}.onnx").read_bytes()
-        made = session(data, "cpu", work.threads)
+    def run(waves: Any) -> Any:
+        return made.run(None, {"waveforms": waves, "waveforms_lens": np.full(len(waves), waves.shape[1])})[0]
 
-        def run(waves: Any) -> Any:
-            return made.run(None, {"waveforms": waves, "waveforms_lens": np.full(len(waves), waves.shape[1])})[0]
-
-        return Ready(run, size=len(data))
-
-    return build
+    return Ready(run, size=len(data))
 
 
-peer("onnx-asr Conv", package="onnx-asr", computes=("asr",), note="its graph for CUDA: a convolution with the whole basis")(_shipped("_conv"))
-peer("onnx-asr STFT", package="onnx-asr", computes=("asr",), note="its graph with the STFT op; on a CPU the package itself uses numpy")(_shipped(""))
+def _form(form: str) -> Callable[[Work], Ready]:
+    return lambda work: shipped(f"{GRAPHS[work.size]}{form}", work.threads)
+
+
+peer("onnx-asr Conv", package="onnx-asr", computes=("asr",), note="its graph for CUDA: a convolution with the whole basis")(_form("_conv"))
+peer("onnx-asr STFT", package="onnx-asr", computes=("asr",), note="its graph with the STFT op; on a CPU the package itself uses numpy")(_form(""))

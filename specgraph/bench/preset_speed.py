@@ -14,6 +14,7 @@ import numpy as np
 
 from specgraph.bench import timing
 from specgraph.bench.machine import load_average, machine, version
+from specgraph.bench.peers_onnx_asr import shipped
 from specgraph.bench.peers_own import OWN
 from specgraph.bench.references import load
 from specgraph.bench.tables import Table, machine_text
@@ -57,20 +58,12 @@ def contestants(p: Preset) -> Iterator[Contestant]:
     if found and not found.missing and found.package != "onnx-asr":
         yield Contestant(found.package, found.text, partial(_one_by_one, found.timed(p)))
     if p.name in SHIPPED and version("onnx-asr"):
-        yield Contestant("onnx-asr", f"onnx-asr {version('onnx-asr')} {SHIPPED[p.name]}.onnx", shipped(SHIPPED[p.name]))
+        yield Contestant("onnx-asr", f"onnx-asr {version('onnx-asr')} {SHIPPED[p.name]}.onnx", _shipped(SHIPPED[p.name]))
 
 
-def shipped(name: str) -> Callable[[Any], Any]:
-    """A graph of onnx-asr's wheel in onnxruntime, on one thread: ``waveforms, waveforms_lens -> features, features_lens``."""
-    from importlib.resources import files
-
-    from specgraph.runtimes.session import session
-
-    made = session((files("onnx_asr") / "preprocessors" / "data" / f"{name}.onnx").read_bytes(), threads=1)
-
-    def run(waves: Any) -> Any:
-        return made.run(None, {"waveforms": waves, "waveforms_lens": np.full(len(waves), waves.shape[1])})[0]
-
+def _shipped(name: str) -> Callable[[Any], Any]:
+    """(batch, samples) float32 -> features, by a graph of onnx-asr's on one thread."""
+    run = shipped(name, threads=1).run
     if name != "wespeaker":
         return run
 

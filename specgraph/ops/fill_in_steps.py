@@ -30,10 +30,14 @@ class FillInSteps(FixedLength):
         if self.axis != 1 or self.step < 1 or self.margin < 0:
             raise GraphError(f"step must be at least 1, along axis 1, and margin at least 0, not {self.step}, {self.axis} and {self.margin}")
 
+    def _whole(self, samples: Any) -> Any:
+        """With the margin, and up to whole steps, of a number of samples of any kind."""
+        rest = self.size % self.step
+        return (samples + self.margin + self.step - 1 - rest) // self.step * self.step + rest
+
     def filled(self, samples: Dim) -> Dim:
         """How many samples there are afterwards."""
-        rest = self.size % self.step
-        return ((samples + self.margin + self.step - 1 - rest) // self.step * self.step + rest).at_most(self.size)
+        return self._whole(samples).at_most(self.size)
 
     def infer(self, signal: Shape, lengths: Shape | None = None) -> Shape:
         check_signal(signal)
@@ -49,16 +53,14 @@ class FillInSteps(FixedLength):
         return None  # it is made by a rewrite of what has the clips' lengths already
 
     def numpy(self, signal, lengths=None):
-        filled = FixedLength(self.filled(Dim("n")).at(signal.shape[1])).numpy(signal)
+        filled = FixedLength(min(self._whole(signal.shape[1]), self.size)).numpy(signal)
         return filled if lengths is None else Mask().numpy(filled, lengths)
 
     def torch(self, signal, lengths=None):
         import torch
         from torch.nn import functional
 
-        rest = self.size % self.step
-        whole = (signal.shape[1] + self.margin + self.step - 1 - rest) // self.step * self.step + rest
-        filled = functional.pad(signal, (0, torch.sym_min(whole, self.size) - signal.shape[1]))
+        filled = functional.pad(signal, (0, torch.sym_min(self._whole(signal.shape[1]), self.size) - signal.shape[1]))
         return filled if lengths is None else Mask().torch(filled, lengths)
 
     def _wanted(self, onnx: Any, kept: Any) -> Any:
