@@ -7,6 +7,7 @@ from pathlib import Path
 from specgraph.metadata import Metadata
 from specgraph.runtimes.base import Runner, RuntimeUnavailable
 from specgraph.runtimes.ort import OrtRunner
+from specgraph.runtimes.pinned import ModelChanged, PinnedModel, opened, pin, read_model_file
 from specgraph.runtimes.wire import Header, read_header
 
 MOST_THREADS = 1024
@@ -14,12 +15,16 @@ DEVICES = "'cpu', 'cuda', 'cuda:N', 'auto', 'torch' or 'torch:cuda'"
 
 
 def load(
-    path: str | Path, device: str = "cpu", threads: int | None = None, check_finite: bool = True, most_bytes: float | None = None
+    path: str | Path | PinnedModel,
+    device: str = "cpu",
+    threads: int | None = None,
+    check_finite: bool = True,
+    most_bytes: float | None = None,
 ) -> Runner:
     """A front end ready to run: numpy in, numpy out; torch in, torch out.
 
     Args:
-        path: a file that specgraph wrote.
+        path: a file that specgraph wrote; or what ``pin`` read of one, which is run whatever has become of the file since.
         device: "cpu"; "cuda" or "cuda:N", refused where CUDA cannot be used, never replaced by the CPU in silence; "auto" for
             CUDA where it works and else the CPU (``run.device`` tells); "torch" for torch instead of onnxruntime.
         threads: threads on the CPU; None leaves it to onnxruntime.
@@ -47,45 +52,31 @@ def load(
     )
     if not known:
         raise ValueError(f"device must be {DEVICES}, not {device!r}")
-    source, meta, _ = _checked(Path(path))
+    model = path if isinstance(path, PinnedModel) else opened(path)
+    meta, _ = _checked(read_header(model.data, model.path), model.path)
     if kind == "torch":
         from specgraph.runtimes.eager import TorchRunner
 
-        return TorchRunner(str(path), meta, device, check_finite)
+        if isinstance(path, PinnedModel) and pin(model.path).digest != model.digest:
+            raise ModelChanged(f"{model.path} has changed since the model was first read; put back the file as it was")
+        return TorchRunner(model.path, meta, device, check_finite)
     if device == "auto":
         try:
-            return OrtRunner(source, str(path), meta, "cuda", threads, check_finite, most_bytes)
+            return OrtRunner(model, meta, "cuda", threads, check_finite, most_bytes)
         except RuntimeUnavailable:
             device = "cpu"
-    return OrtRunner(source, str(path), meta, device, threads, check_finite, most_bytes)
+    return OrtRunner(model, meta, device, threads, check_finite, most_bytes)
 
 
 def checked_header(path: Path) -> tuple[Metadata, dict[str, str]]:
     """The metadata of a file, and all its properties, after the checks that ``load`` makes."""
-    _, meta, properties = _checked(path)
-    return meta, properties
+    _, header = read_model_file(path, "specgraph export writes one")
+    return _checked(header, str(path))
 
 
-def read_model_file(path: Path, otherwise: str) -> tuple[bytes, Header]:
-    """The bytes of an ONNX file and what they say before they are run; ``otherwise`` is what to do where there is none.
-
-    Raises:
-        FileNotFoundError, IsADirectoryError, ValueError: there is no such file, or it is no whole model.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}; {otherwise}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name the .onnx file in it")
-    data = path.read_bytes()
-    return data, read_header(data, str(path))
-
-
-def _checked(path: Path) -> tuple[bytes | str, Metadata, dict[str, str]]:
-    """What onnxruntime loads, the bytes of the file or its path where arrays are in another beside it, and what it says of itself."""
-    data, header = read_model_file(path, "specgraph export writes one")
-    meta = Metadata.from_properties(header.properties, str(path))
-    if not header.external:
-        return data, meta, header.properties
-    if not any("attached" in front_end for front_end in meta.front_ends):
+def _checked(header: Header, path: str) -> tuple[Metadata, dict[str, str]]:
+    """What a model says of itself."""
+    meta = Metadata.from_properties(header.properties, path)
+    if header.external and not any("attached" in front_end for front_end in meta.front_ends):
         raise ValueError(f"{path} keeps tensors in other files, which specgraph does for models that it attached to only; export it as one file")
-    return str(path), meta, header.properties
+    return meta, header.properties

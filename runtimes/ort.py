@@ -15,6 +15,7 @@ from specgraph import prices
 from specgraph.metadata import Metadata
 from specgraph.runtimes import slices, split
 from specgraph.runtimes.base import AHEAD, Runner
+from specgraph.runtimes.pinned import PinnedModel
 from specgraph.runtimes.session import first_line, onnxruntime_module, session
 from specgraph.runtimes.workers import available_cores, in_worker, ordered, pool
 from specgraph.shapes import time_axis
@@ -28,6 +29,7 @@ TYPES = {
     "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(int16)": "int16", "tensor(int32)": "int32",
     "tensor(int64)": "int64", "tensor(bool)": "bool",
 }  # fmt: skip
+FOLDER_OF_TENSORS = "session.model_external_initializers_file_folder_path"  # that names in a model's bytes are relative to
 DECODERS = 2  # threads that read files for a GPU
 
 
@@ -35,13 +37,13 @@ class OrtRunner(Runner):
     """A file in onnxruntime; ``specgraph.load`` makes it."""
 
     def __init__(
-        self, source: bytes | str, path: str, meta: Metadata, device: str, threads: int | None, check_finite: bool, most_bytes: float | None
+        self, model: PinnedModel, meta: Metadata, device: str, threads: int | None, check_finite: bool, most_bytes: float | None
     ) -> None:
-        super().__init__(path, meta, check_finite)
+        super().__init__(model.path, meta, check_finite)
         self.device = f"{device}:0" if device == "cuda" else device
         self.most_bytes = most_bytes or (MOST_BYTES_CUDA if device != "cpu" else prices.read().get("cpu", {}).get("most_bytes", MOST_BYTES))
         self.workers = (threads or available_cores()) if device == "cpu" else DECODERS
-        self._source, self._threads = source, threads
+        self._model, self._threads = model, threads
         self._sessions: dict[tuple[Any, ...], Any] = {}
         self._making = threading.Lock()
         self._pool = pool(self.workers)
@@ -59,8 +61,10 @@ class OrtRunner(Runner):
         key = (threads, part, *map(tuple, names))
         with self._making:
             if key not in self._sessions:
-                source = self._source if part is None else part(self._source, *names)
-                self._sessions[key] = session(source, self.device, threads, path=self.path)
+                data = self._model.data if part is None else part(self._model.data, *names)
+                entries = {FOLDER_OF_TENSORS: self._model.folder} if self._model.files else None
+                with self._model.unchanged():
+                    self._sessions[key] = session(data, self.device, threads, entries, path=self.path)
             return self._sessions[key]
 
     def _run(self, arrays: list[Array]) -> list[Any]:

@@ -23,12 +23,17 @@ DEEPEST = 32  # graphs within graphs
 
 @dataclass(frozen=True)
 class Header:
-    """What the file says before it is run."""
+    """What the file says before it is run; ``locations`` are the files beside it that hold tensors, in order, each once."""
 
     properties: dict[str, str]
     opsets: dict[str, int]
     ir_version: int
-    external: bool
+    locations: tuple[str, ...]
+
+    @property
+    def external(self) -> bool:
+        """Whether tensors are in other files."""
+        return bool(self.locations)
 
 
 def read_header(data: bytes, path: str) -> Header:
@@ -47,16 +52,16 @@ def _header(model: memoryview) -> Header:
     properties: dict[str, str] = {}
     opsets: dict[str, int] = {}
     ir_version = 0
-    external = False
+    locations: dict[str, None] = {}
     for field, value in fields(model):
         if field == MODEL_IR_VERSION and isinstance(value, int):
             ir_version = value
         elif isinstance(value, int):
             continue
         elif field == MODEL_GRAPH:
-            external |= _graph_is_external(value, 0)
+            locations |= dict.fromkeys(_locations(value, 0))
         elif field == MODEL_FUNCTIONS:
-            external |= _any_node_is_external(value, FUNCTION_NODES, 0)
+            locations |= dict.fromkeys(_locations_of_nodes(value, FUNCTION_NODES, 0))
         elif field == MODEL_METADATA:
             key, text = _entry(value)
             properties[key] = text
@@ -68,7 +73,7 @@ def _header(model: memoryview) -> Header:
                 elif inner == 2 and isinstance(content, int):
                     version = content
             opsets[domain] = version
-    return Header(properties, opsets, ir_version, external)
+    return Header(properties, opsets, ir_version, tuple(locations))
 
 
 def _entry(entry: memoryview) -> tuple[str, str]:
@@ -77,22 +82,23 @@ def _entry(entry: memoryview) -> tuple[str, str]:
     return texts.get(1, ""), texts.get(2, "")
 
 
-def _graph_is_external(graph: memoryview, depth: int) -> bool:
+def _locations(graph: memoryview, depth: int) -> Iterator[str]:
+    """The files that hold tensors of a graph."""
     if depth > DEEPEST:
         raise ValueError("graphs are nested too deeply")
-    found = _any_node_is_external(graph, GRAPH_NODES, depth)
+    yield from _locations_of_nodes(graph, GRAPH_NODES, depth)
     for field, value in fields(graph):
         if isinstance(value, int):
             continue
         if field == GRAPH_INITIALIZERS:
-            found |= _tensor_is_external(value)
+            yield from _location(value)
         elif field == GRAPH_SPARSE:
-            found |= any(_tensor_is_external(part) for inner, part in fields(value) if inner in (1, 2) and not isinstance(part, int))
-    return found
+            for inner, part in fields(value):
+                if inner in (1, 2) and not isinstance(part, int):
+                    yield from _location(part)
 
 
-def _any_node_is_external(owner: memoryview, nodes: int, depth: int) -> bool:
-    found = False
+def _locations_of_nodes(owner: memoryview, nodes: int, depth: int) -> Iterator[str]:
     for field, node in fields(owner):
         if field != nodes or isinstance(node, int):
             continue
@@ -103,14 +109,21 @@ def _any_node_is_external(owner: memoryview, nodes: int, depth: int) -> bool:
                 if isinstance(value, int):
                     continue
                 if kind in ATTRIBUTE_TENSORS:
-                    found |= _tensor_is_external(value)
+                    yield from _location(value)
                 elif kind in ATTRIBUTE_GRAPHS:
-                    found |= _graph_is_external(value, depth + 1)
-    return found
+                    yield from _locations(value, depth + 1)
 
 
-def _tensor_is_external(tensor: memoryview) -> bool:
-    return any(field == TENSOR_EXTERNAL or (field == TENSOR_LOCATION and value == 1) for field, value in fields(tensor))
+def _location(tensor: memoryview) -> Iterator[str]:
+    """The file that holds a tensor, "" where the tensor does not name it; nothing where the model holds the tensor itself."""
+    external, location = False, ""
+    for field, value in fields(tensor):
+        external |= field == TENSOR_EXTERNAL or (field == TENSOR_LOCATION and value == 1)
+        if field == TENSOR_EXTERNAL and not isinstance(value, int):
+            key, text = _entry(value)
+            location = text if key == "location" else location
+    if external:
+        yield location
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
