@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from specgraph.files import check_writable, whole
+from specgraph.files import check_writable, resolved, whole
 from specgraph.runtimes.extract.arrow import GROUP, WRITING, pyarrow_module
 from specgraph.runtimes.extract.crew import Crew, Event
 from specgraph.runtimes.extract.inputs import read_corpus
@@ -125,12 +125,15 @@ def _places(output: Path, format: str) -> tuple[Path | None, Path]:
         return None, output
     suffix = output.suffix.lower()
     if suffix == ".parquet" and format == "parquet":
-        output = output.resolve() if output.is_symlink() else output
+        output = resolved(output)
         return output, output.with_name(output.name + ".parts")
     if suffix == ".parquet":
         raise ValueError(f"{output} is a Parquet file, and --format {format} writes a folder; name a folder")
     if suffix[1:2].isalpha() and not output.exists():
-        raise ValueError(f"{output} ends in {suffix}, which is not written; name a .parquet file, or a folder, for --format {', '.join(WRITERS)}")
+        raise ValueError(
+            f"{output} ends in {suffix}, which is not a format that is written; name a file that ends in .parquet, "
+            f"or a folder with --format {', '.join([*WRITERS][:-1])} or {[*WRITERS][-1]}"
+        )
     return None, output
 
 

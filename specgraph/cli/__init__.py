@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+from specgraph.cli import interrupts
+
+interrupts.end_at_once()  # before the imports that take long
+
 import typer
 
 from specgraph.cli.attach import attach
@@ -40,13 +44,20 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(__version__)
         return
+    interrupts.raise_in_commands()
     try:
         app()
     except (ValueError, TypeError, OSError, ImportError, RuntimeUnavailable) as error:
         if os.environ.get("SPECGRAPH_TRACEBACK"):
             raise
-        error_console().print(f"[bold red]error:[/] {_sentence(error)}", highlight=False, soft_wrap=True)
-        raise SystemExit(1) from None
+        if not interrupts.interrupted():
+            error_console().print(f"[bold red]error:[/] {_sentence(error)}", highlight=False, soft_wrap=True)
+            raise SystemExit(1) from None
+    finally:
+        interrupts.restore()
+        if interrupts.interrupted():
+            error_console().print(interrupts.words())
+            raise SystemExit(interrupts.INTERRUPTED) from None
 
 
 def _sentence(error: Exception) -> str:
