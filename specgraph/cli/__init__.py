@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from specgraph.cli import interrupts
-
-interrupts.end_at_once()  # before the imports that take long
-
 import typer
 
+from specgraph import interrupts
 from specgraph.cli.attach import attach
 from specgraph.cli.bench import bench
 from specgraph.cli.demo import demo

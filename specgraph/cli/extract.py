@@ -12,9 +12,9 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from specgraph.cli.interrupts import raise_on_termination
 from specgraph.cli.show import console, error_console
 from specgraph.folders import passed_over_text
+from specgraph.interrupts import raise_on_termination
 
 if TYPE_CHECKING:
     from specgraph.runtimes.extract import Summary

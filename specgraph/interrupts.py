@@ -6,13 +6,15 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False  # typing takes longer to import than all of this
+if TYPE_CHECKING:
+    from typing import Any
 
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 STOPPED = "stopped"
-_NAME = Path(sys.argv[0] if sys.argv else "")
-PROGRAM = _NAME.stem.startswith("specgraph") or (_NAME.name == "__main__.py" and _NAME.parent.name == "specgraph")
+_FOLDER, _NAME = os.path.split(sys.argv[0] if sys.argv else "")
+PROGRAM = _NAME.startswith("specgraph") or (_NAME == "__main__.py" and os.path.basename(_FOLDER) == "specgraph")
 
 _asked = threading.Event()
 _words = [STOPPED]
