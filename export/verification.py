@@ -51,7 +51,7 @@ def verify(path: str | Path, device: str = "cpu", tolerance: float | None = None
     path = Path(path)
     model = read_model(path)
     runner = load(path, device=device)
-    tolerance = tolerance or model.metadata.verified.get("tolerance", TOLERANCE)
+    tolerance = tolerance or model.metadata.verified.get("tolerance") or TOLERANCE
     choices = tuple(Choice(**choice) for choice in model.metadata.lowering)
     checks = checked(model.graph, lambda inputs: runner.outputs(*inputs), choices, tolerance)
     return Report(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 
-from specgraph.metadata import Metadata
+from specgraph.metadata import CHECKSUM, FORMAT, PREFIX, Metadata, MetadataError, format_of
 from specgraph.runtimes.base import Runner, RuntimeUnavailable
 from specgraph.runtimes.ort import OrtRunner
-from specgraph.runtimes.wire import Header, read_header
+from specgraph.runtimes.wire import FIRST, Header, check_start, checksum, read_header
 
 MOST_THREADS = 1024
+MOST_BYTES = 2**31 - 1  # of a file in protobuf's format
+APART = "{path} keeps tensors in other files, which specgraph does for large models that it attached to only; export it as one file"
 DEVICES = "'cpu', 'cuda', 'cuda:N', 'auto', 'torch' or 'torch:cuda'"
 
 
@@ -30,8 +35,10 @@ def load(
             or else 2.5 MB on a CPU and 1 GB on CUDA.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a model, not specgraph's, of a newer format, or keeps tensors in other files and was not joined by ``attach``.
+        FileNotFoundError: there is no such file, or not one that holds its arrays.
+        MetadataError: it is not specgraph's, is of a newer format, or was changed after it was written, by one bit of what decides a
+            result. Files of format 1 have no checksum of their nodes and arrays; what is said in them is only held within bounds.
+        ValueError: it is not a model, or keeps tensors in other files and was not joined by ``attach``.
         RuntimeUnavailable: the device cannot be used; the message says what is missing.
     """
     if most_bytes is not None and not most_bytes > 0:
@@ -47,7 +54,8 @@ def load(
     )
     if not known:
         raise ValueError(f"device must be {DEVICES}, not {device!r}")
-    source, meta, _ = _checked(Path(path))
+    data, meta, header = checked_file(Path(path))
+    source = str(path) if header.external else data  # onnxruntime finds other files from the path
     if kind == "torch":
         from specgraph.runtimes.eager import TorchRunner
 
@@ -60,32 +68,95 @@ def load(
     return OrtRunner(source, str(path), meta, device, threads, check_finite, most_bytes)
 
 
-def checked_header(path: Path) -> tuple[Metadata, dict[str, str]]:
-    """The metadata of a file, and all its properties, after the checks that ``load`` makes."""
-    _, meta, properties = _checked(path)
-    return meta, properties
+def checked_header(path: Path) -> tuple[Metadata, Header]:
+    """The metadata of a file, and what else it says before it is run, after the checks that ``load`` makes."""
+    _, meta, header = checked_file(path)
+    return meta, header
+
+
+def checked_file(path: Path) -> tuple[bytes, Metadata, Header]:
+    """The bytes of a file, its metadata and its header, after the checks that ``load`` makes."""
+    data, header = read_model_file(path, "specgraph export writes one")
+    return data, read_metadata(path, data, header), header
 
 
 def read_model_file(path: Path, otherwise: str) -> tuple[bytes, Header]:
     """The bytes of an ONNX file and what they say before they are run; ``otherwise`` is what to do where there is none.
 
     Raises:
-        FileNotFoundError, IsADirectoryError, ValueError: there is no such file, or it is no whole model.
+        OSError, ValueError: there is no such file, it cannot be read, or it is no whole model.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}; {otherwise}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name the .onnx file in it")
-    data = path.read_bytes()
+    data = _read(path, otherwise)
     return data, read_header(data, str(path))
 
 
-def _checked(path: Path) -> tuple[bytes | str, Metadata, dict[str, str]]:
-    """What onnxruntime loads, the bytes of the file or its path where arrays are in another beside it, and what it says of itself."""
-    data, header = read_model_file(path, "specgraph export writes one")
-    meta = Metadata.from_properties(header.properties, str(path))
-    if not header.external:
-        return data, meta, header.properties
-    if not any("attached" in front_end for front_end in meta.front_ends):
-        raise ValueError(f"{path} keeps tensors in other files, which specgraph does for models that it attached to only; export it as one file")
-    return str(path), meta, header.properties
+def read_metadata(path: Path, data: bytes, header: Header) -> Metadata:
+    """What a file says of itself, once its checksum was found to be that of what it holds.
+
+    Raises:
+        MetadataError: it is not specgraph's, or was changed after it was written.
+        FileNotFoundError: a file beside it, which holds arrays, is missing.
+    """
+    text = {key: value for key, value in header.properties.items() if key.startswith(PREFIX)}
+    older = format_of(text, str(path)) < FORMAT
+    if header.external and not older and PREFIX + "data" not in text:
+        raise ValueError(APART.format(path=path))
+    if not older:
+        stated = text.pop(CHECKSUM, "")
+        if stated != checksum(data, text):
+            raise MetadataError(
+                f"{path} was changed after it was written: its checksum is not that of what it holds, so what was verified is not what "
+                "would run; export it again, or run it with onnxruntime itself"
+            )
+    meta = Metadata.from_properties(text, str(path))
+    _check_data(path, meta, header.external, older)
+    return meta
+
+
+def require_files(path: Path, names: Iterable[str]) -> None:
+    """Raise ``FileNotFoundError`` unless the files that hold arrays of a model are beside it."""
+    if missing := [name for name in sorted(names) if not (path.parent / name).is_file()]:
+        raise FileNotFoundError(f"{path} needs {' and '.join(missing):.300} beside it; copy {'both' if len(missing) == 1 else 'all'}")
+
+
+def _read(path: Path, otherwise: str) -> bytes:
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"there is no file {path}; {otherwise}") from None
+    except (OSError, ValueError) as error:  # a name that is too long, has a zero in it, or leads round in a circle
+        raise _unreadable(path, error) from None
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(f"{path} is a folder; name the .onnx file in it")
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path} is a device or a pipe; name an .onnx file")
+    if found.st_size > MOST_BYTES:
+        raise ValueError(f"{path} is not an ONNX model: it holds {found.st_size / 1e9:.1f} GB, and one has at most {MOST_BYTES / 1e9:.1f} GB")
+    try:
+        with path.open("rb") as file:
+            if found.st_size:  # what is no model is not read to its end
+                check_start(file.read(FIRST), found.st_size, str(path))
+            file.seek(0)
+            return file.read(MOST_BYTES)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> Exception:
+    why = getattr(error, "strerror", None) or str(error)
+    return type(error)(f"{path} cannot be read: {why}")
+
+
+def _check_data(path: Path, meta: Metadata, names: frozenset[str], older: bool) -> None:
+    """Raise unless the files that hold a model's arrays are there, and are those that were verified with it."""
+    if names and not any("attached" in front_end for front_end in meta.front_ends):
+        raise ValueError(APART.format(path=path))
+    if names != meta.data.keys() and not older:
+        raise MetadataError(f"{path} has damaged specgraph metadata: data names other files than those that hold arrays; export it again")
+    if names and meta.slicing.cut:
+        raise MetadataError(f"{path} has damaged specgraph metadata: a model with arrays in other files is not cut in two; export it again")
+    require_files(path, names)
+    for name, wanted in meta.data.items():
+        with (path.parent / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+                raise MetadataError(f"{path.parent / name} is not the file that {path.name} was written with; copy both again, or export again")
