@@ -9,7 +9,8 @@ import onnx_ir as ir
 
 from specgraph.export.arrange import Port, Size
 from specgraph.metadata import PREFIX, Metadata
-from specgraph.runtimes.loading import read_metadata, read_model_file, require_files
+from specgraph.runtimes.loading import read_metadata
+from specgraph.runtimes.pinned import read_model_file, require_files
 from specgraph.runtimes.wire import GRAPH_SPARSE, MODEL_GRAPH, fields
 
 OLDEST = 11  # opset that is read

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import stat
-from collections.abc import Iterable
 from pathlib import Path
 
 from specgraph.metadata import CHECKSUM, FORMAT, PREFIX, Metadata, MetadataError, format_of
 from specgraph.runtimes.base import Runner, RuntimeUnavailable
 from specgraph.runtimes.ort import OrtRunner
-from specgraph.runtimes.wire import FIRST, Header, check_start, checksum, read_header
+from specgraph.runtimes.pinned import ModelChanged, PinnedModel, opened, pin, read_model_file, require_files
+from specgraph.runtimes.wire import Header, checksum, read_header
 
 MOST_THREADS = 1024
-MOST_BYTES = 2**31 - 1  # of a file in protobuf's format
 APART = "{path} keeps tensors in other files, which specgraph does for large models that it attached to only; export it as one file"
 DEVICES = "'cpu', 'cuda', 'cuda:N', 'auto', 'torch' or 'torch:cuda'"
 
 
 def load(
-    path: str | Path, device: str = "cpu", threads: int | None = None, check_finite: bool = True, most_bytes: float | None = None
+    path: str | Path | PinnedModel,
+    device: str = "cpu",
+    threads: int | None = None,
+    check_finite: bool = True,
+    most_bytes: float | None = None,
 ) -> Runner:
     """A front end ready to run: numpy in, numpy out; torch in, torch out.
 
     Args:
-        path: a file that specgraph wrote.
+        path: a file that specgraph wrote; or what ``pin`` read of one, which is run whatever has become of the file since.
         device: "cpu"; "cuda" or "cuda:N", refused where CUDA cannot be used, never replaced by the CPU in silence; "auto" for
             CUDA where it works and else the CPU (``run.device`` tells); "torch" for torch instead of onnxruntime.
         threads: threads on the CPU; None leaves it to onnxruntime.
@@ -54,18 +56,20 @@ def load(
     )
     if not known:
         raise ValueError(f"device must be {DEVICES}, not {device!r}")
-    data, meta, header = checked_file(Path(path))
-    source = str(path) if header.external else data  # onnxruntime finds other files from the path
+    model = path if isinstance(path, PinnedModel) else opened(path)
+    meta = read_metadata(Path(model.path), model.data, read_header(model.data, model.path))
     if kind == "torch":
         from specgraph.runtimes.eager import TorchRunner
 
-        return TorchRunner(str(path), meta, device, check_finite)
+        if isinstance(path, PinnedModel) and pin(model.path).digest != model.digest:
+            raise ModelChanged(f"{model.path} has changed since the model was first read; put back the file as it was")
+        return TorchRunner(model.path, meta, device, check_finite)
     if device == "auto":
         try:
-            return OrtRunner(source, str(path), meta, "cuda", threads, check_finite, most_bytes)
+            return OrtRunner(model, meta, "cuda", threads, check_finite, most_bytes)
         except RuntimeUnavailable:
             device = "cpu"
-    return OrtRunner(source, str(path), meta, device, threads, check_finite, most_bytes)
+    return OrtRunner(model, meta, device, threads, check_finite, most_bytes)
 
 
 def checked_header(path: Path) -> tuple[Metadata, Header]:
@@ -78,16 +82,6 @@ def checked_file(path: Path) -> tuple[bytes, Metadata, Header]:
     """The bytes of a file, its metadata and its header, after the checks that ``load`` makes."""
     data, header = read_model_file(path, "specgraph export writes one")
     return data, read_metadata(path, data, header), header
-
-
-def read_model_file(path: Path, otherwise: str) -> tuple[bytes, Header]:
-    """The bytes of an ONNX file and what they say before they are run; ``otherwise`` is what to do where there is none.
-
-    Raises:
-        OSError, ValueError: there is no such file, it cannot be read, or it is no whole model.
-    """
-    data = _read(path, otherwise)
-    return data, read_header(data, str(path))
 
 
 def read_metadata(path: Path, data: bytes, header: Header) -> Metadata:
@@ -111,40 +105,6 @@ def read_metadata(path: Path, data: bytes, header: Header) -> Metadata:
     meta = Metadata.from_properties(text, str(path))
     _check_data(path, meta, header.external, older)
     return meta
-
-
-def require_files(path: Path, names: Iterable[str]) -> None:
-    """Raise ``FileNotFoundError`` unless the files that hold arrays of a model are beside it."""
-    if missing := [name for name in sorted(names) if not (path.parent / name).is_file()]:
-        raise FileNotFoundError(f"{path} needs {' and '.join(missing):.300} beside it; copy {'both' if len(missing) == 1 else 'all'}")
-
-
-def _read(path: Path, otherwise: str) -> bytes:
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"there is no file {path}; {otherwise}") from None
-    except (OSError, ValueError) as error:  # a name that is too long, has a zero in it, or leads round in a circle
-        raise _unreadable(path, error) from None
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(f"{path} is a folder; name the .onnx file in it")
-    if not stat.S_ISREG(found.st_mode):
-        raise ValueError(f"{path} is a device or a pipe; name an .onnx file")
-    if found.st_size > MOST_BYTES:
-        raise ValueError(f"{path} is not an ONNX model: it holds {found.st_size / 1e9:.1f} GB, and one has at most {MOST_BYTES / 1e9:.1f} GB")
-    try:
-        with path.open("rb") as file:
-            if found.st_size:  # what is no model is not read to its end
-                check_start(file.read(FIRST), found.st_size, str(path))
-            file.seek(0)
-            return file.read(MOST_BYTES)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: OSError | ValueError) -> Exception:
-    why = getattr(error, "strerror", None) or str(error)
-    return type(error)(f"{path} cannot be read: {why}")
 
 
 def _check_data(path: Path, meta: Metadata, names: frozenset[str], older: bool) -> None:

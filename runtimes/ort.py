@@ -20,6 +20,7 @@ from specgraph.runtimes import slices, split
 from specgraph.runtimes.base import AHEAD, Runner, RuntimeUnavailable
 from specgraph.runtimes.denormals import without_denormals
 from specgraph.runtimes.described import check_described
+from specgraph.runtimes.pinned import PinnedModel
 from specgraph.runtimes.session import first_line, onnxruntime_module, session
 from specgraph.runtimes.workers import available_cores, in_worker, ordered, pool
 from specgraph.shapes import time_axis
@@ -33,6 +34,7 @@ TYPES = {
     "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(int16)": "int16", "tensor(int32)": "int32",
     "tensor(int64)": "int64", "tensor(bool)": "bool",
 }  # fmt: skip
+FOLDER_OF_TENSORS = "session.model_external_initializers_file_folder_path"  # that names in a model's bytes are relative to
 DECODERS = 2  # threads that read files for a GPU
 
 
@@ -44,13 +46,13 @@ class OrtRunner(Runner):
     """
 
     def __init__(
-        self, source: bytes | str, path: str, meta: Metadata, device: str, threads: int | None, check_finite: bool, most_bytes: float | None
+        self, model: PinnedModel, meta: Metadata, device: str, threads: int | None, check_finite: bool, most_bytes: float | None
     ) -> None:
-        super().__init__(path, meta, check_finite)
+        super().__init__(model.path, meta, check_finite)
         self.device = f"{device}:0" if device == "cuda" else device
         self.most_bytes = most_bytes or (MOST_BYTES_CUDA if device != "cpu" else prices.read().get("cpu", {}).get("most_bytes", MOST_BYTES))
         self.workers = (threads or available_cores()) if device == "cpu" else DECODERS
-        self._source, self._threads = source, threads
+        self._model, self._threads = model, threads
         self._forked = False
         self._begin()
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
@@ -64,7 +66,7 @@ class OrtRunner(Runner):
         _runners.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._source, self.path, self.meta, self.device, self._threads, self._check_finite, self.most_bytes)
+        return type(self), (self._model, self.meta, self.device, self._threads, self._check_finite, self.most_bytes)
 
     @property
     def session(self) -> Any:
@@ -91,8 +93,10 @@ class OrtRunner(Runner):
             if key not in self._sessions:
                 if self._forked and self.device != "cpu":
                     raise RuntimeUnavailable(f"{self.path} was loaded on {self.device} before a fork, which CUDA does not survive; start processes by spawn")
-                source = self._source if part is None else part(self._source, *names)
-                self._sessions[key] = session(source, self.device, threads, path=self.path)
+                data = self._model.data if part is None else part(self._model.data, *names)
+                entries = {FOLDER_OF_TENSORS: self._model.folder} if self._model.files else None
+                with self._model.unchanged():
+                    self._sessions[key] = session(data, self.device, threads, entries, path=self.path)
             return self._sessions[key]
 
     def _run(self, arrays: list[Array]) -> list[Any]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from specgraph.runtimes.loading import load, read_model_file, require_files
+from specgraph.runtimes.loading import load
 from specgraph.runtimes.ort import TYPES, OrtRunner
+from specgraph.runtimes.pinned import read_model_file, require_files
 from specgraph.runtimes.serving.tensors import DATATYPES
 from specgraph.runtimes.session import session
 

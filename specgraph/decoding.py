@@ -47,6 +47,7 @@ class Decoder:
         salvage: whether a damaged file gives what can be decoded of it, and ``damage`` then says what is missing.
         offset, duration: in seconds, the part that is decoded, to the nearest sample of the file; to its end where ``duration`` is None
             or goes beyond.
+        channel: the one channel that is decoded, counted from 0; None mixes all of them.
 
     Attributes:
         file_rate, channels: of the file.
@@ -69,9 +70,11 @@ class Decoder:
         salvage: bool = False,
         offset: float = 0.0,
         duration: float | None = None,
+        channel: int | None = None,
     ) -> None:
         import soundfile
 
+        self.channel = channel
         self.sample_rate, self._wanted, self._dtype, self._salvage, self.damage = sample_rate, channels, dtype, salvage, ""
         self._source = source if isinstance(source, bytes) else Path(source)
         self.name = name or ("the audio" if isinstance(source, bytes) else str(source))
@@ -95,7 +98,11 @@ class Decoder:
                 raise AudioError(f"{self.name} is damaged: it {missing}, and nothing before that can be decoded", "damaged") from None
             raise AudioError(f"{self.name} cannot be read as audio ({_reason(error)}); give wav, flac, ogg or mp3") from None
         self.file_rate, self.channels = self._file.samplerate, self._file.channels
-        exact = self._file.subtype in SIXTEEN_BITS and self.channels in (1, channels) and self.file_rate == sample_rate
+        if channel is not None and not 0 <= channel < self.channels:
+            self._file.close()
+            has = f"{self.channels} channels, 0 to {self.channels - 1}" if self.channels > 1 else "1 channel, which is 0"
+            raise AudioError(f"{self.name} has no channel {channel}; it has {has}", "no channel")
+        exact = self._file.subtype in SIXTEEN_BITS and (channel is not None or self.channels in (1, channels)) and self.file_rate == sample_rate
         self.rounds, self.clipped = dtype == "int16" and not exact, 0
         if missing:
             self._damaged(missing)
@@ -122,7 +129,7 @@ class Decoder:
         read = given = 0
         for block in self._decoded():
             read += len(block)
-            mixed = block if self._kept else block[:, 0] if self.channels == 1 else block.mean(axis=1)
+            mixed = self._mixed(block)
             if not np.isfinite(mixed).all():
                 raise AudioError(f"{self.name} has samples that are not finite", "not finite")
             mixed = mixed if stream is None else stream.resample_chunk(np.ascontiguousarray(mixed))
@@ -144,7 +151,13 @@ class Decoder:
     @property
     def _kept(self) -> bool:
         """Whether channels stay what they are."""
-        return self.channels == self._wanted > 1
+        return self.channel is None and self.channels == self._wanted > 1
+
+    def _mixed(self, block: Array) -> Array:
+        """(samples, channels) -> the same where all channels are kept, or else (samples,)."""
+        if self._kept:
+            return block
+        return block.mean(axis=1) if self.channel is None and self.channels > 1 else block[:, self.channel or 0]
 
     def _as_wanted(self, samples: Array) -> Array:
         """(samples,) or (samples, channels) in float32 -> (samples,) or (channels, samples) as it was asked for."""
