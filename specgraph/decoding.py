@@ -224,26 +224,27 @@ class Decoder:
 
     def _decoded(self) -> Iterator[Array]:
         """(samples, channels) at a time, of all parts, up to where the file ends or cannot be decoded."""
-        read, before = 0, 0  # frames that were given, and of the parts that lie before the next
+        read, at = 0, 0  # frames that were given, and the place in the file of the next
         for number, part in enumerate(self._parts):
             if number:
                 self._file.close()
                 if (opened := self._next(number, part)) is None:
                     break
                 self._file = opened
-            frames = self._frames(part, self._file)
-            skip = min(max(self._first - before, 0), frames)
-            begun = read
-            if skip < frames:
-                for block in self._of_part(part, skip, self._most - read):
-                    read += len(block)
-                    self._check_cost(read, "at least ")
-                    yield block
-            before += frames if frames < UNKNOWN else skip + read - begun
+            end = at + self._frames(part, self._file)
+            skip = min(max(self._first - at, 0), end - at) if end < UNKNOWN else 0
+            at += skip
+            for block in self._of_part(part, skip, self._most - read + max(self._first - at, 0)) if at < end else ():
+                wanted = block[max(self._first - at, 0) :]
+                at += len(block)
+                read += len(wanted)
+                self._check_cost(read, "at least ")
+                yield wanted
+            at = max(at, end) if end < UNKNOWN else at
             if read == self._most:
                 return
         if read == 0:
-            self._explain_nothing(before)
+            self._explain_nothing(at)
 
     def _explain_nothing(self, frames: int) -> None:
         if self.damage:

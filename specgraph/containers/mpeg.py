@@ -20,6 +20,7 @@ BITRATES = {  # kbit/s by index, of (MPEG-1, layer)
 }
 RATES = (44100, 48000, 32000)  # of MPEG-1; MPEG-2 has half of them, MPEG-2.5 a quarter
 VBRI_AT = 36  # bytes before that tag in a frame
+HEAD = 54  # bytes of a frame that say all that is asked of it
 LEAST_TAG = 64  # bytes of a frame that holds it
 MOST_JUNK = 2**16  # bytes that are searched for the next frame
 NO_TAG = b"ID3\x04\0\0\0\0\0\n" + bytes(10)  # a tag that holds padding, by which libsndfile knows MP3 without looking at files beside it
@@ -85,14 +86,15 @@ def streams(source: Source, start: int) -> Iterator[Part]:
     run: _Run | None = None
     at, broken, end = start, "", start  # ``end`` of the last frame; ``broken`` says what lies between it and the next
     while at < source.size:
-        frame = frame_of(source.read(at, 4))
+        head = source.read(at, HEAD)
+        frame = frame_of(head[:4])
         if frame and at + frame.length <= source.size and (_continues(run, frame) or _follows(source, at, frame)):
-            tag = _tag_of(source, at, frame)
+            tag = _tag_of(head, at, frame)
             if run is None or tag or not _continues(run, frame):
                 if run is not None:
                     run.missing = run.missing or ("" if _is_zero(source, end, at) else broken)
                     yield _part(run)
-                run = _Run(frame, source.read(at, 4), tag=tag)
+                run = _Run(frame, head[:4], tag=tag)
                 broken = ""
             run.missing = run.missing or broken
             if tag is None:
@@ -127,15 +129,14 @@ def _continues(run: _Run | None, frame: _Frame) -> bool:
     return run is not None and run.frame.format == frame.format
 
 
-def _tag_of(source: Source, at: int, frame: _Frame) -> _Tag | None:
-    """The tag that a frame holds instead of sound."""
-    head = source.read(at, 54)
-    kind, stop = head[frame.tag_at : frame.tag_at + 4], at + frame.length
+def _tag_of(head: bytes, at: int, frame: _Frame) -> _Tag | None:
+    """The tag that the frame at ``at``, which begins with ``head``, holds instead of sound."""
+    kind = head[frame.tag_at : frame.tag_at + 4]
     if kind in (b"Xing", b"Info"):
-        counted = len(head) >= frame.tag_at + 12 and head[frame.tag_at + 7] & 1
-        return _Tag((at, stop), int.from_bytes(head[frame.tag_at + 8 : frame.tag_at + 12], "big") if counted else None)
+        counted = len(head) == HEAD and head[frame.tag_at + 7] & 1
+        return _Tag((at, at + frame.length), int.from_bytes(head[frame.tag_at + 8 : frame.tag_at + 12], "big") if counted else None)
     if head[VBRI_AT : VBRI_AT + 4] == b"VBRI":
-        return _Tag((at, stop), int.from_bytes(head[50:54], "big"))
+        return _Tag((at, at + frame.length), int.from_bytes(head[VBRI_AT + 14 : VBRI_AT + 18], "big"))
     return None
 
 

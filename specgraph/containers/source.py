@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 PIECE = 2**20  # bytes that are read at once
+FIRST_PIECE = 2**12  # and at a place that does not follow the last
 MOST_SPANS = 2**18  # pieces that a part may be in
 
 Span = tuple[int, int]  # first byte, and the byte after the last
@@ -33,7 +34,9 @@ class Source:
         if at < 0 or at + length > len(self._held):
             if length > PIECE:
                 return self.fresh(start, length)
-            self._start, self._held, at = start, self.fresh(start, PIECE), 0
+            onwards = 0 <= at <= len(self._held)  # more at once where a file is read from its start to its end
+            piece = min(2 * len(self._held), PIECE) if onwards else FIRST_PIECE
+            self._start, self._held, at = start, self.fresh(start, max(length, FIRST_PIECE, piece)), 0
         return self._held[at : at + length]
 
     def fresh(self, start: int, length: int) -> bytes:
