@@ -11,6 +11,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -742,8 +743,12 @@ def test_the_command_serves_on_loopback_alone_until_sigterm(files: dict[str, Pat
 
 
 @pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="replicas need SO_REUSEPORT")
-def test_a_replica_that_is_killed_is_replaced(files: dict[str, Path]) -> None:
-    process, http_port, grpc_port = started(str(files["mel"]), "--replicas", "2", "--workers", "1")
+def test_a_replica_that_is_killed_is_replaced_by_one_of_the_same_model(files: dict[str, Path], tmp_path: Path) -> None:
+    served = tmp_path / "mel.onnx"
+    shutil.copy(files["mel"], served)
+    process, http_port, grpc_port = started(str(served), "--replicas", "2", "--workers", "1")
+    shutil.copy(files["inverse"], tmp_path / "new")
+    (tmp_path / "new").replace(served)
     try:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         if not children.exists():
