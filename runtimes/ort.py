@@ -17,7 +17,7 @@ from specgraph.runtimes import slices, split
 from specgraph.runtimes.base import AHEAD, Runner
 from specgraph.runtimes.pinned import PinnedModel
 from specgraph.runtimes.session import first_line, onnxruntime_module, session
-from specgraph.runtimes.workers import available_cores, in_worker, ordered, pool
+from specgraph.runtimes.workers import available_cores, in_worker, ordered, pool, run_options
 from specgraph.shapes import time_axis
 
 Array = npt.NDArray[np.float32]
@@ -94,7 +94,7 @@ class OrtRunner(Runner):
 
     def _at_once(self, made: Any, names: Sequence[str], arrays: list[Array]) -> list[Any]:
         try:
-            return list(made.run(None, dict(zip(names, arrays, strict=True))))
+            return list(made.run(None, dict(zip(names, arrays, strict=True)), run_options()))
         except Exception as error:  # noqa: BLE001  (onnxruntime's own types and bare RuntimeError alike)
             shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(names, arrays, strict=True))
             raise ValueError(f"{self.path} cannot be run on {shapes}: {first_line(error)}") from None
