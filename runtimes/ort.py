@@ -22,7 +22,7 @@ from specgraph.runtimes.denormals import without_denormals
 from specgraph.runtimes.described import check_described
 from specgraph.runtimes.pinned import PinnedModel
 from specgraph.runtimes.session import first_line, onnxruntime_module, session
-from specgraph.runtimes.workers import available_cores, in_worker, ordered, pool
+from specgraph.runtimes.workers import available_cores, in_worker, ordered, pool, run_options
 from specgraph.shapes import time_axis
 
 Array = npt.NDArray[np.float32]
@@ -126,7 +126,8 @@ class OrtRunner(Runner):
 
     def _at_once(self, made: Any, names: Sequence[str], arrays: list[Array]) -> list[Any]:
         try:
-            return list(without_denormals(partial(made.run, None, dict(zip(names, arrays, strict=True)))))
+            feed = dict(zip(names, arrays, strict=True))
+            return list(without_denormals(partial(made.run, None, feed, run_options())))
         except Exception as error:  # noqa: BLE001  (onnxruntime's own types and bare RuntimeError alike)
             shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(names, arrays, strict=True))
             raise ValueError(f"{self.path} cannot be run on {shapes}: {first_line(error)}") from None

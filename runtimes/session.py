@@ -90,6 +90,14 @@ def session(
     return made
 
 
+def stoppable_options(release: bool) -> Any:
+    """``RunOptions`` for one call; with ``release`` the memory that it took on the CPU is given back after it."""
+    options = onnxruntime_module().RunOptions()
+    if release:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
 def _no_gpu() -> str | None:
     """Why there is no GPU to use, if that can be told."""
     if not sys.platform.startswith("linux"):
