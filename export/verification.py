@@ -177,7 +177,7 @@ def with_allowances(
             continue
         sums = isinstance(op, Filterbank | FrameConv) or (isinstance(op, Reduce) and op.kind in ("sum", "mean"))
         unsigned = np.abs(op.numpy(*map(np.abs, operands))) if sums else result
-        own = op.rounding(operands, [carried.get(v) for v in value.inputs], rougher.get(str(op), tolerance))
+        own = op.rounding(operands, [carried.get(v) for v in value.inputs], result, rougher.get(str(op), tolerance))
         if own is not None:
             carried[value] = np.maximum(own, TINY)
         elif isinstance(op, Stft | FrameConv | Resample) or (sums and isinstance(op, Reduce) and value.inputs[0] not in carried):

@@ -85,7 +85,7 @@ class GriffinLim(Compound):
             spectrum, before = ReplaceMagnitude().numpy(ahead, magnitude), rebuilt
         return self.last.numpy(spectrum)
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array:
         """By how much float32 may differ: by as much as magnitudes, and the spectra of every iteration, off by ``tolerance`` of
         their peak would change the item.
 
@@ -103,10 +103,9 @@ class GriffinLim(Compound):
             peak = np.abs(spectrum).max(axis=(1, 2, 3), keepdims=True, initial=0.0)
             return spectrum + tolerance * peak * rng.choice((-1.0, 1.0), spectrum.shape)
 
-        exact = self.numpy(magnitude)
-        every = self._iterated(moved, rounded).reshape(TRIALS, *exact.shape)
-        change = np.abs(every - exact).max(axis=(0, 2))[:, None]
-        return np.broadcast_to(change, exact.shape)
+        every = self._iterated(moved, rounded).reshape(TRIALS, *result.shape)
+        change = np.abs(every - result).max(axis=(0, 2))[:, None]
+        return np.broadcast_to(change, result.shape)
 
     def reach(self, *shapes: Shape) -> Reach:
         return WHOLE_CLIP
