@@ -29,6 +29,7 @@ from specgraph.runtimes.wire import checksum, metadata_entry
 from specgraph.serialize import FORMS, to_json
 from specgraph.sources import as_graph
 from specgraph.streaming import streaming as streamed
+from specgraph.threads import one_thread
 
 SHARED = 50_000  # bytes of a float32 array from which the metadata points to an equal initializer
 
@@ -141,6 +142,13 @@ def write_graph(
     graph: Graph, path: Path, target: str, tolerance: float | None, prefer: Mapping[str, str] | None, tune: bool, opset: int
 ) -> Report:
     """What ``to_onnx`` does for a graph, whose arguments it has checked."""
+    with one_thread():
+        return _written(graph, path, target, tolerance, prefer, tune, opset)
+
+
+def _written(
+    graph: Graph, path: Path, target: str, tolerance: float | None, prefer: Mapping[str, str] | None, tune: bool, opset: int
+) -> Report:
     frozen = graph.frozen()
     last = cut(frozen)
     lowered = lower(replace(frozen, outputs={**frozen.outputs, **last}), target, prefer, tune)
