@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
-from specgraph.metadata import Metadata
+from specgraph.metadata import CHECKSUM, FORMAT, PREFIX, Metadata, MetadataError, format_of
 from specgraph.runtimes.base import Runner, RuntimeUnavailable
 from specgraph.runtimes.ort import OrtRunner
-from specgraph.runtimes.pinned import ModelChanged, PinnedModel, opened, pin, read_model_file
-from specgraph.runtimes.wire import Header, read_header
+from specgraph.runtimes.pinned import ModelChanged, PinnedModel, opened, pin, read_model_file, require_files
+from specgraph.runtimes.wire import Header, checksum, read_header
 
 MOST_THREADS = 1024
+APART = "{path} keeps tensors in other files, which specgraph does for large models that it attached to only; export it as one file"
 DEVICES = "'cpu', 'cuda', 'cuda:N', 'auto', 'torch' or 'torch:cuda'"
 
 
@@ -35,8 +37,10 @@ def load(
             or else 2.5 MB on a CPU and 1 GB on CUDA.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a model, not specgraph's, of a newer format, or keeps tensors in other files and was not joined by ``attach``.
+        FileNotFoundError: there is no such file, or not one that holds its arrays.
+        MetadataError: it is not specgraph's, is of a newer format, or was changed after it was written, by one bit of what decides a
+            result. Files of format 1 have no checksum of their nodes and arrays; what is said in them is only held within bounds.
+        ValueError: it is not a model, or keeps tensors in other files and was not joined by ``attach``.
         RuntimeUnavailable: the device cannot be used; the message says what is missing.
     """
     if most_bytes is not None and not most_bytes > 0:
@@ -53,7 +57,7 @@ def load(
     if not known:
         raise ValueError(f"device must be {DEVICES}, not {device!r}")
     model = path if isinstance(path, PinnedModel) else opened(path)
-    meta, _ = _checked(read_header(model.data, model.path), model.path)
+    meta = read_metadata(Path(model.path), model.data, read_header(model.data, model.path))
     if kind == "torch":
         from specgraph.runtimes.eager import TorchRunner
 
@@ -68,15 +72,51 @@ def load(
     return OrtRunner(model, meta, device, threads, check_finite, most_bytes)
 
 
-def checked_header(path: Path) -> tuple[Metadata, dict[str, str]]:
-    """The metadata of a file, and all its properties, after the checks that ``load`` makes."""
-    _, header = read_model_file(path, "specgraph export writes one")
-    return _checked(header, str(path))
+def checked_header(path: Path) -> tuple[Metadata, Header]:
+    """The metadata of a file, and what else it says before it is run, after the checks that ``load`` makes."""
+    _, meta, header = checked_file(path)
+    return meta, header
 
 
-def _checked(header: Header, path: str) -> tuple[Metadata, dict[str, str]]:
-    """What a model says of itself."""
-    meta = Metadata.from_properties(header.properties, path)
-    if header.external and not any("attached" in front_end for front_end in meta.front_ends):
-        raise ValueError(f"{path} keeps tensors in other files, which specgraph does for models that it attached to only; export it as one file")
-    return meta, header.properties
+def checked_file(path: Path) -> tuple[bytes, Metadata, Header]:
+    """The bytes of a file, its metadata and its header, after the checks that ``load`` makes."""
+    data, header = read_model_file(path, "specgraph export writes one")
+    return data, read_metadata(path, data, header), header
+
+
+def read_metadata(path: Path, data: bytes, header: Header) -> Metadata:
+    """What a file says of itself, once its checksum was found to be that of what it holds.
+
+    Raises:
+        MetadataError: it is not specgraph's, or was changed after it was written.
+        FileNotFoundError: a file beside it, which holds arrays, is missing.
+    """
+    text = {key: value for key, value in header.properties.items() if key.startswith(PREFIX)}
+    older = format_of(text, str(path)) < FORMAT
+    if header.external and not older and PREFIX + "data" not in text:
+        raise ValueError(APART.format(path=path))
+    if not older:
+        stated = text.pop(CHECKSUM, "")
+        if stated != checksum(data, text):
+            raise MetadataError(
+                f"{path} was changed after it was written: its checksum is not that of what it holds, so what was verified is not what "
+                "would run; export it again, or run it with onnxruntime itself"
+            )
+    meta = Metadata.from_properties(text, str(path))
+    _check_data(path, meta, header.external, older)
+    return meta
+
+
+def _check_data(path: Path, meta: Metadata, names: frozenset[str], older: bool) -> None:
+    """Raise unless the files that hold a model's arrays are there, and are those that were verified with it."""
+    if names and not any("attached" in front_end for front_end in meta.front_ends):
+        raise ValueError(APART.format(path=path))
+    if names != meta.data.keys() and not older:
+        raise MetadataError(f"{path} has damaged specgraph metadata: data names other files than those that hold arrays; export it again")
+    if names and meta.slicing.cut:
+        raise MetadataError(f"{path} has damaged specgraph metadata: a model with arrays in other files is not cut in two; export it again")
+    require_files(path, names)
+    for name, wanted in meta.data.items():
+        with (path.parent / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+                raise MetadataError(f"{path.parent / name} is not the file that {path.name} was written with; copy both again, or export again")

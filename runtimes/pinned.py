@@ -6,16 +6,17 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
-from specgraph.runtimes.wire import Header, read_header
+from specgraph.runtimes.wire import FIRST, Header, check_start, read_header
 
 CHUNK = 2**20  # bytes that are hashed at once
+MOST_BYTES = 2**31 - 1  # of a file in protobuf's format
 
 
 class ModelChanged(ValueError):
@@ -91,7 +92,7 @@ def pin(path: str | Path) -> PinnedModel:
 def opened(path: str | Path) -> PinnedModel:
     """As ``pin``, for this process alone: without the hashes, which take a second for each gigabyte."""
     data, header = read_model_file(Path(path), "specgraph export writes one")
-    model = PinnedModel(os.fspath(path), data, dict.fromkeys(header.locations, ""))
+    model = PinnedModel(os.fspath(path), data, dict.fromkeys(sorted(header.external), ""))
     for name in model.files:
         if not name or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
             raise ValueError(f"{path} keeps tensors in {name!r:.100}, which is outside its folder; save it with its files beside it")
@@ -104,14 +105,44 @@ def read_model_file(path: Path, otherwise: str) -> tuple[bytes, Header]:
     """The bytes of an ONNX file and what they say before they are run; ``otherwise`` is what to do where there is none.
 
     Raises:
-        FileNotFoundError, IsADirectoryError, ValueError: there is no such file, or it is no whole model.
+        OSError, ValueError: there is no such file, it cannot be read, or it is no whole model.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}; {otherwise}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name the .onnx file in it")
-    data = path.read_bytes()
+    data = _read(path, otherwise)
     return data, read_header(data, str(path))
+
+
+def require_files(path: Path, names: Iterable[str]) -> None:
+    """Raise ``FileNotFoundError`` unless the files that hold arrays of a model are beside it."""
+    if missing := [name for name in sorted(names) if not (path.parent / name).is_file()]:
+        raise FileNotFoundError(f"{path} needs {' and '.join(missing):.300} beside it; copy {'both' if len(missing) == 1 else 'all'}")
+
+
+def _read(path: Path, otherwise: str) -> bytes:
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"there is no file {path}; {otherwise}") from None
+    except (OSError, ValueError) as error:  # a name that is too long, has a zero in it, or leads round in a circle
+        raise _unreadable(path, error) from None
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(f"{path} is a folder; name the .onnx file in it")
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path} is a device or a pipe; name an .onnx file")
+    if found.st_size > MOST_BYTES:
+        raise ValueError(f"{path} is not an ONNX model: it holds {found.st_size / 1e9:.1f} GB, and one has at most {MOST_BYTES / 1e9:.1f} GB")
+    try:
+        with path.open("rb") as file:
+            if found.st_size:  # what is no model is not read to its end
+                check_start(file.read(FIRST), found.st_size, str(path))
+            file.seek(0)
+            return file.read(MOST_BYTES)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> Exception:
+    why = getattr(error, "strerror", None) or str(error)
+    return type(error)(f"{path} cannot be read: {why}")
 
 
 def _state(file: Path) -> tuple[int, ...] | None:
