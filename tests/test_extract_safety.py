@@ -479,7 +479,10 @@ def test_what_is_passed_over_is_counted(tmp_path: Path, mel_file: Path, cli, mon
         read_corpus(top / "secret")
 
 
-@pytest.mark.parametrize(("format", "suffix"), [("WAV", "wave"), ("RF64", "rf64"), ("W64", "w64"), ("AIFF", "aifc"), ("AU", "snd"), ("CAF", "caf"), ("NIST", "sph"), ("VOC", "voc"), ("AVR", "avr"), ("PAF", "paf"), ("PVF", "pvf"), ("SVX", "8svx"), ("IRCAM", "sf")])
+TAKEN = [("WAV", "wave"), ("WAVEX", "bwf"), ("RF64", "rf64"), ("W64", "w64"), ("AIFF", "aifc"), ("AU", "snd"), ("CAF", "caf"), ("NIST", "sph"), ("NIST", "nist")]
+
+
+@pytest.mark.parametrize(("format", "suffix"), TAKEN)
 def test_formats_that_are_taken_can_be_read(tmp_path: Path, mel_file: Path, format: str, suffix: str) -> None:
     soundfile.write(tmp_path / f"a.{suffix}", noise(0.3), RATE, format=format, subtype="PCM_16")
     assert audio_below(tmp_path).names == [f"a.{suffix}"]
@@ -573,3 +576,13 @@ def test_a_file_keeps_its_mode(tmp_path: Path) -> None:
     with whole(tmp_path / "a") as temporary:
         temporary.write_text("y")
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_file_may_cost_is_bounded_and_can_be_raised(tmp_path: Path, mel_file: Path, cli) -> None:
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "slow.wav", noise(2.0), 1600)  # 20 seconds
+    for options, error in ((("--max-seconds", "5"), "too long: slow.wav is 20.0 seconds long"), (("--max-mb", "0.1"), "too long: slow.wav is"), ((), None)):
+        code, _, _ = cli("extract", mel_file, "in", "-o", "out", "--retry-errors", "--workers", "1", *options)
+        assert code == 0
+        (found,) = pq.read_table("out")["error"].to_pylist()
+        assert found is None if error is None else found.startswith(error)

@@ -60,6 +60,6 @@ def main() -> None:
 def _sentence(error: Exception) -> str:
     from rich.markup import escape
 
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return escape(f"{error.filename}: {error.strerror.lower()}")
+    if isinstance(error, OSError) and error.strerror:
+        return escape(f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower())
     return escape(str(error) or type(error).__name__)

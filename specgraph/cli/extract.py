@@ -36,6 +36,8 @@ def extract(
         int | None,
         typer.Option(help="The one channel to take, from 0, where a manifest names none; the mix of all if not given.", min=0, show_default=False),
     ] = None,
+    max_seconds: Annotated[float, typer.Option(help="Of sound in a file; one that has more is a row with its error.", min=0.001)] = 86400.0,
+    max_mb: Annotated[float, typer.Option(help="Of a file's samples as the model takes them, in megabytes.", min=0.001)] = 2147.0,
     workers: Annotated[int | None, typer.Option(help="Processes, or actors with Ray; one for each core if not given.", show_default=False)] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
     engine: Annotated[str, typer.Option(help="local, or ray for one machine or a cluster.")] = "local",
@@ -54,8 +56,9 @@ def extract(
 
     with _progress() as report:
         found = job.extract(
-            model, corpus, output, format=format, on_damage=on_damage, channel=channel, workers=workers, device=device,
-            engine=engine, address=address, num_gpus=num_gpus, retry_errors=retry_errors, report=report,
+            model, corpus, output, format=format, on_damage=on_damage, channel=channel,
+            max_seconds=max_seconds, max_bytes=round(max_mb * 1e6), workers=workers, device=device, engine=engine,
+            address=address, num_gpus=num_gpus, retry_errors=retry_errors, report=report,
         )  # fmt: skip
     _tell(found)
     if on_damage == "fail" and found.wrong:
