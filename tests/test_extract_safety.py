@@ -586,3 +586,32 @@ def test_what_a_file_may_cost_is_bounded_and_can_be_raised(tmp_path: Path, mel_f
         assert code == 0
         (found,) = pq.read_table("out")["error"].to_pylist()
         assert found is None if error is None else found.startswith(error)
+
+
+# Other commands
+
+
+def test_run_does_not_write_over_what_it_reads(tmp_path: Path, cli) -> None:
+    sg.to_onnx(sg.InverseSpectrogram(sample_rate=RATE, n_fft=64, hop_length=32), tmp_path / "back.onnx")
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "a.npy", np.zeros((33, 8, 2), np.float32))
+    before = everything(tmp_path)
+    code, _, err = cli("run", "back.onnx", "in/a.npy", "-o", "in")
+    assert code == 1
+    assert "in/a.npy is one of the inputs; choose another output" in one_sentence(err)
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("beside", ["file", "folder", "link"])
+def test_a_file_of_arrays_does_not_replace_another(tmp_path: Path, beside: str) -> None:
+    """One that is not of the model of that name."""
+    joined_file = pytest.importorskip("specgraph.export.joined_file")
+    data = tmp_path / "m.onnx_data"
+    if beside == "file":
+        data.write_text("mine")
+    elif beside == "folder":
+        data.mkdir()
+    else:
+        data.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match=r"m\.onnx_data exists and is not of a model m\.onnx, and would be replaced"):
+        joined_file._check_data(tmp_path / "m.onnx")

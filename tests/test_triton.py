@@ -230,3 +230,15 @@ def test_triton_serves_it(mel: Path, tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def test_a_configuration_that_was_edited_is_not_replaced(mel_file: Path, tmp_path: Path) -> None:
+    write_repository(mel_file, tmp_path / "repository", "mel")
+    write_repository(mel_file, tmp_path / "repository", "mel", version=2)
+    config = tmp_path / "repository" / "mel" / "config.pbtxt"
+    config.write_text(config.read_text() + "# tuned\n")
+    held = config.read_text()
+    with pytest.raises(ValueError, match="config.pbtxt was edited, or not written by specgraph, and would be replaced"):
+        write_repository(mel_file, tmp_path / "repository", "mel", version=3)
+    assert config.read_text() == held
+    assert sorted(path.name for path in config.parent.iterdir()) == ["1", "2", "config.pbtxt"]

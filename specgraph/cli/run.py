@@ -71,7 +71,11 @@ def refuse_several_inputs(runner: Runner) -> None:
 def inputs(audio: list[Path]) -> list[tuple[Path, Path]]:
     """Every file once, with its name relative to the folder that it was found in."""
     from specgraph.audio import audio_files
+    from specgraph.folders import audio_below
 
+    for folder in filter(Path.is_dir, audio):
+        if (below := audio_below(folder)).passed_over:
+            error_console().print(f"passed over in {folder}: {below}", markup=False, highlight=False)
     files = list({file.resolve(): (file, name) for file, name in reversed(audio_files(audio))}.values())[::-1]
     if not files:
         raise ValueError(f"there is no audio in {', '.join(map(str, audio))}")
