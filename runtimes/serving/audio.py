@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy.typing as npt
 
-from specgraph.decoding import Decoder, together
+from specgraph.decoding import AudioError, Decoder, Limits, together
 from specgraph.runtimes.serving.models import ServedModel
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
 
@@ -19,12 +20,12 @@ def decoded(model: ServedModel, body: bytes, most: int) -> dict[str, npt.NDArray
     if not body:
         raise invalid("the request is empty; send an audio file, or tensors as JSON")
     try:
-        decoder, held, size = Decoder(body, runner.sample_rate, runner.channels, runner.input_types[0], "the request"), [], 0
-        for block in decoder.blocks():
-            held.append(block)
-            size += block.nbytes
-            if size > most:
-                raise Refusal(Kind.TOO_LARGE, f"the request decodes to more than {most:,} bytes, the most that this server takes; send a shorter clip")
+        limits = Limits(math.inf, most)
+        samples = together(Decoder(body, runner.sample_rate, runner.channels, runner.input_types[0], "the request", limits=limits).blocks())
+    except AudioError as error:
+        if error.kind == "too long":
+            raise Refusal(Kind.TOO_LARGE, f"the request decodes to more than {most:,} bytes, the most that this server takes; send a shorter clip") from None
+        raise invalid(str(error)) from None
     except (ValueError, OSError) as error:
         raise invalid(str(error)) from None
-    return {runner.input_names[0]: together(held)[None]}
+    return {runner.input_names[0]: samples[None]}

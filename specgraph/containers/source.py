@@ -110,7 +110,8 @@ class Window(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = max(0, offset + (0, self._at, self._ends[-1])[whence])
+        size = self._ends[-1] if self._ends else 0
+        self._at = min(max(0, offset + (0, self._at, size)[whence]), size)  # a header may point anywhere
         return self._at
 
     def readinto(self, buffer) -> int:  # no annotation: the type of a buffer is not in typing before Python 3.12
