@@ -154,7 +154,7 @@ class Decoder:
         """The parts of the file, of which nothing is missing unless it is salvaged."""
         parts = parts_of(self._source)
         if not parts:
-            raise self._unreadable(f"it is {other}" if (other := other_format(self._source)) else "its format is not known")
+            raise self._unreadable(f"it is {other}" if (other := other_format(self._source)) else "Format not recognised")
         for number, part in enumerate(parts, 1):
             if part.missing:
                 self._damaged(part.missing + (f" (in the {number}. of {len(parts)} parts)" if len(parts) > 1 else ""))
