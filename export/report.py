@@ -38,7 +38,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """What was written or verified; ``str(report)`` is a summary."""
+    """What was written or verified; ``str(report)`` is a summary.
+
+    ``file_size`` is that of all files: ``data`` is the second, which holds the arrays of a joined model of more than 2 GB, else None.
+    """
 
     path: Path
     target: str
@@ -48,6 +51,12 @@ class Report:
     choices: tuple[Choice, ...]
     checks: tuple[Check, ...]
     tolerance: float
+    data: Path | None = None
+
+    @property
+    def files(self) -> str:
+        """The file, or the two that belong together where one cannot hold all arrays."""
+        return str(self.path) if self.data is None else f"{self.path} and {self.data.name}, which must stay beside it"
 
     @property
     def error(self) -> float:
@@ -71,7 +80,7 @@ class Report:
         return max((check.front_end_error for check in self.checks if check.front_end_error is not None), default=None)
 
     def __str__(self) -> str:
-        lines = [f"{self.path}: {bytes_text(self.file_size)}, {self.nodes} nodes, for {self.target}"]
+        lines = [f"{self.files}: {bytes_text(self.file_size)}, {self.nodes} nodes, for {self.target}"]
         for choice in self.choices:
             others = ", ".join(
                 f"{name} {'not for this target' if seconds is None else f'{1e3 * seconds:.2f} ms'}"

@@ -24,6 +24,7 @@ from specgraph.ops.reduce import Reduce
 from specgraph.ops.resample import Resample
 from specgraph.ops.stft import Stft
 from specgraph.shapes import time_axis
+from specgraph.threads import one_thread
 
 TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third of it or less
 TINY = float(np.finfo(np.float32).tiny)
@@ -51,9 +52,10 @@ def verify(path: str | Path, device: str = "cpu", tolerance: float | None = None
     path = Path(path)
     model = read_model(path)
     runner = load(path, device=device)
-    tolerance = tolerance or model.metadata.verified.get("tolerance", TOLERANCE)
+    tolerance = tolerance or model.metadata.verified.get("tolerance") or TOLERANCE
     choices = tuple(Choice(**choice) for choice in model.metadata.lowering)
-    checks = checked(model.graph, lambda inputs: runner.outputs(*inputs), choices, tolerance)
+    with one_thread():
+        checks = checked(model.graph, lambda inputs: runner.outputs(*inputs), choices, tolerance)
     return Report(
         path, model.metadata.target, runner.device, path.stat().st_size, model.nodes, choices, checks, tolerance
     )
@@ -177,7 +179,7 @@ def with_allowances(
             continue
         sums = isinstance(op, Filterbank | FrameConv) or (isinstance(op, Reduce) and op.kind in ("sum", "mean"))
         unsigned = np.abs(op.numpy(*map(np.abs, operands))) if sums else result
-        own = op.rounding(operands, [carried.get(v) for v in value.inputs], rougher.get(str(op), tolerance))
+        own = op.rounding(operands, [carried.get(v) for v in value.inputs], result, rougher.get(str(op), tolerance))
         if own is not None:
             carried[value] = np.maximum(own, TINY)
         elif isinstance(op, Stft | FrameConv | Resample) or (sums and isinstance(op, Reduce) and value.inputs[0] not in carried):

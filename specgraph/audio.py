@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.decoding import DEFAULT, AudioError, Decoder, Limits, together
+from specgraph.folders import audio_below
 
 __all__ = ["Audio", "AudioError", "Limits", "audio_files", "demo_signals", "read_audio"]
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,7 @@ def audio_files(paths: list[Path]) -> list[tuple[Path, Path]]:
     found: list[tuple[Path, Path]] = []
     for path in paths:
         if path.is_dir():
-            below = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-            found += [(file, file.relative_to(path)) for file in below]
+            found += [(path / name, Path(name)) for name in audio_below(path).names]
         else:
             found.append((path, Path(path.name)))
     return found
