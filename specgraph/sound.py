@@ -23,7 +23,7 @@ class Sound:
     """A file that libsndfile decodes, from its first sample on.
 
     Attributes:
-        samplerate, channels, frames, format, subtype: what libsndfile says of it.
+        samplerate, channels, frames, format, subtype, seekable: what libsndfile says of it.
     """
 
     def __init__(self, source: Source, part: Part, path: Path | None) -> None:
@@ -39,9 +39,13 @@ class Sound:
             given = io.BufferedReader(self._window, 2**16)
         with self._guarded():
             self._file = soundfile.SoundFile(given)
+        self.seekable = bool(self._file.seekable())
         self._file.seekable = lambda: False  # or soundfile seeks after every block that it reads, which fails where the length is unknown
         self.samplerate, self.channels, self.frames = self._file.samplerate, self._file.channels, self._file.frames
         self.format, self.subtype = self._file.format, self._file.subtype
+        self._lead = part.lead
+        if self._lead:
+            self.read(self._lead)
 
     def read(self, frames: int) -> npt.NDArray[np.float32]:
         """Up to so many samples, (samples, channels), float32."""
@@ -51,7 +55,7 @@ class Sound:
     def seek(self, frame: int) -> None:
         """Go on from there."""
         with self._guarded():
-            self._file.seek(frame)
+            self._file.seek(self._lead + frame)
 
     def close(self) -> None:
         """Close the file."""

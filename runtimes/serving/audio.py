@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from functools import partial
 from typing import Any
 
 import numpy.typing as npt
 
-from specgraph.decoding import Decoder, together
+from specgraph.decoding import AudioError, Decoder, Limits, together
 from specgraph.runtimes.serving.budget import Holding
 from specgraph.runtimes.serving.models import ServedModel
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
@@ -37,11 +39,13 @@ async def decoded(service: Service, model: ServedModel, body: bytes, holding: Ho
             while (block := await service.aside(next, blocks, None)) is not None:
                 held.append(block)
                 size += block.nbytes
-                if size > most:
-                    raise Refusal(Kind.TOO_LARGE, f"the request decodes to more than {most:,} bytes, the most that this server takes; send a shorter clip")
                 holding.add(block.nbytes)
     except TimeoutError:
         raise Refusal(Kind.LATE, f"the request was not decoded within {seconds:g} s; send a shorter clip") from None
+    except AudioError as error:
+        if error.kind == "too long":
+            raise Refusal(Kind.TOO_LARGE, f"the request decodes to more than {most:,} bytes, the most that this server takes; send a shorter clip") from None
+        raise invalid(str(error)) from None
     except (ValueError, OSError) as error:
         raise invalid(str(error)) from None
     holding.add(size)
