@@ -12,7 +12,7 @@ import onnx
 import pytest
 import soundfile
 import torch
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 import specgraph as sg
 from specgraph.lowering import Choice
