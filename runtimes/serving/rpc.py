@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
+from grpc._cython import cygrpc
 
 from specgraph.runtimes.serving import messages
 from specgraph.runtimes.serving.budget import Holding
@@ -115,7 +116,10 @@ def _method(service: Service, arrivals: Arrivals, name: str) -> Callable[[Any, A
 async def _send(service: Service, context: Any, answer: bytes, holding: Holding) -> None:
     """Write an answer; a ``Refusal`` where its client does not read it."""
     async with holding.within(service.limits.arrival, "the answer was not read"):
-        await context.write(answer)
+        try:
+            await context.write(answer)
+        except cygrpc.ExecuteBatchError:  # the client is gone
+            raise asyncio.CancelledError from None
 
 
 async def _small(answer: Callable[[Service, Any], dict[str, Any]], service: Service, name: str, data: bytes) -> bytes:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import gc
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +23,13 @@ from specgraph.runtimes.serving.service import Service
 from specgraph.runtimes.workers import available_cores
 
 LOOPBACK = "127.0.0.1"
-BACKLOG = 256  # connections that the system accepts before this process does, and those that are accepted at once
+BACKLOG = 2048  # connections that the system holds until they are accepted
+ACCEPTED = 16  # connections that are accepted at once, while others wait
+
+SWITCH = 5e-4  # seconds after which a thread lets another have Python's lock
+GARBAGE = 50_000, 20, 50  # Python's search for cycles: rarer, since what JSON makes has none
+M_ARENA_MAX, ARENAS = -8, 2  # of glibc's malloc; each arena keeps what was freed in it
+M_MMAP_THRESHOLD, MAPPED = -3, 1 << 18  # bytes from which memory that is freed goes back to the system
 
 
 @dataclass(frozen=True)
@@ -85,14 +94,15 @@ class Server:
             listening = self._listening or bound(host, self.addresses.http)
             self.http_port = listening.getsockname()[1]
             config = uvicorn.Config(
-                http.application(self.service), log_level="warning", access_log=False, lifespan="off", backlog=BACKLOG,
-                http=partial(connections.Connection, self.limits), ws="none", timeout_graceful_shutdown=None, timeout_keep_alive=connections.KEEP_ALIVE,
+                http.application(self.service), log_level="warning", access_log=False, lifespan="off", backlog=ACCEPTED,
+                http=partial(connections.Connection, self.limits, {}), ws="none", timeout_graceful_shutdown=None, timeout_keep_alive=connections.KEEP_ALIVE,
             )  # fmt: skip
             self._uvicorn = _Uvicorn(config)
             self._sweeping = asyncio.create_task(connections.sweep(self._uvicorn.server_state.connections))
             self._serving = asyncio.create_task(self._uvicorn.serve([listening]))
             while not self._uvicorn.started and not self._serving.done():
                 await asyncio.sleep(0.005)
+            listening.listen(BACKLOG)
         if self.addresses.grpc is not None:
             self._grpc = rpc.server(self.service, self._shared)
             bound(host, self.addresses.grpc, self._shared).close()  # gRPC's own complaint about a port that is taken has three lines
@@ -125,6 +135,7 @@ class Server:
 
     async def run(self, started: Callable[[Server], None] = lambda server: None) -> None:
         """Start, call ``started``, and serve until SIGINT or SIGTERM."""
+        _own_process()
         told, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, told.set)
@@ -132,6 +143,22 @@ class Server:
         started(self)
         await told.wait()
         await self.stop()
+
+
+def _own_process() -> None:
+    """Set what a process that does nothing but serve is better off with."""
+    sys.setswitchinterval(SWITCH)
+    gc.set_threshold(*GARBAGE)
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(M_ARENA_MAX, ARENAS)
+            libc.mallopt(M_MMAP_THRESHOLD, MAPPED)
 
 
 def bound(host: str, port: int, shared: bool = False) -> socket.socket:
