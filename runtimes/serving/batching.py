@@ -80,6 +80,7 @@ class Batcher:
             if job in self._waiting:
                 self._remove(job)
             self._metrics.seconds.labels(*self._labels).observe(self._now() - job.arrived)
+            del job  # or its error, whose traceback has this frame, would keep the inputs until the next search for cycles
 
     def _start(self) -> None:
         while self._waiting and self._busy < self._workers:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import gc
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import uvicorn
 
@@ -27,9 +27,9 @@ BACKLOG = 2048  # connections that the system holds until they are accepted
 ACCEPTED = 16  # connections that are accepted at once, while others wait
 
 SWITCH = 5e-4  # seconds after which a thread lets another have Python's lock
-GARBAGE = 50_000, 20, 50  # Python's search for cycles: rarer, since what JSON makes has none
 M_ARENA_MAX, ARENAS = -8, 2  # of glibc's malloc; each arena keeps what was freed in it
 M_MMAP_THRESHOLD, MAPPED = -3, 1 << 18  # bytes from which memory that is freed goes back to the system
+TRIM, TRIM_BYTES = 0.5, 50_000_000  # seconds from one to the next, and bytes that requests took in between
 
 
 @dataclass(frozen=True)
@@ -136,29 +136,47 @@ class Server:
     async def run(self, started: Callable[[Server], None] = lambda server: None) -> None:
         """Start, call ``started``, and serve until SIGINT or SIGTERM."""
         _own_process()
+        trimming = asyncio.create_task(self._trim())
         told, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, told.set)
         await self.start()
         started(self)
         await told.wait()
+        trimming.cancel()
         await self.stop()
+
+    async def _trim(self) -> None:
+        """Give memory that requests held back to the system: glibc keeps what is free between what is not, and gRPC's messages are many pieces."""
+        libc = _glibc()
+        trimmed = 0
+        while libc is not None:
+            await asyncio.sleep(TRIM)
+            if self.service.budget.taken - trimmed > TRIM_BYTES:
+                trimmed = self.service.budget.taken
+                await self.service.aside(libc.malloc_trim, 0)
 
 
 def _own_process() -> None:
     """Set what a process that does nothing but serve is better off with."""
     sys.setswitchinterval(SWITCH)
-    gc.set_threshold(*GARBAGE)
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            libc = ctypes.CDLL("libc.so.6")
-            libc.mallopt(M_ARENA_MAX, ARENAS)
-            libc.mallopt(M_MMAP_THRESHOLD, MAPPED)
+    if libc := _glibc():
+        libc.mallopt(M_ARENA_MAX, ARENAS)
+        libc.mallopt(M_MMAP_THRESHOLD, MAPPED)
+
+
+def _glibc() -> Any:
+    """The C library, where its malloc is the one that Python uses; None elsewhere."""
+    with contextlib.suppress(OSError):
+        libc = ctypes.CDLL("libc.so.6")
+        if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):
+            return libc
+    return None
 
 
 def bound(host: str, port: int, shared: bool = False) -> socket.socket:
