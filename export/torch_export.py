@@ -93,6 +93,7 @@ def _simplified(model: ir.Model) -> ir.Model:
     common.IdentityEliminationPass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.LiftSubgraphInitializersToMainGraphPass()(model)
+    common.OutputFixPass()(model)
     return common.RemoveUnusedNodesPass()(model).model
 
 

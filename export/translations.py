@@ -1,4 +1,4 @@
-"""ONNX for functions of torch that torch's own exporter writes with fewer digits than torch has: near zero, or far from it."""
+"""ONNX for functions of torch that torch's own exporter writes otherwise than torch computes them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ def translations() -> dict[Any, Callable[..., Any]]:
         aten.expm1.default: _expm1,
         aten.log_sigmoid.default: _log_sigmoid,
         aten.logaddexp.default: _logaddexp,
+        aten.squeeze.dim: _squeeze,
+        aten.squeeze.dims: _squeeze,
     }
 
 
@@ -50,3 +52,12 @@ def _logaddexp(left: Any, right: Any) -> Any:
     from onnxscript import opset18 as op
 
     return op.Add(op.Max(left, right), op.Softplus(op.Neg(op.Abs(op.Sub(left, right)))))
+
+
+def _squeeze(x: Any, dim: Any) -> Any:
+    """An axis of another size than 1 stays, as in torch; ONNX refuses it."""
+    from onnxscript import opset18 as op
+
+    axes = [dim] if isinstance(dim, int) else list(dim)
+    ones = [axis for axis in axes if x.shape is None or x.shape[axis] == 1]
+    return op.Squeeze(x, op.Constant(value_ints=ones)) if ones else op.Identity(x)
