@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from specgraph.listing import bytes_text
 from specgraph.lowering import Choice
+from specgraph.op import Array
 
 
 class VerificationError(ValueError):
     """A model does not compute what its graph defines."""
+
+
+@dataclass(frozen=True)
+class OutputError:
+    """Absolute differences of an output from its reference, in the output's own unit: the largest, and the 99.9th percentile."""
+
+    largest: float
+    percentile: float
+
+    @classmethod
+    def of(cls, differences: Array) -> OutputError:
+        """Of the differences of all elements; infinite where one of them is no number."""
+        if not differences.size:
+            return cls(0.0, 0.0)
+        held = np.nan_to_num(differences, nan=np.inf, posinf=np.inf)
+        return cls(float(held.max()), float(np.percentile(held, 99.9, method="higher")))
 
 
 @dataclass(frozen=True)
@@ -19,9 +39,9 @@ class Check:
 
     ``error`` is the largest difference from the float64 definition, as a fraction of the peak of the spectrum: for
     features behind filters or a logarithm, the error of the spectrum that explains what is seen behind them. ``torch_error`` is the same
-    between this result and the torch module's, None where torch was not asked. ``difference`` is the largest difference
-    from the definition in the features' own units. ``half_error``, of features in half precision and None of others, is by how much
-    rounding to float16 changes the definition's features, as a fraction of a clip's peak; it is not part of ``error``, and is of ``difference``.
+    between this result and the torch module's, None where torch was not asked. ``output_errors`` are the differences from the definition
+    by output, in its own unit; of a whole model from what it was made from. ``half_error``, of features in half precision and None of others, is by how much
+    rounding to float16 changes the definition's features, as a fraction of a clip's peak; it is not part of ``error``, and is of ``output_errors``.
     ``front_end_error``, of a whole model whose front ends' rounding makes more of its outputs than the tolerance, and None of others, is by how
     much these differ from the torch model's; ``error`` is then what is left of it on the same features, which are within what is allowed of them.
     """
@@ -31,9 +51,14 @@ class Check:
     samples: int
     error: float
     torch_error: float | None
-    difference: float
+    output_errors: Mapping[str, OutputError]
     half_error: float | None = None
     front_end_error: float | None = None
+
+    @property
+    def difference(self) -> float:
+        """The largest difference of all outputs."""
+        return max((error.largest for error in self.output_errors.values()), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -53,6 +78,15 @@ class Report:
     def error(self) -> float:
         """The largest error of all checks, a fraction of the peak."""
         return max(check.error for check in self.checks)
+
+    @property
+    def output_errors(self) -> dict[str, float]:
+        """The largest absolute difference of each output from its float64 definition, in the output's own unit.
+
+        Of a whole model, from the torch model, or from the two parts apart.
+        """
+        names = dict.fromkeys(name for check in self.checks for name in check.output_errors)
+        return {name: max(check.output_errors[name].largest for check in self.checks if name in check.output_errors) for name in names}
 
     @property
     def torch_error(self) -> float | None:

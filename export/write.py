@@ -197,6 +197,7 @@ def verified(report: Report) -> dict[str, Any]:
     """What a file says of its verification."""
     return {
         "error": _rounded(report.error),
+        "output_errors": {name: _rounded_up(error) for name, error in report.output_errors.items()},
         "torch_error": _rounded(report.torch_error),
         "tolerance": report.tolerance,
         "device": report.device,
@@ -205,12 +206,22 @@ def verified(report: Report) -> dict[str, Any]:
 
 
 def _check(check: Check) -> dict[str, Any]:
-    return {"signal": check.signal, "batch": check.batch, "samples": check.samples, "error": _rounded(check.error)}
+    errors = {name: [_rounded_up(error.largest), _rounded_up(error.percentile)] for name, error in check.output_errors.items()}
+    return {"signal": check.signal, "batch": check.batch, "samples": check.samples, "error": _rounded(check.error), "output_errors": errors}
 
 
 def _rounded(error: float | None) -> float | None:
     """Two digits: what follows differs between processors, and files should not."""
     return None if error is None else float(f"{error:.1e}")
+
+
+def _rounded_up(error: float) -> float:
+    """The next number of two digits that is no smaller."""
+    rounded = f"{error:.1e}"
+    if float(rounded) >= error:
+        return float(rounded)
+    digits, exponent = rounded.split("e")
+    return float(f"{float(digits) + 0.1:.1f}e{exponent}")
 
 
 def _finder(model: ir.Model) -> Any:

@@ -58,6 +58,7 @@ class Op:
     clears: ClassVar[bool] = False  # given lengths, the result is zero beyond them
     reads: ClassVar[Dtype] = "float"  # what its operands hold, but for lengths
     makes: ClassVar[Dtype] = "float"
+    jumps: ClassVar[bool] = False  # by a whole step where an operand changes by next to nothing, as a comparison does
     moves: ClassVar[bool] = False  # elements as they are: 16-bit samples too, of which it makes such
 
     def __init_subclass__(cls) -> None:
