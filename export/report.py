@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +61,21 @@ class Check:
         return max((error.largest for error in self.output_errors.values()), default=0.0)
 
 
+def largest_errors(checks: Iterable[Check]) -> dict[str, float]:
+    """The largest difference of each output in several checks."""
+    found: dict[str, float] = {}
+    for check in checks:
+        for name, error in check.output_errors.items():
+            found[name] = max(found.get(name, 0.0), error.largest)
+    return found
+
+
 @dataclass(frozen=True)
 class Report:
-    """What was written or verified; ``str(report)`` is a summary."""
+    """What was written or verified; ``str(report)`` is a summary.
+
+    ``front_end_checks``, of a model with a front end attached, compare that front end alone with its float64 definition.
+    """
 
     path: Path
     target: str
@@ -73,6 +85,7 @@ class Report:
     choices: tuple[Choice, ...]
     checks: tuple[Check, ...]
     tolerance: float
+    front_end_checks: tuple[Check, ...] = ()
 
     @property
     def error(self) -> float:
@@ -85,8 +98,7 @@ class Report:
 
         Of a whole model, from the torch model, or from the two parts apart.
         """
-        names = dict.fromkeys(name for check in self.checks for name in check.output_errors)
-        return {name: max(check.output_errors[name].largest for check in self.checks if name in check.output_errors) for name in names}
+        return largest_errors(self.checks)
 
     @property
     def torch_error(self) -> float | None:
@@ -115,6 +127,10 @@ class Report:
             if choice.bound is not None:
                 lines.append(f"    by its kernels within {choice.bound:.1e} of the peak, and {choice.tolerance:.1e} is allowed")
         lines.append(f"  verified on {self.device}: largest error {self.error:.1e} of the peak, allowed {self.tolerance:.1e}")
+        for name, largest in self.output_errors.items():
+            worst = max((check for check in self.checks if name in check.output_errors), key=lambda check: check.output_errors[name].largest)
+            percentile = worst.output_errors[name].percentile
+            lines.append(f"    {name}: at most {largest:.1e} off in its own unit, on {worst.signal}; 99.9 % of its values there within {percentile:.1e}")
         if self.half_error is not None:
             lines.append(f"  in half precision: beside that, float16 rounds the features by up to {self.half_error:.1e} of their peak")
         if self.front_end_error is not None:

@@ -19,6 +19,7 @@ Waveform = npt.NDArray[np.float32]
 Signal = npt.NDArray[np.float64]
 
 LONGEST = 20_000  # samples; a frame longer than half of this gets two frames
+LONGEST_SETTLED = 400_000  # samples
 FRAMES = 24  # of spectra
 MOST_ELEMENTS = 8_000_000  # of the largest value of a batch of signals: 64 MB in float64
 
@@ -149,6 +150,7 @@ TONES = (low_tone, tone_on_a_bin, high_tone, swelling_tone)
 SOUNDS = (vibrato_on_drift, voice, chords, low_noise, fading_noise, burst_in_silence, hiss, quiet_chords)
 SIGNALS = {f.__name__.replace("_", " "): f for f in (*EDGES, *TONES, *SOUNDS)}
 OF_SPECTRA = ("noise", "sweep", "impulse", "silence", "full scale", "low tone", "voice", "chords")  # an iteration on each takes long
+STEADY = ("low tone", "swelling tone", "voice")  # on clips so long that a smoother has forgotten their beginning
 HARDEST_TONE = "hardest tone"
 
 
@@ -170,11 +172,20 @@ def trials(graph: Graph) -> Iterator[tuple[tuple[str, ...], tuple[Array, ...]]]:
     for first in range(0, len(alone), together):
         names, inputs = zip(*alone[first : first + together], strict=True)
         yield names, tuple(np.concatenate(one) for one in zip(*inputs, strict=True))
+    if settled := _settled(graph, spacing):
+        yield STEADY, tuple(np.concatenate(one) for one in zip(*(_inputs(graph, name, 1, settled) for name in STEADY), strict=True))
     short = {least, least + 6, frame // 2, frame - 1, frame, frame + 1, 2 * frame + hop - 1}
     for batch, size in enumerate(sorted(size for size in short if size >= least)):
         yield ("noise",), _inputs(graph, "noise", 1 + batch % 3, size)
     if has_lengths(graph):
         yield ("noise of different lengths",), _inputs(graph, "noise", 4, long)
+
+
+def _settled(graph: Graph, spacing: int) -> int:
+    """A length twice as long as any decaying memory in the graph; 0 where there is none, or clips are not independent."""
+    reach = graph.reach()
+    found = [value.op.settling * int(reach[value].hop) // spacing for value in graph.values() if value in reach]
+    return 0 if _clips_together(graph, 1) == 1 else min(2 * max(found, default=0), LONGEST_SETTLED // spacing)
 
 
 def _hardest_tone(graph: Graph, length: int) -> list[tuple[str, tuple[Array, ...]]]:

@@ -266,6 +266,11 @@ def _carried(value: Value, operands: list[Array], spread: list[Array | None], re
 def _torch_results(module: Any, inputs: tuple[Array, ...]) -> dict[str, Array]:
     import torch
 
-    with torch.no_grad():
-        result = module.outputs(*(torch.from_numpy(np.asarray(array)) for array in inputs))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # with others sums are rounded otherwise, and what the file says of them would differ
+    try:
+        with torch.no_grad():
+            result = module.outputs(*(torch.from_numpy(np.array(array)) for array in inputs))
+    finally:
+        torch.set_num_threads(threads)
     return {name: array.numpy() for name, array in result.items()}

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from specgraph.export.describe import describe
 from specgraph.export.emit import OPSETS, emit, serialized
-from specgraph.export.report import Check, Report
+from specgraph.export.report import Check, Report, largest_errors
 from specgraph.export.slicing import cut, slicing
 from specgraph.export.verification import checked, default_tolerance
 from specgraph.files import check_writable, whole
@@ -195,9 +195,11 @@ def _properties(graph: Graph, model: ir.Model, report: Report, pieces: Slicing) 
 
 def verified(report: Report) -> dict[str, Any]:
     """What a file says of its verification."""
+    inner = largest_errors(report.front_end_checks)
     return {
         "error": _rounded(report.error),
         "output_errors": {name: _rounded_up(error) for name, error in report.output_errors.items()},
+        **({"front_end_output_errors": {name: _rounded_up(error) for name, error in inner.items()}} if inner else {}),
         "torch_error": _rounded(report.torch_error),
         "tolerance": report.tolerance,
         "device": report.device,

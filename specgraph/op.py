@@ -150,6 +150,11 @@ class Op:
         """What is rounded before it becomes the result, where that is larger than the result: its rounding stays."""
         return None
 
+    @property
+    def settling(self) -> int:
+        """Positions after which the result holds less than 1e-12 of what came before; 0 where no memory decays."""
+        return 0
+
     @classmethod
     def examples(cls) -> Iterator[tuple[Any, ...]]:
         """Instances with operand shapes for the tests; a size may be named, and an array is a constant."""
