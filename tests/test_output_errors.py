@@ -151,7 +151,7 @@ def test_griffin_lim_may_end_at_another_solution() -> None:
 def test_unit_range_makes_nothing_of_rounding(library: str, tmp_path: Path) -> None:
     """Equal to within rounding is equal: zeros, of which the division by one rounding would have made ones."""
     b = sg.Builder(sample_rate=16000)
-    graph = b.build(b.unit_range(b.input("features", ("batch", 3, "frames"))))
+    graph = b.build(features=b.unit_range(b.input("features", ("batch", 3, "frames"))))
     level = np.float32(-100.0)
     features = np.full((2, 3, 4), level)
     features[0, 1, 2] = np.nextafter(level, np.float32(0))
