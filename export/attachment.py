@@ -60,8 +60,8 @@ def attach(
 
     The model's nodes and names stay as they are; the front end's get a prefix. Axes and dtype are adapted to the model's input.
     The front end is written for the model's opset; only a model of opset 11 or 12 is converted, to 13. Metadata, functions and
-    operators of other domains are kept. A model with its arrays in other files gives a file with its arrays in one beside it, by the
-    name of ``path`` and ``_data``. Before it is written, the file is run in onnxruntime beside the two parts by themselves, on
+    operators of other domains are kept. All arrays are in the file, wherever the model has them; those of more than 2 GB, which no
+    .onnx file holds, are in one beside it, by the name of ``path`` and ``_data``. Before it is written, the file is run in onnxruntime beside the two parts by themselves, on
     several signals, batches and lengths, a model of more than 300 MB on fewer; inputs other than the clip get ones where they are masks, and zeros or noise.
 
     Args:
@@ -113,13 +113,13 @@ def attach(
     names = tuple(str(value.name) for value in source.model.graph.inputs)
     made_of, called = joined(source, lowered, connections, after, keep)
     sizes = sizes_after(source, names) if after else sizes_before(graph, source, names, connections, called)
-    apart = Apart(graph, run, _session(str(model), model), names, connections, called, after, keep, tuple(one.name for one in sizes.specs))
+    apart = Apart(graph, run, runner(str(model), path=str(model)), names, connections, called, after, keep, tuple(one.name for one in sizes.specs))
     sizes, made, traced = _working(sizes, _maker(graph, sizes, called, examples, model), apart, model)
     halves = any(one.dtype == ir.DataType.FLOAT16 for one in connections)
     allowed = tolerance or (max(HALF_TOLERANCE, ROUNDINGS * apart.rounding(made, traced)) if halves else TOLERANCE)
-    with draft(made_of, path, source) as file:
+    with draft(made_of, path) as file:
         first = made("noise", traced)
-        comparer = Comparer(first, sizes.axes, apart, _session(file.source, path), allowed, "the two apart", "", made, source.size > LARGE)
+        comparer = Comparer(first, sizes.axes, apart, runner(file.source, path=str(path)), allowed, "the two apart", "", made, source.size > LARGE)
         found = comparer.compared(1 if after else graph.least_along_the_clip())
         name_axes(made_of, sizes.fixed({name: traced[name] for name in found.fixed}), sizes.axes, found)
         before = source.metadata
@@ -138,6 +138,7 @@ def attach(
             channels=channels(graph.inputs[0].shape) if graph.takes_waveforms else 1,
             front_ends=_in_order(own, () if before is None else before.front_ends, after),
             hash=file.hash,
+            data=file.hashes,
         )
         return file.write(metadata.to_properties(), report)
 
@@ -149,15 +150,6 @@ def _graph(front_end: Any, path: Path) -> Graph:
     if path.exists() and Path(front_end).exists() and path.samefile(front_end):
         raise ValueError(f"{path} is the front end itself, which stays as it is; give the joined file another name")
     return read_graph(front_end)
-
-
-def _session(source: bytes | str, path: Path) -> Any:
-    try:
-        return runner(source)
-    except ImportError:
-        raise
-    except Exception as error:  # noqa: BLE001  (onnxruntime's own types and bare RuntimeError alike)
-        raise ValueError(f"{path} is not a model that onnxruntime loads on a CPU, where it is verified: {first_line(error)}") from None
 
 
 def _maker(graph: Graph, sizes: JoinedSizes, called: Mapping[str, str], examples: Mapping[str, Any] | None, model: Path) -> MadeInputs:

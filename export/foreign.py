@@ -9,7 +9,8 @@ import onnx_ir as ir
 
 from specgraph.export.arrange import Port, Size
 from specgraph.metadata import PREFIX, Metadata
-from specgraph.runtimes.loading import read_model_file
+from specgraph.runtimes.loading import read_metadata
+from specgraph.runtimes.pinned import read_model_file, require_files
 from specgraph.runtimes.wire import GRAPH_SPARSE, MODEL_GRAPH, fields
 
 OLDEST = 11  # opset that is read
@@ -57,7 +58,8 @@ def read_foreign(path: Path) -> Foreign:
         ValueError: it is no ONNX model, one of an opset before 11 or with sparse arrays, or a front end by itself.
     """
     data, header = read_model_file(path, "export the model to ONNX first")
-    metadata = Metadata.from_properties(header.properties, str(path)) if PREFIX + "format" in header.properties else None
+    require_files(path, header.external)
+    metadata = read_metadata(path, data, header) if PREFIX + "format" in header.properties else None
     if metadata is not None and not metadata.front_ends:
         raise ValueError(f"{path} is a front end itself, {metadata.name}; the model comes second, the front end first")
     graphs = [value for field, value in fields(memoryview(data)) if field == MODEL_GRAPH and not isinstance(value, int)]
@@ -71,8 +73,6 @@ def read_foreign(path: Path) -> Foreign:
     model.graph.inputs.clear()  # of old files, that list arrays among what they take
     model.graph.inputs.extend(inputs)
     files = sorted({Path(tensor.path) for tensor in _tensors(model) if isinstance(tensor, ir.ExternalTensor)})
-    if missing := next((file for file in files if not file.is_file()), None):
-        raise FileNotFoundError(f"{path} keeps arrays in {missing}, which is not there; put it beside the model")
     found = Foreign(path, model, tuple(files), metadata)
     if found.opset < OLDEST:
         raise ValueError(f"{path} has opset {found.opset}, and {OLDEST} or later is needed; export it again, or convert it with onnx.version_converter")

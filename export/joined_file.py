@@ -17,7 +17,7 @@ from specgraph.export.emit import serialized
 from specgraph.export.foreign import Foreign
 from specgraph.export.report import Report
 from specgraph.export.whole_model import MOST_BYTES
-from specgraph.export.write import written
+from specgraph.export.write import sealed, written
 from specgraph.files import whole
 
 INLINE = 1024  # bytes, below which an array stays in the file of nodes: onnxruntime reads shapes there
@@ -36,26 +36,35 @@ class Draft:
         """Of the nodes and the arrays; of a model with a file of arrays beside it, without those."""
         return hashlib.sha256(self.source if isinstance(self.source, bytes) else serialized(self.model)).hexdigest()
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The SHA-256 of the file of arrays, by its name."""
+        if self.data is None:
+            return {}
+        with self.data.open("rb") as file:
+            return {self.data.name: hashlib.file_digest(file, "sha256").hexdigest()}
+
     def write(self, properties: Mapping[str, str], report: Report) -> Report:
         """Write it with its metadata to ``report.path``; the report with the size of all that was written."""
         if self.data is None:
             return written(self.model, properties, report)
-        self.model.metadata_props.update(properties)
-        proto, size = serialized(self.model), self.data.stat().st_size
+        proto, size = sealed(self.model, properties), self.data.stat().st_size
+        beside = report.path.resolve().with_name(self.data.name)
         with whole(report.path) as temporary:
             temporary.write_bytes(proto)
-            self.data.replace(report.path.resolve().with_name(self.data.name))
-        return replace(report, file_size=len(proto) + size)
+            self.data.replace(beside)
+        return replace(report, file_size=len(proto) + size, data=beside)
 
 
 @contextmanager
-def draft(model: ir.Model, path: Path, source: Foreign) -> Iterator[Draft]:
+def draft(model: ir.Model, path: Path) -> Iterator[Draft]:
     """The model ready to be verified, and then to be written to ``path``.
 
-    Its arrays go into ``path`` with ``_data`` behind its name where ``source`` has them in other files, or one file cannot hold them.
+    Its arrays are in it, wherever they were read from; where one file cannot hold them, they go into ``path`` with ``_data`` appended.
     """
     held = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
-    if not source.data and held <= MOST_BYTES:
+    if held <= MOST_BYTES:
+        external_data.load_to_model(model)
         yield Draft(model, serialized(model), None)
         return
     path = path.resolve()
@@ -81,4 +90,3 @@ def refuse_source(path: Path, source: Foreign) -> None:
 
 def _data_file(path: Path) -> Path:
     return path.with_name(f"{path.name}_data")
-

@@ -75,6 +75,7 @@ class Report:
     """What was written or verified; ``str(report)`` is a summary.
 
     ``front_end_checks``, of a model with a front end attached, compare that front end alone with its float64 definition.
+    ``file_size`` is that of all files: ``data`` is the second, which holds the arrays of a joined model of more than 2 GB, else None.
     """
 
     path: Path
@@ -86,6 +87,12 @@ class Report:
     checks: tuple[Check, ...]
     tolerance: float
     front_end_checks: tuple[Check, ...] = ()
+    data: Path | None = None
+
+    @property
+    def files(self) -> str:
+        """The file, or the two that belong together where one cannot hold all arrays."""
+        return str(self.path) if self.data is None else f"{self.path} and {self.data.name}, which must stay beside it"
 
     @property
     def error(self) -> float:
@@ -117,7 +124,7 @@ class Report:
         return max((check.front_end_error for check in self.checks if check.front_end_error is not None), default=None)
 
     def __str__(self) -> str:
-        lines = [f"{self.path}: {bytes_text(self.file_size)}, {self.nodes} nodes, for {self.target}"]
+        lines = [f"{self.files}: {bytes_text(self.file_size)}, {self.nodes} nodes, for {self.target}"]
         for choice in self.choices:
             others = ", ".join(
                 f"{name} {'not for this target' if seconds is None else f'{1e3 * seconds:.2f} ms'}"

@@ -10,17 +10,17 @@ import numpy.typing as npt
 
 from specgraph.compound import Compound
 from specgraph.dims import Dim, evaluate
+from specgraph.export.trial_inputs import layout, sizes_for
 from specgraph.graph import Graph, clip_by_clip
 from specgraph.op import Array, Input, Value
 from specgraph.ragged import has_lengths
-from specgraph.shapes import is_waveforms, time_axis
 
-Waveform = npt.NDArray[np.float32]
 Signal = npt.NDArray[np.float64]
 
 LONGEST = 20_000  # samples; a frame longer than half of this gets two frames
 LONGEST_SETTLED = 400_000  # samples
 FRAMES = 24  # of spectra
+MOST_NUMBERS = 1_000_000  # of a clip, unless the shortest that the graph takes has more
 MOST_ELEMENTS = 8_000_000  # of the largest value of a batch of signals: 64 MB in float64
 
 
@@ -162,17 +162,20 @@ def trials(graph: Graph) -> Iterator[tuple[tuple[str, ...], tuple[Array, ...]]]:
     Where a graph takes lengths, those of several clips differ.
     """
     reach = max((r for r in graph.reach().values() if r.finite), key=lambda r: r.last - r.first)
-    spacing = _input(graph.inputs[0]).hop
-    frame, hop = math.ceil((reach.last - reach.first) / spacing) + 1, math.ceil(reach.hop / spacing)
-    least = graph.least_along_the_clip()
-    long = max(least, LONGEST // spacing if graph.takes_waveforms else FRAMES, 2 * frame) + 7
+    first = _input(graph.inputs[0])
+    held = layout(graph, graph.inputs[0])
+    frame, hop = math.ceil((reach.last - reach.first) / first.hop) + 1, math.ceil(reach.hop / first.hop)
+    least = 1 if held.along is None or isinstance(along := first.sizes[held.along], int) else graph.least(along)
+    numbers = math.prod(size if isinstance(size, int) else sizes_for(graph, 1, 1)[size] for size in first.sizes)  # of a frame
+    most = LONGEST // held.hop if graph.takes_waveforms else FRAMES
+    long = max(least, min(most, MOST_NUMBERS // numbers), 2 * frame) + 7
     signals = tuple(SIGNALS) if graph.takes_waveforms else OF_SPECTRA
     alone = [(name, _inputs(graph, name, 1, long)) for name in signals] + _hardest_tone(graph, long)
     together = _clips_together(graph, long)
-    for first in range(0, len(alone), together):
-        names, inputs = zip(*alone[first : first + together], strict=True)
+    for begin in range(0, len(alone), together):
+        names, inputs = zip(*alone[begin : begin + together], strict=True)
         yield names, tuple(np.concatenate(one) for one in zip(*inputs, strict=True))
-    if settled := _settled(graph, spacing):
+    if settled := _settled(graph, first.hop):
         yield STEADY, tuple(np.concatenate(one) for one in zip(*(_inputs(graph, name, 1, settled) for name in STEADY), strict=True))
     short = {least, least + 6, frame // 2, frame - 1, frame, frame + 1, 2 * frame + hop - 1}
     for batch, size in enumerate(sorted(size for size in short if size >= least)):
@@ -202,7 +205,7 @@ def _hardest_tone(graph: Graph, length: int) -> list[tuple[str, tuple[Array, ...
 def _clips_together(graph: Graph, length: int) -> int:
     """How many clips of this length one batch may hold: one where clips are not independent or memory is short."""
     values = [value for value in graph.values() if any(isinstance(size, Dim) for size in value.shape)]
-    if not all(clip_by_clip(value) for value in values):
+    if not all(clip_by_clip(value) for value in values) or any(value.shape[:1] != (Dim("batch"),) for value in graph.inputs):
         return 1
     sizes = dict.fromkeys(graph.axes(), length) | {"batch": 1}
     return max(1, MOST_ELEMENTS // max(math.prod(evaluate(value.shape, sizes)) for value in values))
@@ -219,54 +222,21 @@ def spread_lengths(clips: int, longest: int, shortest: int = 1) -> npt.NDArray[n
 
 
 def _inputs(graph: Graph, name: str, batch: int, length: int) -> tuple[Array, ...]:
+    """The signal for every input; for inputs after the first reversed in time and a quarter quieter, so that no two are equal."""
     made: list[Array] = []
-    first = _input(graph.inputs[0]).sizes
-    axis = time_axis(first)
-    along = {} if axis is None else {str(first[axis]): length}
-    for value in graph.inputs:
-        op = _input(value)
+    sizes = sizes_for(graph, batch, length)
+    for number, value in enumerate(graph.inputs):
         if value.dtype == "int64":
             made.append(spread_lengths(batch, length, graph.least_along_the_clip()))
             continue
-        sizes = dict.fromkeys(graph.axes(), 100) | along | {"batch": batch}
+        op, held = _input(value), layout(graph, value)
+        wave = SIGNALS[name] if number == 0 else lambda samples: 0.75 * SIGNALS[name](samples)[::-1]
         shape = tuple(size if isinstance(size, int) else sizes[size] for size in op.sizes)
-        if op.name == "features" and op.sizes[2:] in (("frames",), ("frames", 2)):
-            made.append(_spectra(name, shape, op.hop))
-            continue
-        waves = channels(name, shape) if is_waveforms(op.sizes) else rows(name, shape)
-        made.append(to_int16(waves) if value.dtype == "int16" else waves.astype(np.float32))
+        array = held.array(wave, shape, turned=name != "full scale")  # which is so in the mean of channels too
+        made.append(to_int16(array) if value.dtype == "int16" else array.astype(np.float32))
     return tuple(made)
-
-
-def rows(name: str, shape: tuple[int, ...]) -> Array:
-    """(..., samples): the signal in every row, each half as loud as the one before."""
-    return np.reshape([SIGNALS[name](shape[-1]) * 0.5**i for i in range(int(np.prod(shape[:-1])))], shape)
-
-
-def channels(name: str, shape: tuple[int, ...]) -> Array:
-    """(batch, samples) or (batch, channels, samples): clips as of ``rows``, every other channel of them reversed in time.
-
-    But for full scale, which is so in their mean too.
-    """
-    clips = rows(name, (shape[0], shape[-1]))
-    if len(shape) == 2:
-        return clips
-    turned = clips if name == "full scale" else clips[:, ::-1]
-    return np.stack([turned if channel % 2 else clips for channel in range(shape[1])], 1)
 
 
 def to_int16(waves: Array) -> npt.NDArray[np.int16]:
     """Samples in -1 ... 1 as 16-bit PCM: rounded, and 1 is 32767."""
     return np.clip(np.round(waves * 32768), -32768, 32767).astype(np.int16)
-
-
-def _spectra(name: str, shape: tuple[int, ...], hop: int) -> Waveform:
-    """Spectra of the signal: magnitudes (batch, bins, frames), or complex (batch, bins, frames, 2)."""
-    batch, bins, frames = shape[:3]
-    width = max(2 * (bins - 1), 1)
-    hop = hop if hop > 1 else max(width // 4, 1)
-    wave = np.pad(SIGNALS[name](hop * (frames - 1) + 1), (width // 2, width))
-    starts = hop * np.arange(frames)[:, None] + np.arange(width)
-    spectrum = np.fft.rfft(wave[starts] * np.hanning(width + 1)[:-1]).T[:bins]
-    parts = np.stack([spectrum.real, spectrum.imag], -1) if len(shape) == 4 else np.abs(spectrum)
-    return np.stack([parts * 0.5**i for i in range(batch)]).astype(np.float32)

@@ -50,6 +50,8 @@ def slicing(graph: Graph, lowered: Graph, model: ir.Model, last: Mapping[str, Va
         return Slicing()
     reach = graph.reach()
     held = bytes_a_step(lowered)
+    if not held:  # no size varies
+        return Slicing()
     if has_lengths(graph):  # a piece does not know where its clip ends
         return Slicing(bytes=held)
     bounded = {name: value for name, value in graph.outputs.items() if _finite(reach, value)}
@@ -105,4 +107,4 @@ def bytes_a_step(lowered: Graph) -> float:
         for value in lowered.values()
         if not isinstance(value.op, Constant) and any(isinstance(size, Dim) for size in value.shape)
     ]
-    return FLOAT * max(map(math.prod, shapes)) / steps
+    return FLOAT * max(map(math.prod, shapes), default=0) / steps

@@ -34,7 +34,7 @@ def timed(candidates: Mapping[str, Graph], target: str) -> dict[str, float | Non
         data = ir.to_proto(emit(graph)).SerializeToString()
         made = session(data, device=target)
         whole = int(SECONDS * graph.sample_rate)
-        most = min(MOST_BYTES / bytes_a_step(graph), MOST_SAMPLES) if target == "cpu" else MOST_SAMPLES
+        most = min(MOST_BYTES / (bytes_a_step(graph) or 1), MOST_SAMPLES) if target == "cpu" else MOST_SAMPLES
         samples = max(int(min(whole, most)), graph.least())
         sizes = dict.fromkeys(graph.axes(), 1000) | {"batch": 1, "samples": samples}
         rng = np.random.default_rng(0)

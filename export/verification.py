@@ -25,6 +25,7 @@ from specgraph.ops.reduce import Reduce
 from specgraph.ops.resample import Resample
 from specgraph.ops.stft import Stft
 from specgraph.shapes import time_axis
+from specgraph.threads import one_thread
 
 TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third of it or less
 TINY = float(np.finfo(np.float32).tiny)
@@ -52,9 +53,10 @@ def verify(path: str | Path, device: str = "cpu", tolerance: float | None = None
     path = Path(path)
     model = read_model(path)
     runner = load(path, device=device)
-    tolerance = tolerance or model.metadata.verified.get("tolerance", TOLERANCE)
+    tolerance = tolerance or model.metadata.verified.get("tolerance") or TOLERANCE
     choices = tuple(Choice(**choice) for choice in model.metadata.lowering)
-    checks = checked(model.graph, lambda inputs: runner.outputs(*inputs), choices, tolerance)
+    with one_thread():
+        checks = checked(model.graph, lambda inputs: runner.outputs(*inputs), choices, tolerance)
     return Report(
         path, model.metadata.target, runner.device, path.stat().st_size, model.nodes, choices, checks, tolerance
     )
@@ -97,11 +99,12 @@ class _Compared:
     wanted: dict[str, Array]
     allowed: dict[str, Array]
     torch: dict[str, Array] | None
+    jumping: set[Value]
 
     @classmethod
     def of(cls, graph: Graph, inputs: tuple[Array, ...], got: dict[str, Array], module: Any, choices: tuple[Choice, ...]) -> _Compared:
         wanted, allowed = with_allowances(graph, inputs, choices)
-        return cls(graph, inputs, got, wanted, allowed, None if module is None else _torch_results(module, inputs))
+        return cls(graph, inputs, got, wanted, allowed, None if module is None else _torch_results(module, inputs), _jumping(graph))
 
     def check(self, name: str, clips: slice, unit: float, loudest: dict[str, float]) -> Check:
         """Compare some clips of the batch, which hold this signal; ``unit`` is the error that fills what is allowed."""
@@ -117,7 +120,7 @@ class _Compared:
                 loudest[output] = max(loudest.get(output, 0.0), float(np.abs(wanted).max(initial=0.0)))
                 half_error = max(half_error or 0.0, share_rounded(wanted, loudest[output]))
             differences = _difference(value, got, wanted)
-            errors[output] = OutputError.of(np.maximum(differences, allowed) if name == "noise" and _jumps(value) else differences)
+            errors[output] = OutputError.of(np.maximum(differences, allowed) if name == "noise" and value in self.jumping else differences)
             error = max(error, unit * explained(value, got, wanted, allowed, half))
             if self.torch is not None:
                 torch_error = max(torch_error, unit * explained(value, got, self.torch[output][clips], allowed, half))
@@ -135,12 +138,16 @@ def _refuse_not_finite(name: str, output: str, wanted: Array) -> None:
         )
 
 
-def _jumps(value: Value) -> bool:
-    """Whether rounding may change an element by a whole step.
+def _jumping(graph: Graph) -> set[Value]:
+    """The values of which rounding may change an element by a whole step.
 
-    A run seldom shows one, so the error then is what is allowed: on noise, whose frames are all as loud as the clip, a step or two.
+    A run seldom shows one, so their error is what is allowed: on noise, whose frames are all as loud as the clip, a step or two.
     """
-    return value.op.jumps or any(_jumps(operand) for operand in value.inputs)
+    found: set[Value] = set()
+    for value in graph.values():
+        if value.op.jumps or any(operand in found for operand in value.inputs):
+            found.add(value)
+    return found
 
 
 def _difference(value: Value, got: Array, wanted: Array) -> Array:
@@ -201,7 +208,7 @@ def with_allowances(
             continue
         sums = isinstance(op, Filterbank | FrameConv) or (isinstance(op, Reduce) and op.kind in ("sum", "mean"))
         unsigned = np.abs(op.numpy(*map(np.abs, operands))) if sums else result
-        own = op.rounding(operands, [carried.get(v) for v in value.inputs], rougher.get(str(op), tolerance))
+        own = op.rounding(operands, [carried.get(v) for v in value.inputs], result, rougher.get(str(op), tolerance))
         if own is not None:
             carried[value] = np.maximum(own, TINY)
         elif isinstance(op, Stft | FrameConv | Resample) or (sums and isinstance(op, Reduce) and value.inputs[0] not in carried):
@@ -266,11 +273,6 @@ def _carried(value: Value, operands: list[Array], spread: list[Array | None], re
 def _torch_results(module: Any, inputs: tuple[Array, ...]) -> dict[str, Array]:
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # with others sums are rounded otherwise, and what the file says of them would differ
-    try:
-        with torch.no_grad():
-            result = module.outputs(*(torch.from_numpy(np.array(array)) for array in inputs))
-    finally:
-        torch.set_num_threads(threads)
+    with torch.no_grad():
+        result = module.outputs(*(torch.from_numpy(np.array(array)) for array in inputs))
     return {name: array.numpy() for name, array in result.items()}

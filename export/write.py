@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ from specgraph.export.verification import checked, default_tolerance
 from specgraph.files import check_writable, whole
 from specgraph.graph import Graph
 from specgraph.lowering import lower
-from specgraph.metadata import PREFIX, Slicing
+from specgraph.metadata import CHECKSUM, PREFIX, Slicing
 from specgraph.op import Array
 from specgraph.ragged import with_lengths
+from specgraph.runtimes.denormals import without_denormals
+from specgraph.runtimes.session import session
+from specgraph.runtimes.wire import checksum, metadata_entry
 from specgraph.serialize import FORMS, to_json
 from specgraph.sources import as_graph
 from specgraph.streaming import streaming as streamed
+from specgraph.threads import one_thread
 
 SHARED = 50_000  # bytes of a float32 array from which the metadata points to an equal initializer
 
@@ -137,6 +142,13 @@ def write_graph(
     graph: Graph, path: Path, target: str, tolerance: float | None, prefer: Mapping[str, str] | None, tune: bool, opset: int
 ) -> Report:
     """What ``to_onnx`` does for a graph, whose arguments it has checked."""
+    with one_thread():
+        return _written(graph, path, target, tolerance, prefer, tune, opset)
+
+
+def _written(
+    graph: Graph, path: Path, target: str, tolerance: float | None, prefer: Mapping[str, str] | None, tune: bool, opset: int
+) -> Report:
     frozen = graph.frozen()
     last = cut(frozen)
     lowered = lower(replace(frozen, outputs={**frozen.outputs, **last}), target, prefer, tune)
@@ -149,11 +161,19 @@ def write_graph(
 
 def written(model: ir.Model, properties: Mapping[str, str], report: Report) -> Report:
     """Write the model with its metadata to ``report.path``; the report with the file's size."""
-    model.metadata_props.update(properties)
-    data = serialized(model)
+    data = sealed(model, properties)
     with whole(report.path) as temporary:
         temporary.write_bytes(data)
     return replace(report, file_size=len(data))
+
+
+def sealed(model: ir.Model, properties: Mapping[str, str]) -> bytes:
+    """The model with its metadata, and with the checksum of both."""
+    for key in [key for key in model.metadata_props if key.startswith(PREFIX)]:  # of a model that was attached to before
+        del model.metadata_props[key]
+    model.metadata_props.update(properties)
+    data = serialized(model)
+    return data + metadata_entry(CHECKSUM, checksum(data, properties))
 
 
 def is_model(source: Any) -> bool:
@@ -162,27 +182,17 @@ def is_model(source: Any) -> bool:
     return torch is not None and isinstance(source, torch.nn.Module) and not isinstance(getattr(source, "graph", None), Graph)
 
 
-def runner(data: bytes | str, threads: int = 0) -> Any:
+def runner(data: bytes | str, threads: int = 0, path: str = "the model") -> Any:
     """Runs the model, or the file of that name, on the CPU provider, whatever the target: the numbers are what is verified.
 
-    ``threads`` of an operator; 0 leaves it to onnxruntime.
+    ``threads`` of an operator; 0 leaves it to onnxruntime. ``path`` is what errors call the model.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ImportError(
-            "specgraph verifies what it writes with onnxruntime, which is not installed: "
-            "pip install 'specgraph[cpu]', or 'specgraph[gpu]' for CUDA"
-        ) from None
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what fails is raised
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    names = [node.name for node in session.get_inputs()]
-    outputs = [node.name for node in session.get_outputs()]
+    made = session(data, threads=threads, path=path)
+    names = [node.name for node in made.get_inputs()]
+    outputs = [node.name for node in made.get_outputs()]
 
     def run(inputs: tuple[Array, ...]) -> dict[str, Array]:
-        return dict(zip(outputs, session.run(None, dict(zip(names, inputs, strict=True))), strict=True))
+        return dict(zip(outputs, without_denormals(partial(made.run, None, dict(zip(names, inputs, strict=True)))), strict=True))
 
     return run
 
@@ -208,7 +218,7 @@ def verified(report: Report) -> dict[str, Any]:
 
 
 def _check(check: Check) -> dict[str, Any]:
-    errors = {name: [_rounded_up(error.largest), _rounded_up(error.percentile)] for name, error in check.output_errors.items()}
+    errors = {output: {name: _rounded_up(error) for name, error in asdict(one).items()} for output, one in check.output_errors.items()}
     return {"signal": check.signal, "batch": check.batch, "samples": check.samples, "error": _rounded(check.error), "output_errors": errors}
 
 

@@ -114,11 +114,21 @@ class Runner(Checking, ABC):
             raise TypeError(f"map takes many clips or files, and {str(items)!r} is one path; give a list: [{str(items)!r}]")
         return self._mapped(function or self._item, items, worker_count(workers, self.workers))
 
-    def read(self, source: str | Path | bytes, name: str | None = None) -> Audio:
-        """An audio file, or what one holds, as this model takes it: its rate, its channels and its dtype; 16-bit samples stay what they are."""
+    def read(self, source: str | Path | bytes, name: str | None = None, channel: int | None = None) -> Audio:
+        """An audio file, or what one holds, as this model takes it: its rate, its channels and its dtype; 16-bit samples stay what they are.
+
+        Args:
+            source: a path, or what a file holds.
+            name: what errors call the file; the path unless given.
+            channel: the one channel to take, counted from 0; None mixes all of them to the model's number.
+
+        Raises:
+            FileNotFoundError, IsADirectoryError: there is no such file.
+            AudioError: it holds no audio that can be read, or no such channel.
+        """
         from specgraph.audio import read_audio
 
-        return read_audio(source, self.sample_rate, self.channels, self.input_types[0], name)
+        return read_audio(source, self.sample_rate, self.channels, self.input_types[0], name, channel=channel)
 
     def stream(self, batch: int | None = None, sample_rate: int | None = None) -> Stream:
         """A clip that comes in chunks: ``push(chunk)`` gives the frames that are ready, ``finish()`` the rest.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.metadata import Metadata, OutputMetadata
+from specgraph.metadata import Metadata, MetadataError, OutputMetadata
 
 
 class Described:
@@ -46,3 +48,13 @@ class Described:
         if name not in self.meta.outputs:
             raise ValueError(f"{self.path} has no output {name!r}; it has {', '.join(self.meta.outputs)}")
         return self.meta.outputs[name]
+
+
+def check_described(path: str, meta: Metadata, names: Sequence[str], sizes: Sequence[Sequence[int | str]]) -> None:
+    """Raise ``MetadataError`` unless the outputs that a file has are those that it describes, with as many axes."""
+    described = {name: len(output.axes) for name, output in meta.outputs.items()}
+    found = {name: len(shape) for name, shape in zip(names, sizes, strict=True)}
+    if described.keys() != found.keys():
+        raise MetadataError(f"{path} gives {', '.join(found)}, and its metadata describes {', '.join(described) or 'nothing'}; export it again")
+    if wrong := [name for name in found if found[name] != described[name]]:
+        raise MetadataError(f"{path} gives {wrong[0]} with {found[wrong[0]]} axes, and its metadata describes {described[wrong[0]]}; export it again")

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from specgraph.metadata import Metadata
 from specgraph.runtimes.base import Runner, RuntimeUnavailable
+from specgraph.runtimes.described import check_described
 
 
 class TorchRunner(Runner):
@@ -35,6 +36,7 @@ class TorchRunner(Runner):
         self.input_types = tuple("float32" if value.dtype == "float" else value.dtype for value in graph.inputs)
         self.output_types = tuple(map(graph.gives, graph.outputs))
         self.output_sizes = tuple(tuple(size if isinstance(size, int) else str(size) for size in value.shape) for value in graph.outputs.values())
+        check_described(path, meta, self.output_names, self.output_sizes)
 
     def _run(self, arrays: list[npt.NDArray[Any]]) -> list[Any]:
         import torch

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
-from specgraph.metadata import Metadata
+from specgraph.metadata import CHECKSUM, FORMAT, PREFIX, Metadata, MetadataError, format_of
 from specgraph.runtimes.base import Runner, RuntimeUnavailable
 from specgraph.runtimes.ort import OrtRunner
-from specgraph.runtimes.wire import Header, read_header
+from specgraph.runtimes.pinned import ModelChanged, PinnedModel, opened, pin, read_model_file, require_files
+from specgraph.runtimes.wire import Header, checksum, read_header
 
 MOST_THREADS = 1024
+APART = "{path} keeps tensors in other files, which specgraph does for large models that it attached to only; export it as one file"
 DEVICES = "'cpu', 'cuda', 'cuda:N', 'auto', 'torch' or 'torch:cuda'"
 
 
 def load(
-    path: str | Path, device: str = "cpu", threads: int | None = None, check_finite: bool = True, most_bytes: float | None = None
+    path: str | Path | PinnedModel,
+    device: str = "cpu",
+    threads: int | None = None,
+    check_finite: bool = True,
+    most_bytes: float | None = None,
 ) -> Runner:
     """A front end ready to run: numpy in, numpy out; torch in, torch out.
 
     Args:
-        path: a file that specgraph wrote.
+        path: a file that specgraph wrote; or what ``pin`` read of one, which is run whatever has become of the file since.
         device: "cpu"; "cuda" or "cuda:N", refused where CUDA cannot be used, never replaced by the CPU in silence; "auto" for
             CUDA where it works and else the CPU (``run.device`` tells); "torch" for torch instead of onnxruntime.
         threads: threads on the CPU; None leaves it to onnxruntime.
@@ -30,8 +37,10 @@ def load(
             or else 2.5 MB on a CPU and 1 GB on CUDA.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a model, not specgraph's, of a newer format, or keeps tensors in other files and was not joined by ``attach``.
+        FileNotFoundError: there is no such file, or not one that holds its arrays.
+        MetadataError: it is not specgraph's, is of a newer format, or was changed after it was written, by one bit of what decides a
+            result. Files of format 1 have no checksum of their nodes and arrays; what is said in them is only held within bounds.
+        ValueError: it is not a model, or keeps tensors in other files and was not joined by ``attach``.
         RuntimeUnavailable: the device cannot be used; the message says what is missing.
     """
     if most_bytes is not None and not most_bytes > 0:
@@ -47,45 +56,67 @@ def load(
     )
     if not known:
         raise ValueError(f"device must be {DEVICES}, not {device!r}")
-    source, meta, _ = _checked(Path(path))
+    model = path if isinstance(path, PinnedModel) else opened(path)
+    meta = read_metadata(Path(model.path), model.data, read_header(model.data, model.path))
     if kind == "torch":
         from specgraph.runtimes.eager import TorchRunner
 
-        return TorchRunner(str(path), meta, device, check_finite)
+        if isinstance(path, PinnedModel) and pin(model.path).digest != model.digest:
+            raise ModelChanged(f"{model.path} has changed since the model was first read; put back the file as it was")
+        return TorchRunner(model.path, meta, device, check_finite)
     if device == "auto":
         try:
-            return OrtRunner(source, str(path), meta, "cuda", threads, check_finite, most_bytes)
+            return OrtRunner(model, meta, "cuda", threads, check_finite, most_bytes)
         except RuntimeUnavailable:
             device = "cpu"
-    return OrtRunner(source, str(path), meta, device, threads, check_finite, most_bytes)
+    return OrtRunner(model, meta, device, threads, check_finite, most_bytes)
 
 
-def checked_header(path: Path) -> tuple[Metadata, dict[str, str]]:
-    """The metadata of a file, and all its properties, after the checks that ``load`` makes."""
-    _, meta, properties = _checked(path)
-    return meta, properties
+def checked_header(path: Path) -> tuple[Metadata, Header]:
+    """The metadata of a file, and what else it says before it is run, after the checks that ``load`` makes."""
+    _, meta, header = checked_file(path)
+    return meta, header
 
 
-def read_model_file(path: Path, otherwise: str) -> tuple[bytes, Header]:
-    """The bytes of an ONNX file and what they say before they are run; ``otherwise`` is what to do where there is none.
+def checked_file(path: Path) -> tuple[bytes, Metadata, Header]:
+    """The bytes of a file, its metadata and its header, after the checks that ``load`` makes."""
+    data, header = read_model_file(path, "specgraph export writes one")
+    return data, read_metadata(path, data, header), header
+
+
+def read_metadata(path: Path, data: bytes, header: Header) -> Metadata:
+    """What a file says of itself, once its checksum was found to be that of what it holds.
 
     Raises:
-        FileNotFoundError, IsADirectoryError, ValueError: there is no such file, or it is no whole model.
+        MetadataError: it is not specgraph's, or was changed after it was written.
+        FileNotFoundError: a file beside it, which holds arrays, is missing.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}; {otherwise}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name the .onnx file in it")
-    data = path.read_bytes()
-    return data, read_header(data, str(path))
+    text = {key: value for key, value in header.properties.items() if key.startswith(PREFIX)}
+    older = format_of(text, str(path)) < FORMAT
+    if header.external and not older and PREFIX + "data" not in text:
+        raise ValueError(APART.format(path=path))
+    if not older:
+        stated = text.pop(CHECKSUM, "")
+        if stated != checksum(data, text):
+            raise MetadataError(
+                f"{path} was changed after it was written: its checksum is not that of what it holds, so what was verified is not what "
+                "would run; export it again, or run it with onnxruntime itself"
+            )
+    meta = Metadata.from_properties(text, str(path))
+    _check_data(path, meta, header.external, older)
+    return meta
 
 
-def _checked(path: Path) -> tuple[bytes | str, Metadata, dict[str, str]]:
-    """What onnxruntime loads, the bytes of the file or its path where arrays are in another beside it, and what it says of itself."""
-    data, header = read_model_file(path, "specgraph export writes one")
-    meta = Metadata.from_properties(header.properties, str(path))
-    if not header.external:
-        return data, meta, header.properties
-    if not any("attached" in front_end for front_end in meta.front_ends):
-        raise ValueError(f"{path} keeps tensors in other files, which specgraph does for models that it attached to only; export it as one file")
-    return str(path), meta, header.properties
+def _check_data(path: Path, meta: Metadata, names: frozenset[str], older: bool) -> None:
+    """Raise unless the files that hold a model's arrays are there, and are those that were verified with it."""
+    if names and not any("attached" in front_end for front_end in meta.front_ends):
+        raise ValueError(APART.format(path=path))
+    if names != meta.data.keys() and not older:
+        raise MetadataError(f"{path} has damaged specgraph metadata: data names other files than those that hold arrays; export it again")
+    if names and meta.slicing.cut:
+        raise MetadataError(f"{path} has damaged specgraph metadata: a model with arrays in other files is not cut in two; export it again")
+    require_files(path, names)
+    for name, wanted in meta.data.items():
+        with (path.parent / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+                raise MetadataError(f"{path.parent / name} is not the file that {path.name} was written with; copy both again, or export again")

@@ -7,9 +7,11 @@ import ctypes
 import io
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from specgraph.runtimes.base import RuntimeUnavailable
+from specgraph.runtimes.denormals import OPTIONS, without_denormals
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -48,7 +50,7 @@ def session(
         data: the model, or the path of its file.
         device: "cpu", "cuda" or "cuda:1".
         threads: threads of an operator on the CPU; None leaves it to onnxruntime.
-        entries: configuration entries of the session, for measurements.
+        entries: configuration entries of the session beside the usual ones, for measurements.
         cuda: options of the CUDA provider that replace the usual ones, for measurements.
         path: what errors call the model.
     """
@@ -59,11 +61,11 @@ def session(
     if threads is not None:
         options.intra_op_num_threads = threads
     options.add_session_config_entry("session.force_spinning_stop", "1")  # idle threads leave the cores to others
-    for key, value in (entries or {}).items():
+    for key, value in (OPTIONS | dict(entries or {})).items():
         options.add_session_config_entry(key, value)
     if device == "cpu":
         try:
-            return onnxruntime.InferenceSession(data, options, providers=[CPU])
+            return without_denormals(partial(onnxruntime.InferenceSession, data, options, providers=[CPU]))
         except Exception as error:  # noqa: BLE001  (onnxruntime's own types and bare RuntimeError alike)
             raise ValueError(f"{path} is not a model that onnxruntime loads: {first_line(error)}") from None
     if CUDA not in onnxruntime.get_available_providers():
@@ -79,13 +81,21 @@ def session(
     _, _, index = device.partition(":")
     providers = [(CUDA, CUDA_OPTIONS | {"device_id": index or "0"} | dict(cuda or {})), CPU]
     try:
-        made = onnxruntime.InferenceSession(data, options, providers=providers)
+        made = without_denormals(partial(onnxruntime.InferenceSession, data, options, providers=providers))
     except Exception as error:  # noqa: BLE001  (onnxruntime's own types and bare RuntimeError alike)
         raise RuntimeUnavailable(f"CUDA cannot be used: {_no_library() or first_line(error)}") from None
     if CUDA not in made.get_providers():  # it fell back to the CPU without a word
         raise RuntimeUnavailable(f"CUDA cannot be used: {_no_library() or 'the CUDA provider did not load'}")
     made.disable_fallback()
     return made
+
+
+def stoppable_options(release: bool) -> Any:
+    """``RunOptions`` for one call; with ``release`` the memory that it took on the CPU is given back after it."""
+    options = onnxruntime_module().RunOptions()
+    if release:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 def _no_gpu() -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from specgraph.runtimes.wire import BYTES, GRAPH_INITIALIZERS, GRAPH_NODES, MODEL_GRAPH, MODEL_METADATA, fields
+from specgraph.runtimes.wire import BYTES, GRAPH_INITIALIZERS, GRAPH_NODES, MODEL_GRAPH, MODEL_METADATA, fields, varint
 
 NODE_INPUTS, NODE_OUTPUTS = 1, 2
 TENSOR_NAME = 8
@@ -86,13 +86,5 @@ def _texts(message: int | memoryview, wanted: int) -> list[str]:
 def _field(number: int, value: int | bytes | bytearray | memoryview) -> bytes:
     """A field as it is written; models and graphs have numbers and bytes only."""
     if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
-    return _varint(number << 3 | BYTES) + _varint(len(value)) + bytes(value)
-
-
-def _varint(number: int) -> bytes:
-    result = bytearray()
-    while number > 127:
-        result.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*result, number])
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | BYTES) + varint(len(value)) + bytes(value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ Array = npt.NDArray[np.float32]
 class Stream:
     """Made by ``Runner.stream``: ``push`` chunks, then ``finish``; what they return, put together, is what the whole clip gives.
 
+    Threads may share a stream: its calls follow one another, and each sample and each frame is counted once.
+
     Attributes:
         latency: seconds of sound after a frame's position, ``t * hop``, before it is returned.
         latency_samples: the same in samples.
@@ -39,9 +43,12 @@ class Stream:
                 f"{run.path} cannot stream: {pieces.whole or 'an op'} looks at the whole clip; {instead(pieces.whole, run.meta.parameters)}, "
                 "or run whole clips"
             )
+        if without := [name for name in run.output_names if not (run.meta.outputs[name].hop and slices.has_time_axis(run.meta.outputs[name]))]:
+            raise ValueError(f"{run.path} cannot stream: {without[0]} has no frames along the clip; run whole clips")
         if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
             raise ValueError(f"batch must be a whole number above 0 or None, not {batch!r}")
         self._run, self._batch, self._finished = run, batch, False
+        self._one = threading.RLock()
         self._outputs = {name: run.meta.outputs[name] for name in run.output_names}
         self._before, self._after, self._step = pieces.before, pieces.after, pieces.step
         self.latency_samples = pieces.after
@@ -62,7 +69,8 @@ class Stream:
             ValueError: a wrong shape, NaN or infinity, or the stream is finished.
             TypeError: a wrong dtype.
         """
-        return self._frames(self._received(self._checked(chunk)))
+        with self._one:
+            return self._frames(self._received(self._checked(chunk)))
 
     def finish(self) -> Any:
         """The rest of the frames: the clip ends here, and is padded as the whole clip is.
@@ -70,11 +78,20 @@ class Stream:
         Raises:
             ValueError: there were fewer samples than the model needs, or the stream is finished.
         """
-        self._check_open()
-        if self.received < max(self._run.meta.min_samples, 1):
-            raise ValueError(f"the stream had {self.received} samples and {self._run.path} needs at least {max(self._run.meta.min_samples, 1)}")
-        self._finished = True
-        return self._frames({name: output.count(self.received) for name, output in self._outputs.items()})
+        with self._one:
+            self._check_open()
+            if self.received < max(self._run.meta.min_samples, 1):
+                raise ValueError(f"the stream had {self.received} samples and {self._run.path} needs at least {max(self._run.meta.min_samples, 1)}")
+            self._finished = True
+            return self._frames({name: output.count(self.received) for name, output in self._outputs.items()})
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._one:
+            return {name: value for name, value in vars(self).items() if name != "_one"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._one = threading.RLock()
 
     def _check_open(self) -> None:
         if self._finished:
@@ -144,7 +161,14 @@ def push_all(run: Runner, streams: Sequence[Stream], chunks: Sequence[Any]) -> l
         raise ValueError("push_all takes a stream once in a call, and one of them is there twice; put its chunks together")
     if any(not isinstance(stream, Stream) or stream._run is not run for stream in streams):
         raise ValueError(f"push_all takes streams of {run.path} that this runner made, and one is not")
-    wanted = [stream._received(chunk) for stream, chunk in zip(streams, [s._checked(c) for s, c in zip(streams, chunks, strict=True)], strict=True)]
+    with contextlib.ExitStack() as held:
+        for stream in sorted(streams, key=id):  # in one order, or two calls could wait for each other
+            held.enter_context(stream._one)
+        return _pushed(run, streams, [stream._checked(chunk) for stream, chunk in zip(streams, chunks, strict=True)])
+
+
+def _pushed(run: Runner, streams: Sequence[Stream], chunks: Sequence[npt.NDArray[Any]]) -> list[Any]:
+    wanted = [stream._received(chunk) for stream, chunk in zip(streams, chunks, strict=True)]
     alike: dict[tuple[int, ...], list[int]] = {}
     for number, (stream, frames) in enumerate(zip(streams, wanted, strict=True)):
         if stream._lacks(frames):

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from specgraph.runtimes.loading import load, read_model_file
+from specgraph.runtimes.loading import load
 from specgraph.runtimes.ort import TYPES, OrtRunner
+from specgraph.runtimes.pinned import read_model_file, require_files
 from specgraph.runtimes.serving.tensors import DATATYPES
 from specgraph.runtimes.session import session
 
 WARM_SECONDS = 1.0  # of sound that an instance is run on before it takes requests
 MICROSECONDS = 1e6
 LAST_VERSION = 2**63 - 1
+MODEL_FILE = "model.onnx"  # in the folder of a version
 LONGEST_NAME = 255  # bytes, of a folder
 
 
@@ -87,19 +89,20 @@ def write_repository(
     first = _config(name, runner.session, options, batched=all(sizes[:1] == ("batch",) for sizes in (*runner.input_sizes, *runner.output_sizes)))
     if options.warm_up:
         _warm_up(first, runner, options)
-    made: list[tuple[Any, Path | None]] = [(first, model)]
+    made: list[tuple[Any, tuple[Path, ...]]] = [(first, _files(model))]
     if then is not None:
         if then.resolve() == model.resolve():
             raise ValueError(f"{then} is the front end itself; name the model that takes its features")
-        second = _config(then.stem, session(_single_file(then), path=str(then)), options)
+        files = _files(then)
+        second = _config(then.stem, session(str(then), path=str(then)), options)
         if second.name == name:
             raise ValueError(f"{model} and {then} would both be called {name}; give another --name")
-        made += [(second, then), (_ensemble(f"{name}_pipeline", first, second), None)]
+        made += [(second, files), (_ensemble(f"{name}_pipeline", first, second), ())]
     for config, _ in made:
         _check_versions(folder / config.name, config)
         if (folder / config.name / str(version)).exists():
             raise FileExistsError(f"{folder / config.name / str(version)} exists already; give another --version or --name")
-    return [_written(folder, config, version, file) for config, file in made]
+    return [_written(folder, config, version, files) for config, files in made]
 
 
 def _check_versions(there: Path, config: Any) -> None:
@@ -122,7 +125,7 @@ def _config(name: str, loaded: Any, options: Options, batched: bool | None = Non
     """The configuration of a model that onnxruntime runs; whether all its tensors are ``batched`` is seen from what varies if it is None."""
     proto = _proto()
     inputs, outputs = (tuple(_tensors(nodes)) for nodes in (loaded.get_inputs(), loaded.get_outputs()))
-    config = proto.ModelConfig(name=_checked_name(name), backend="onnxruntime", default_model_filename="model.onnx")
+    config = proto.ModelConfig(name=_checked_name(name), backend="onnxruntime", default_model_filename=MODEL_FILE)
     if batched is None:
         batched = all(tensor.shape and tensor.shape[0] is None for tensor in (*inputs, *outputs))
     config.max_batch_size = options.max_batch if batched else 0
@@ -194,8 +197,8 @@ def _ensemble(name: str, first: Any, second: Any) -> Any:
     return config
 
 
-def _written(folder: Path, config: Any, version: int, file: Path | None) -> Path:
-    """A model's folder, whole or not at all where it is new."""
+def _written(folder: Path, config: Any, version: int, files: Sequence[Path]) -> Path:
+    """A model's folder, whole or not at all where it is new; the first of ``files`` is the model, and others hold its arrays."""
     from google.protobuf import text_format
 
     text = text_format.MessageToString(config)
@@ -206,8 +209,8 @@ def _written(folder: Path, config: Any, version: int, file: Path | None) -> Path
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
         made = Path(temporary) / config.name
         (made / str(version)).mkdir(parents=True)
-        if file is not None:
-            shutil.copyfile(file, made / str(version) / "model.onnx")
+        for number, file in enumerate(files):
+            shutil.copyfile(file, made / str(version) / (file.name if number else MODEL_FILE))
         (made / "config.pbtxt").write_text(text)
         if there.exists():
             (made / str(version)).rename(there / str(version))
@@ -217,11 +220,14 @@ def _written(folder: Path, config: Any, version: int, file: Path | None) -> Path
     return there
 
 
-def _single_file(path: Path) -> bytes:
-    data, header = read_model_file(path, "export the model to ONNX first")
-    if header.external:
-        raise ValueError(f"{path} keeps tensors in other files; save it as one file first")
-    return data
+def _files(path: Path) -> tuple[Path, ...]:
+    """A model, and the files beside it that hold its arrays: a repository has them by the same names."""
+    _, header = read_model_file(path, "export the model to ONNX first")
+    require_files(path, header.external)
+    for name in header.external:
+        if name in ("", MODEL_FILE) or Path(name).name != name:
+            raise ValueError(f"{path} keeps arrays in {name!r:.100}, which has no place in a repository; save it as one file")
+    return (path, *(path.with_name(name) for name in sorted(header.external)))
 
 
 def _checked_name(name: str) -> str:

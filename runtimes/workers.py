@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,9 +40,23 @@ def in_worker() -> bool:
     return getattr(_here, "worker", False)
 
 
-def pool(workers: int) -> ThreadPoolExecutor:
-    """Threads that share the cores; they are started when they are first needed."""
-    return ThreadPoolExecutor(workers, "specgraph", _mark)
+def pool(workers: int, nice: int = 0) -> ThreadPoolExecutor:
+    """Threads that share the cores; they are started when they are first needed. On Linux ``nice`` lowers their priority."""
+    return ThreadPoolExecutor(workers, "specgraph", _mark, (nice,))
+
+
+def stoppable(options: Any, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function whose runs of onnxruntime, in this thread, take these ``RunOptions``: setting their ``terminate`` ends them."""
+    _here.options = options
+    try:
+        return function(*arguments)
+    finally:
+        _here.options = None
+
+
+def run_options() -> Any:
+    """The ``RunOptions`` of ``stoppable``, or None outside of it."""
+    return getattr(_here, "options", None)
 
 
 def ordered(function: Callable[[Item], Result], items: Iterable[Item], threads: ThreadPoolExecutor, ahead: int) -> Iterator[Result]:
@@ -62,5 +78,8 @@ def ordered(function: Callable[[Item], Result], items: Iterable[Item], threads: 
         concurrent.futures.wait(future for future in waiting if not future.cancelled())
 
 
-def _mark() -> None:
+def _mark(nice: int) -> None:
     _here.worker = True
+    if nice and sys.platform == "linux":  # elsewhere it would be the whole process'
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.decoding import AudioError, Decoder, together
+from specgraph.folders import audio_below
 
 __all__ = ["Audio", "AudioError", "audio_files", "demo_signals", "read_audio"]
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,7 @@ class Audio:
     rounded: bool = False  # to 16 bits, from what is not a multiple of their last one
     clipped: int = 0  # samples that 16 bits do not hold
     damage: str = ""  # what is missing of it
+    channel: int | None = None  # of the file, that alone was taken
 
     @property
     def seconds(self) -> float:
@@ -38,9 +38,11 @@ class Audio:
         """What was done to the file's samples, or nothing."""
         done = []
         wanted = len(self.samples) if self.samples.ndim > 1 else 1
-        if self.channels not in (1, wanted):
+        if self.channel is not None:
+            done += [f"channel {self.channel} of {self.channels}"] * (self.channels > 1)
+        elif self.channels not in (1, wanted):
             done.append(f"mixed {self.channels} channels to mono")
-        if wanted not in (1, self.channels):
+        if wanted > 1 and (self.channel is not None or wanted != self.channels):
             done.append(f"repeated for {wanted} channels")
         if self.file_rate != self.sample_rate:
             done.append(f"resampled from {self.file_rate} to {self.sample_rate} Hz")
@@ -52,7 +54,13 @@ class Audio:
 
 
 def read_audio(
-    source: str | Path | bytes, sample_rate: int, channels: int = 1, dtype: str = "float32", name: str | None = None, salvage: bool = False
+    source: str | Path | bytes,
+    sample_rate: int,
+    channels: int = 1,
+    dtype: str = "float32",
+    name: str | None = None,
+    salvage: bool = False,
+    channel: int | None = None,
 ) -> Audio:
     """A file as one clip: ``specgraph.decoding.Decoder`` says what is read, and how, and what the arguments do.
 
@@ -60,9 +68,9 @@ def read_audio(
         FileNotFoundError, IsADirectoryError: there is no such file.
         AudioError: it is empty, not audio, damaged, without samples, or has samples that are not finite.
     """
-    decoder = Decoder(source, sample_rate, channels, dtype, name, salvage)
+    decoder = Decoder(source, sample_rate, channels, dtype, name, salvage, channel=channel)
     samples = together(decoder.blocks())
-    return Audio(samples, sample_rate, decoder.file_rate, decoder.channels, decoder.rounds, decoder.clipped, decoder.damage)
+    return Audio(samples, sample_rate, decoder.file_rate, decoder.channels, decoder.rounds, decoder.clipped, decoder.damage, channel)
 
 
 def audio_files(paths: list[Path]) -> list[tuple[Path, Path]]:
@@ -70,8 +78,7 @@ def audio_files(paths: list[Path]) -> list[tuple[Path, Path]]:
     found: list[tuple[Path, Path]] = []
     for path in paths:
         if path.is_dir():
-            below = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-            found += [(file, file.relative_to(path)) for file in below]
+            found += [(path / name, Path(name)) for name in audio_below(path).names]
         else:
             found.append((path, Path(path.name)))
     return found

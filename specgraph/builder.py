@@ -42,7 +42,7 @@ class Builder:
         """An input; of its sizes, names vary ("batch", "samples", "frames") and numbers do not."""
         if not name.isidentifier():
             raise GraphError(f"an input is named by an identifier, not {name!r}")
-        value = Input(name, tuple(shape))()
+        value = Input(name, _sizes(name, shape))()
         self._inputs.append(value)
         return value
 
@@ -77,6 +77,20 @@ class Builder:
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *_methods()})
+
+
+def _sizes(name: str, shape: Sequence[int | str]) -> tuple[int | str, ...]:
+    """The sizes of an input, checked: names, each once, and whole numbers above 0."""
+    sizes = tuple(map(_plain, shape)) if isinstance(shape, list | tuple) else ()
+    named = [size for size in sizes if isinstance(size, str)]
+    numbers = [size for size in sizes if not isinstance(size, str)]
+    wrong = any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in numbers)
+    if not sizes or wrong or len(set(named)) < len(named):
+        raise GraphError(
+            f"the shape of {name} is a tuple of whole numbers above 0 and of different names for sizes that vary, "
+            f"such as ('batch', 80, 'frames'), not {shape!r}"
+        )
+    return sizes
 
 
 def _methods() -> list[str]:

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-import io
 import math
-import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.declared import counts_frames, cut_off
+from specgraph.containers import Part, Source, other_format, parts_of
+from specgraph.sound import Sound, SoundError
 
 Array = npt.NDArray[Any]
 
-BLOCK = 2**18  # samples of a channel that are decoded at once, or that resampling makes of them
+BLOCK = 2**18  # samples of all channels that are decoded at once, or that resampling makes of them
 SHORT_BLOCK = 2**10  # where the file is damaged: a block that cannot be decoded is lost whole
 SIXTEEN_BITS = ("PCM_16", "PCM_S8", "PCM_U8")  # what libsndfile calls formats of 16 bits and fewer
 UNKNOWN = 2**62  # frames, from which libsndfile means that a file does not say
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz: below telephony's 8,000, for slow recordings; the highest that converters have
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one file may cost, whatever its header says.
+
+    Attributes:
+        seconds: of sound that are decoded, at most.
+        bytes: of decoded samples, as they are given, at most.
+    """
+
+    seconds: float = 24 * 3600.0
+    bytes: int = 2**31
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0 or not self.bytes > 0:
+            raise ValueError(f"limits are above 0: seconds and bytes, not {self.seconds!r} and {self.bytes!r}")
 
 
 class AudioError(ValueError):
@@ -28,6 +46,9 @@ class AudioError(ValueError):
     def __init__(self, message: str, kind: str = "not audio") -> None:
         super().__init__(message)
         self.kind = kind
+
+
+DEFAULT = Limits()
 
 
 @final
@@ -47,6 +68,8 @@ class Decoder:
         salvage: whether a damaged file gives what can be decoded of it, and ``damage`` then says what is missing.
         offset, duration: in seconds, the part that is decoded, to the nearest sample of the file; to its end where ``duration`` is None
             or goes beyond.
+        channel: the one channel that is decoded, counted from 0; None mixes all of them.
+        limits: what the file may cost.
 
     Attributes:
         file_rate, channels: of the file.
@@ -56,7 +79,7 @@ class Decoder:
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
-        AudioError: it is empty, not audio, or cut off, or ends before the part begins.
+        AudioError: it is empty, not audio, cut off, or beyond the limits.
     """
 
     def __init__(
@@ -69,72 +92,109 @@ class Decoder:
         salvage: bool = False,
         offset: float = 0.0,
         duration: float | None = None,
+        channel: int | None = None,
+        limits: Limits = DEFAULT,
     ) -> None:
-        import soundfile
-
-        self.sample_rate, self._wanted, self._dtype, self._salvage, self.damage = sample_rate, channels, dtype, salvage, ""
-        self._source = source if isinstance(source, bytes) else Path(source)
+        self.sample_rate, self.channel, self.damage, self.clipped = sample_rate, channel, "", 0
+        self._wanted, self._dtype, self._salvage, self._limits = channels, dtype, salvage, limits
         self.name = name or ("the audio" if isinstance(source, bytes) else str(source))
-        if isinstance(self._source, Path):
-            if not self._source.exists():
-                raise FileNotFoundError(f"there is no file {self.name}")
-            if self._source.is_dir():
-                raise IsADirectoryError(f"{self.name} is a folder, not an audio file")
-            if not self._source.is_file():
-                raise AudioError(f"{self.name} is a device or a pipe, not an audio file")
         if not 0 <= offset < math.inf or (duration is not None and not 0 < duration < math.inf):
             raise AudioError(f"{self.name} has no part at offset {offset} of duration {duration}: both are seconds, 0 or more and above 0", "no samples")
-        with self._opened() as file:
-            if file.seek(0, 2) == 0:
-                raise AudioError(f"{self.name} is empty (0 bytes)", "empty")
-            missing, self._counted = cut_off(file), counts_frames(file)
+        self._path = None if isinstance(source, bytes) else Path(source)
+        self._source = self._held(source)
         try:
-            self._file = self._sound()
-        except (soundfile.LibsndfileError, TypeError) as error:
-            if missing:
-                raise AudioError(f"{self.name} is damaged: it {missing}, and nothing before that can be decoded", "damaged") from None
-            raise AudioError(f"{self.name} cannot be read as audio ({_reason(error)}); give wav, flac, ogg or mp3") from None
-        self.file_rate, self.channels = self._file.samplerate, self._file.channels
-        exact = self._file.subtype in SIXTEEN_BITS and self.channels in (1, channels) and self.file_rate == sample_rate
-        self.rounds, self.clipped = dtype == "int16" and not exact, 0
-        if missing:
-            self._damaged(missing)
-        self._first = round(offset * self.file_rate)
-        self._wanted_frames = UNKNOWN if duration is None else max(1, round(duration * self.file_rate))
-        if self._first and self._first >= self._file.frames:
-            self._file.close()
-            if self.damage:
-                raise AudioError(self.damage, "damaged")
-            long = self._file.frames / self.file_rate
-            raise AudioError(f"{self.name} is {long:.6g} seconds long, and the part that is wanted begins at {offset:.6g}", "no samples")
+            self._parts = self._found()
+            self._file = self._opened(self._parts[0])
+            self.file_rate, self.channels = self._file.samplerate, self._file.channels
+            self._check_header()
+            exact = self._file.subtype in SIXTEEN_BITS and (channel is not None or self.channels in (1, channels)) and self.file_rate == sample_rate
+            self.rounds = dtype == "int16" and not exact
+            self._first = round(offset * self.file_rate)
+            self._most = UNKNOWN if duration is None else max(1, round(duration * self.file_rate))
+            self._check_cost(min(self._most, self._frames(self._parts[0], self._file) - self._first))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; ``blocks`` does when it has ended."""
+        if (file := getattr(self, "_file", None)) is not None:
+            file.close()
+        self._source.close()
 
     def blocks(self) -> Iterator[Array]:
         """The samples, (samples,) or (channels, samples) at a time; once.
 
         Raises:
-            AudioError: a block cannot be decoded, there are fewer samples than the file declares, there are none, or some are not finite.
+            AudioError: a block cannot be decoded, there are fewer samples than the file declares, there are none, some are not finite,
+                or there are more than the limits allow.
         """
+        try:
+            yield from self._resampled(self._mixed(block) for block in self._decoded())
+        finally:
+            self.close()
+
+    def _held(self, source: str | Path | bytes) -> Source:
+        """What is read from, checked to be a file that is not empty."""
+        if self._path is not None:
+            if not self._path.exists():
+                raise FileNotFoundError(f"there is no file {self.name}")
+            if self._path.is_dir():
+                raise IsADirectoryError(f"{self.name} is a folder, not an audio file")
+            if not self._path.is_file():
+                raise AudioError(f"{self.name} is a device or a pipe, not an audio file")
+        held = Source(source if isinstance(source, bytes) else Path(source))
+        if held.size == 0:
+            held.close()
+            raise AudioError(f"{self.name} is empty (0 bytes)", "empty")
+        return held
+
+    def _found(self) -> list[Part]:
+        """The parts of the file, of which nothing is missing unless it is salvaged."""
+        parts = parts_of(self._source)
+        if not parts:
+            raise self._unreadable(f"it is {other}" if (other := other_format(self._source)) else "its format is not known")
+        for number, part in enumerate(parts, 1):
+            if part.missing:
+                self._damaged(part.missing + (f" (in the {number}. of {len(parts)} parts)" if len(parts) > 1 else ""))
+        return parts
+
+    def _check_header(self) -> None:
+        if not LOWEST_RATE <= self.file_rate <= HIGHEST_RATE:
+            raise AudioError(f"{self.name} says that it has {self.file_rate:,} Hz; {LOWEST_RATE:,} to {HIGHEST_RATE:,} Hz are read", "sample rate")
+        if self.channel is not None and not 0 <= self.channel < self.channels:
+            has = f"{self.channels} channels, 0 to {self.channels - 1}" if self.channels > 1 else "1 channel, which is 0"
+            raise AudioError(f"{self.name} has no channel {self.channel}; it has {has}", "no channel")
+
+    def _check_cost(self, frames: int, least: str = "") -> None:
+        """Raise where so many frames of the file are more than the limits allow; ``least`` is said where there may be more."""
+        if frames >= UNKNOWN:
+            return
+        seconds, size = frames / self.file_rate, self._bytes(frames)
+        if seconds > self._limits.seconds:
+            most = f"at most {self._limits.seconds:,.6g} are read; raise max_seconds (--max-seconds)"
+            raise AudioError(f"{self.name} is {least}{seconds:,.1f} seconds long, and {most}", "too long")
+        if size > self._limits.bytes:
+            most = f"at most {self._limits.bytes / 1e6:,.6g} MB are used; raise max_bytes (--max-mb)"
+            raise AudioError(f"{self.name} is {least}{seconds:,.1f} seconds long, {size / 1e6:,.1f} MB of samples, and {most}", "too long")
+
+    def _bytes(self, frames: int) -> float:
+        """Of the samples that are given for so many frames of the file."""
+        return frames * self.sample_rate / self.file_rate * self._wanted * np.dtype(self._dtype).itemsize
+
+    def _resampled(self, mixed: Iterator[Array]) -> Iterator[Array]:
         stream = None
         if self.file_rate != self.sample_rate:
             import soxr
 
             stream = soxr.ResampleStream(self.file_rate, self.sample_rate, self.channels if self._kept else 1, dtype="float32", quality="HQ")
-        read = given = 0
-        for block in self._decoded():
-            read += len(block)
-            mixed = block if self._kept else block[:, 0] if self.channels == 1 else block.mean(axis=1)
-            if not np.isfinite(mixed).all():
+        given = 0
+        for block in mixed:
+            if not np.isfinite(block).all():
                 raise AudioError(f"{self.name} has samples that are not finite", "not finite")
-            mixed = mixed if stream is None else stream.resample_chunk(np.ascontiguousarray(mixed))
-            given += len(mixed)
-            yield self._as_wanted(mixed)
-        if self._counted and read < min(self._wanted_frames, self._file.frames - self._first) and self._file.frames < UNKNOWN and not self.damage:
-            has = f"{self._first + read}" if read else f"no more than {self._first}"
-            self._damaged(f"has {has} of {self._file.frames} samples")
-        if read == 0:
-            kind = "damaged" if self.damage else "no samples"
-            raise AudioError(self.damage or f"{self.name} has a header and no samples", kind)
-        self._file.close()
+            block = block if stream is None else stream.resample_chunk(np.ascontiguousarray(block))
+            given += len(block)
+            yield self._as_wanted(block)
         if stream is not None:
             rest = stream.resample_chunk(np.zeros((0, self.channels) if self._kept else 0, np.float32), last=True)
             if given + len(rest) == 0:
@@ -144,7 +204,13 @@ class Decoder:
     @property
     def _kept(self) -> bool:
         """Whether channels stay what they are."""
-        return self.channels == self._wanted > 1
+        return self.channel is None and self.channels == self._wanted > 1
+
+    def _mixed(self, block: Array) -> Array:
+        """(samples, channels) -> the same where all channels are kept, or else (samples,)."""
+        if self._kept:
+            return block
+        return block.mean(axis=1) if self.channel is None and self.channels > 1 else block[:, self.channel or 0]
 
     def _as_wanted(self, samples: Array) -> Array:
         """(samples,) or (samples, channels) in float32 -> (samples,) or (channels, samples) as it was asked for."""
@@ -157,41 +223,114 @@ class Decoder:
         return samples.T if self._kept else np.repeat(samples[None], self._wanted, axis=0)
 
     def _decoded(self) -> Iterator[Array]:
-        """(samples, channels) at a time, up to where the file ends or cannot be decoded."""
-        import soundfile
+        """(samples, channels) at a time, of all parts, up to where the file ends or cannot be decoded."""
+        read, at = 0, 0  # frames that were given, and the place in the file of the next
+        for number, part in enumerate(self._parts):
+            if number:
+                self._file.close()
+                if (opened := self._next(number, part)) is None:
+                    break
+                self._file = opened
+            end = at + self._frames(part, self._file)
+            skip = min(max(self._first - at, 0), end - at) if end < UNKNOWN else 0
+            at += skip
+            for block in self._of_part(part, skip, self._most - read + max(self._first - at, 0)) if at < end else ():
+                wanted = block[max(self._first - at, 0) :]
+                at += len(block)
+                read += len(wanted)
+                self._check_cost(read, "at least ")
+                yield wanted
+            at = max(at, end) if end < UNKNOWN else at
+            if read == self._most:
+                return
+        if read == 0:
+            self._explain_nothing(at)
 
-        done = 0
-        most = max(1, BLOCK * self.file_rate // max(self.file_rate, self.sample_rate))  # a header may say 1 Hz, of which resampling makes thousands
+    def _explain_nothing(self, frames: int) -> None:
+        if self.damage:
+            raise AudioError(self.damage, "damaged")
+        if self._first:
+            long, begins = frames / self.file_rate, self._first / self.file_rate
+            raise AudioError(f"{self.name} is {long:.6g} seconds long, and the part that is wanted begins at {begins:.6g}", "no samples")
+        raise AudioError(f"{self.name} has a header and no samples", "no samples")
+
+    def _next(self, number: int, part: Part) -> Any:
+        """A later part, opened; None where it cannot be read as the parts before it."""
         try:
-            self._begin(self._file)
-            while len(block := self._file.read(min(most, self._wanted_frames - done), dtype="float32", always_2d=True)):
+            file = self._opened(part)
+        except AudioError:
+            return self._damaged(f"has {len(self._parts)} parts: the {number + 1}. cannot be read")
+        if (file.samplerate, file.channels) == (self.file_rate, self.channels):
+            return file
+        with file:
+            now, then = (f"{each.samplerate} Hz and {each.channels} channel{'s' * (each.channels > 1)}" for each in (file, self._file))
+            return self._damaged(f"has {len(self._parts)} parts: the {number + 1}. has {now}, and the one before it {then}")
+
+    def _of_part(self, part: Part, first: int, most: int) -> Iterator[Array]:
+        """(samples, channels) at a time, ``most`` in all, from the ``first`` of the part that is open."""
+        done, declared = 0, self._frames(part, self._file) - first
+        at_once = max(1, BLOCK * self.file_rate // max(self.file_rate, self.sample_rate) // self.channels)
+        try:
+            self._begin(self._file, first)
+            for block in self._read(self._file, part, declared, most, at_once):
                 done += len(block)
                 yield block
+        except SoundError as error:
+            self._damaged(f"cannot be decoded to its end ({error})")
+            yield from self._rest(part, first, done, most)
             return
-        except (soundfile.LibsndfileError, TypeError) as error:
-            self._damaged(f"cannot be decoded to its end ({_reason(error)})")
-        skipped = 0
-        with self._sound() as again:
+        if done < min(most, declared) and declared + first < UNKNOWN and not self.damage:
+            has = f"{first + done}" if done else f"no more than {first}"
+            self._damaged(f"has {has} of {first + declared} samples")
+
+    def _read(self, file: Sound, part: Part, declared: int, most: int, at_once: int) -> Iterator[Array]:
+        done = 0
+        while done < min(most, declared):
+            block = file.read(min(at_once, min(most, declared) - done))
+            if len(block) == 0:
+                return
+            done += len(block)
+            yield block
+        if part.kind == "flac" and done < most:  # it may declare fewer than there are, and what is not sound may follow
             try:
-                self._begin(again)
-                while len(block := again.read(min(SHORT_BLOCK, self._wanted_frames - skipped), dtype="float32", always_2d=True)):
+                block = file.read(min(SHORT_BLOCK, most - done))
+            except SoundError:
+                return
+            while len(block):
+                done += len(block)
+                yield block
+                block = file.read(min(at_once, most - done)) if done < most else block[:0]
+
+    def _rest(self, part: Part, first: int, done: int, most: int) -> Iterator[Array]:
+        """What can be decoded of the block in which the part is damaged."""
+        with self._opened(part) as again:
+            try:
+                self._begin(again, first)
+                skipped = 0
+                while len(block := again.read(min(SHORT_BLOCK, most - skipped))):
                     skipped += len(block)
                     if skipped > done:
                         yield block
-            except (soundfile.LibsndfileError, TypeError):
+            except SoundError:
                 return
 
-    def _begin(self, file: Any) -> None:
-        """Go to the first sample that is wanted.
+    def _begin(self, file: Sound, first: int) -> None:
+        """Go to a part's first sample that is wanted.
 
         libsndfile is a hundred samples off in the last page of Vorbis, and the first frames of MP3 want bits of those before them. So it
         is sent to an earlier place, from which decoding is exact (MP3: to 1e-4 in places); a page of Vorbis holds 255 packets of at most 1,024 new samples.
         """
-        before = max(0, self._first - BLOCK) if file.format in ("OGG", "MP3", "MPEG") else self._first
+        before = max(0, first - BLOCK) if file.format in ("OGG", "MP3", "MPEG") else first
         if before:
             file.seek(before)
-        if before < self._first:
-            file.read(self._first - before, dtype="float32", always_2d=True)
+        while before < first and len(block := file.read(min(first - before, BLOCK // self.channels + 1))):
+            before += len(block)
+
+    def _frames(self, part: Part, file: Sound) -> int:
+        """How many frames the part declares; ``UNKNOWN`` or more where it does not say."""
+        if part.kind == "flac":
+            return part.frames or UNKNOWN
+        return part.frames or file.frames
 
     def _damaged(self, how: str) -> None:
         """Keep it in mind where samples are salvaged, and raise where not."""
@@ -199,15 +338,16 @@ class Decoder:
         if not self._salvage:
             raise AudioError(self.damage, "damaged")
 
-    def _opened(self) -> BinaryIO:
-        return io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source.open("rb")
+    def _unreadable(self, reason: str) -> AudioError:
+        if self.damage:
+            return AudioError(f"{self.damage}, and nothing before that can be decoded", "damaged")
+        return AudioError(f"{self.name} cannot be read as audio ({reason}); give wav, flac, ogg or mp3")
 
-    def _sound(self):  # soundfile has no types, and is loaded when it is needed
-        import soundfile
-
-        if isinstance(self._source, bytes):
-            return soundfile.SoundFile(io.BytesIO(self._source))
-        return soundfile.SoundFile(os.fsencode(self._source) if os.name == "posix" else self._source)  # names that are not UTF-8 too
+    def _opened(self, part: Part) -> Sound:
+        try:
+            return Sound(self._source, part, self._path)
+        except SoundError as error:
+            raise self._unreadable(str(error)) from None
 
 
 def together(blocks: Iterator[Array] | list[Array]) -> Array:
@@ -222,7 +362,3 @@ def together(blocks: Iterator[Array] | list[Array]) -> Array:
         start += block.shape[-1]
         held[number] = block[..., :0].copy()
     return whole
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).rstrip(".")

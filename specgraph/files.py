@@ -12,48 +12,79 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 LITTLE = 65536  # bytes free, below which a failure to write is put down to the disk
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
+LONGEST_SUFFIX = 16  # characters of a suffix that a temporary name keeps: some writers choose their format by it
 
 
 def check_writable(path: Path) -> None:
     """Raise ``OSError``, in a sentence, where a file cannot be written to ``path``: before any work is done for it."""
+    path = _resolved(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file in it")
     if path.exists() and not path.is_file():
         raise FileExistsError(f"{path} is a device or a pipe, which a file would replace; name a file")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"the folder {path.parent} cannot be written to")
+    check_folder(path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ``OSError``, in a sentence, where nothing can be written into a folder."""
+    if not folder.is_dir():
+        what = "is a file, not a folder; name another" if folder.exists() else "does not exist; create it first"
+        raise FileNotFoundError(f"the folder {folder} {what}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"the folder {folder} cannot be written to")
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path``, with its suffix, that becomes ``path`` if the block ends well and vanishes if not.
+def whole(path: str | Path, within: Path | None = None) -> Iterator[Path]:
+    """A temporary path with the suffix of ``path`` that becomes ``path`` if the block ends well and vanishes if not.
+
+    Args:
+        path: what is written. What a link leads to is written, and the link stays.
+        within: the folder of the temporary file, on the same file system; beside ``path`` if None.
 
     Raises:
         OSError: ``path`` cannot be written.
     """
     path = Path(path)
     check_writable(path)
-    path = path.resolve()  # what a link leads to is written, and the link stays
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    path = _resolved(path)
+    with _in_a_sentence(path):
+        handle, name = tempfile.mkstemp(dir=within or path.parent, prefix=".specgraph-", suffix=path.suffix[-LONGEST_SUFFIX:])
+        os.close(handle)
+        temporary = Path(name)
         try:
             yield temporary
-        except Exception as error:  # writers have many words for a full disk, and some fail on the way to them
-            if isinstance(error, OSError) and error.errno in (errno.EFBIG, errno.EDQUOT):
-                raise OSError(f"{path} cannot be written: {error.strerror}") from None
-            if shutil.disk_usage(path.parent).free < LITTLE:
-                raise OSError(f"{path} cannot be written: no space is left in {path.parent}") from None
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
             raise
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _in_a_sentence(path: Path) -> Iterator[None]:
+    """Say of what fails for want of space or leave to write that ``path`` cannot be written, and why."""
+    try:
+        yield
+    except Exception as error:  # writers have many words for a full disk, and some fail on the way to them
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            raise OSError(f"{path.name:.100}... is a longer name than a file can have; choose a shorter one") from None
+        if isinstance(error, OSError) and error.errno in WRITE_ERRORS:
+            raise OSError(f"{path} cannot be written: {error.strerror}") from None
+        if shutil.disk_usage(path.parent).free < LITTLE:
+            raise OSError(f"{path} cannot be written: no space is left in {path.parent}") from None
+        raise
+
+
+def _resolved(path: Path) -> Path:
+    """What a link leads to, or the path itself."""
+    try:
+        return path.resolve() if path.is_symlink() else path
+    except (OSError, RuntimeError):
+        raise OSError(f"{path} is a link that leads to itself; name a file") from None
 
 
 def save_arrays(file: BinaryIO, arrays: Mapping[str, Any], together: bool) -> None:

@@ -74,35 +74,57 @@ def _expanded(
 ) -> tuple[Graph, list[Choice]]:
     """The graph without compound ops, and how each was built, in the order of the graph."""
     choices: list[Choice] = []
+    without_choice: list[int] = []
     while compound := next((value for value in graph.values() if isinstance(value.op, Compound)), None):
         op = compound.op
         assert isinstance(op, Compound)
-        candidates = {}
-        for name, built in _built(compound).items():
-            # What a lowering is built of may have lowerings itself; all values before this one are primitive already.
-            whole, _ = _expanded(replace(graph, outputs={"built": built}, about={}), target, prefer, tune)
-            candidates[name] = graph.rewrite({compound: whole.outputs["built"]}.get)
-        prices = {name: price(candidate, target) for name, candidate in candidates.items()}
-        allowed = [name for name, seconds in prices.items() if seconds is not None]
-        wanted = op.forced or prefer.get(type(op).__name__)
-        measured = tune and len(allowed) > 1 and target.name != "torch" and wanted not in candidates
-        if wanted in candidates:  # asked for by name, or the only one
-            name = str(wanted)
-            if lacking := _lacking(candidates[name], target):
-                raise GraphError(f"lowering {name} of {op} needs {lacking}, which {target.name} does not have")
-        elif op.forced:
-            raise GraphError(f"lowering {op.forced} of {op} does not apply to these parameters; it has {', '.join(op.lowerings)}")
-        elif not allowed:
-            raise GraphError(f"{op} has no lowering that runs on {target.name}; it has {', '.join(op.lowerings)}")
+        built = _built(compound)
+        if len(built) == 1:
+            (name,) = built
+            if lacking := _lacking(replace(graph, outputs=built, about={}), target):
+                raise GraphError(f"{op} has one lowering, {name}, which needs {lacking}, and {target.name} does not have it")
+            without_choice.append(len(choices))
+            choices.append(Choice(str(op), name, {}, False, op.accuracy(name), op.bound(name)))
         else:
-            if measured:
-                from specgraph.export.tune import timed
-
-                prices |= timed({name: lower(candidates[name], target, prefer) for name in allowed}, target.name)
-            name = min(allowed, key=lambda name: prices[name] or 0.0)
-        choices.append(Choice(str(op), name, prices, measured, op.accuracy(name), op.bound(name)))
-        graph = _everywhere(graph, compound, name)
+            choices.append(_chosen(graph, compound, built, target, prefer, tune))
+        graph = _everywhere(graph, compound, choices[-1].chosen)
+    if without_choice:  # what each of them costs is what the graph does that it led to
+        seconds = price(graph, target)
+        for number in without_choice:
+            choices[number] = replace(choices[number], prices={choices[number].chosen: seconds})
     return graph, choices
+
+
+def _chosen(
+    graph: Graph, compound: Value, built: Mapping[str, Value], target: Target, prefer: Mapping[str, str], tune: bool
+) -> Choice:
+    """The cheapest of several ways to build a compound value, or the one asked for."""
+    op = compound.op
+    assert isinstance(op, Compound)
+    candidates = {}
+    for name, value in built.items():
+        # What a lowering is built of may have lowerings itself; all values before this one are primitive already.
+        whole, _ = _expanded(replace(graph, outputs={"built": value}, about={}), target, prefer, tune)
+        candidates[name] = graph.rewrite({compound: whole.outputs["built"]}.get)
+    prices = {name: price(candidate, target) for name, candidate in candidates.items()}
+    allowed = [name for name, seconds in prices.items() if seconds is not None]
+    wanted = op.forced or prefer.get(type(op).__name__)
+    measured = tune and len(allowed) > 1 and target.name != "torch" and wanted not in candidates
+    if wanted in candidates:  # asked for by name, or the only one
+        name = str(wanted)
+        if lacking := _lacking(candidates[name], target):
+            raise GraphError(f"lowering {name} of {op} needs {lacking}, which {target.name} does not have")
+    elif op.forced:
+        raise GraphError(f"lowering {op.forced} of {op} does not apply to these parameters; it has {', '.join(op.lowerings)}")
+    elif not allowed:
+        raise GraphError(f"{op} has no lowering that runs on {target.name}; it has {', '.join(op.lowerings)}")
+    else:
+        if measured:
+            from specgraph.export.tune import timed
+
+            prices |= timed({name: lower(candidates[name], target, prefer) for name in allowed}, target.name)
+        name = min(allowed, key=lambda name: prices[name] or 0.0)
+    return Choice(str(op), name, prices, measured, op.accuracy(name), op.bound(name))
 
 
 def _built(compound: Value) -> dict[str, Value]:

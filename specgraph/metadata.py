@@ -11,13 +11,25 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-FORMAT = 1
+from specgraph.fields import Fields, Wrong, json_value
+
+FORMAT = 2  # format 1 had no checksum
 PREFIX = "specgraph."
-SELDOM = ("front_ends", "input_dtype", "channels", "dtype")  # left out where they are what they usually are
+CHECKSUM = PREFIX + "checksum"  # of everything that decides a result, by runtimes.wire.checksum
+SELDOM = ("front_ends", "input_dtype", "channels", "dtype", "data")  # left out where they are what they usually are
+
+LONGEST = 2**40  # samples or frames: 290 days at 44.1 kHz
+FASTEST = 2**31  # samples a second
+MOST_CHANNELS = 2**16
+MOST_STEPS = 1000  # of a count of frames
+LEAST_HOP = 1e-6  # samples; fractions of a hop are kept to a millionth
+INPUT_DTYPES = "float32", "float64", "float16", "int16", "int32", "int64", "bool"
+DTYPES = "float32", "float16"
+TEXTS = "name", "version", "target", "hash", "input_dtype", "dtype"  # written as they are; all others as JSON
 
 
 class MetadataError(ValueError):
-    """A file that specgraph did not write, or that a newer specgraph wrote."""
+    """A file that specgraph did not write, that a newer specgraph wrote, or that was changed or damaged since."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ class Metadata:
     ``min_samples`` is the smallest size of the first input along the clip: of frames where that input is features. ``front_ends``
     are the name, sample rate and parameters of each front end in a whole model; empty where the file is a front end itself.
     ``input_dtype`` is that of the samples, "float32" or "int16", ``channels`` how many the waveforms have, and ``dtype`` that of the
-    features, "float32" or "float16".
+    features, "float32" or "float16". ``data`` holds the SHA-256 of each file beside the model that has arrays of it, by name.
     """
 
     name: str
@@ -96,61 +108,160 @@ class Metadata:
     input_dtype: str = "float32"
     channels: int = 1
     dtype: str = "float32"
+    data: dict[str, str] = field(default_factory=dict)
 
     def to_properties(self) -> dict[str, str]:
         """The model's ``metadata_props``: strings as they are, everything else as JSON."""
-        usual = {field.name for field in dataclasses.fields(self) if field.name in SELDOM and getattr(self, field.name) == field.default}
+        usual = {one.name for one in dataclasses.fields(self) if one.name in SELDOM and getattr(self, one.name) in (one.default, {})}
         fields = {"format": FORMAT} | {key: value for key, value in asdict(self).items() if key not in usual}
         return {PREFIX + key: value if isinstance(value, str) else _json(value) for key, value in fields.items()}
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str], path: str) -> Metadata:
-        """Read a model's ``metadata_props``; ``path`` is named in the error, a ``MetadataError``."""
-        stated = properties.get(PREFIX + "format")
-        if stated is None:
-            raise MetadataError(
-                f"{path} was not written by specgraph: its metadata has no '{PREFIX}format'; "
-                "export the front end with specgraph.to_onnx first"
-            )
-        if not stated.isdigit() or int(stated) > FORMAT:
-            raise MetadataError(
-                f"{path} has format {stated}, newer than the format {FORMAT} that this specgraph reads; "
-                "upgrade specgraph"
-            )
+        """Read a model's ``metadata_props``, every field of them checked; ``path`` is named in the error, a ``MetadataError``."""
+        format_of(properties, path)
         text = {key.removeprefix(PREFIX): value for key, value in properties.items() if key.startswith(PREFIX)}
         try:
-            slicing = json.loads(text["slicing"])
+            known = [one.name for one in dataclasses.fields(cls) if one.name in text]
+            read = Fields("", {name: text[name] if name in TEXTS else json_value(name, text[name]) for name in known})
             return cls(
-                name=text["name"],
-                version=text["version"],
-                sample_rate=int(text["sample_rate"]),
-                target=text["target"],
-                min_samples=int(text["min_samples"]),
-                parameters=json.loads(text["parameters"]),
-                outputs=_outputs(json.loads(text["outputs"])),
-                lowering=tuple(json.loads(text["lowering"])),
-                verified=json.loads(text["verified"]),
-                slicing=Slicing(**slicing | {"cut": _outputs(slicing["cut"])}),
-                hash=text["hash"],
-                front_ends=tuple(json.loads(text.get("front_ends", "[]"))),
-                input_dtype=text.get("input_dtype", "float32"),
-                channels=int(text.get("channels", 1)),
-                dtype=text.get("dtype", "float32"),
+                name=read.text("name"),
+                version=read.text("version"),
+                sample_rate=read.whole("sample_rate", 1, FASTEST),
+                target=read.text("target"),
+                min_samples=read.whole("min_samples", 0, LONGEST),
+                parameters=read.plain("parameters"),
+                outputs=_outputs(read.fields("outputs")),
+                lowering=tuple(map(_choice, read.several("lowering"))),
+                verified=_verified(read.fields("verified")),
+                slicing=_slicing(read.fields("slicing")),
+                hash=read.text("hash"),
+                front_ends=tuple(map(_front_end, read.several("front_ends", ()))),
+                input_dtype=read.one_of("input_dtype", INPUT_DTYPES, "float32"),
+                channels=read.whole("channels", 1, MOST_CHANNELS, 1),
+                dtype=read.one_of("dtype", DTYPES, "float32"),
+                data=_data(read.fields("data", {})),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MetadataError(
-                f"{path} has damaged specgraph metadata ({type(error).__name__}: {error}); export it again"
-            ) from None
+        except Wrong as error:
+            raise MetadataError(f"{path} has damaged specgraph metadata: {error}; export it again") from None
 
 
-def _outputs(read: dict[str, dict[str, Any]]) -> dict[str, OutputMetadata]:
-    return {name: OutputMetadata(**{key: _frozen(value) for key, value in output.items()}) for name, output in read.items()}
+def format_of(properties: Mapping[str, str], path: str) -> int:
+    """The format of a file.
+
+    Raises:
+        MetadataError: it is not specgraph's, or of a newer format.
+    """
+    stated = properties.get(PREFIX + "format")
+    if stated is None:
+        raise MetadataError(
+            f"{path} was not written by specgraph: its metadata has no '{PREFIX}format'; export the front end with specgraph.to_onnx first"
+        )
+    if stated not in map(str, range(1, FORMAT + 1)):
+        raise MetadataError(f"{path} has format {stated:.20}, newer than the format {FORMAT} that this specgraph reads; upgrade specgraph")
+    return int(stated)
+
+
+def _outputs(read: Fields) -> dict[str, OutputMetadata]:
+    return {name: _output(read.fields(name)) for name in read.names()}
+
+
+def _output(read: Fields) -> OutputMetadata:
+    read.only(OutputMetadata)
+    hop = read.number("hop", 0, LONGEST, 1.0)
+    if 0 < hop < LEAST_HOP:
+        raise Wrong(f"{read.where}hop is {hop!r}, and must be 0 or at least {LEAST_HOP}")
+    steps = read.numbers("frames", ())
+    if len(steps) > MOST_STEPS or any(not _is_step(step) for step in steps):
+        raise Wrong(f"{read.where}frames must hold at most {MOST_STEPS} steps (multiply, add, divide) of whole numbers")
+    frequencies = read.numbers("frequencies", None)
+    if frequencies is not None and not all(isinstance(one, int | float) and not isinstance(one, bool) for one in frequencies):
+        raise Wrong(f"{read.where}frequencies must be numbers")
+    return OutputMetadata(
+        axes=read.texts("axes"),
+        hop=hop,
+        centre=read.number("centre", -LONGEST, LONGEST, 0.0),
+        before=read.whole_or_none("before", -LONGEST, LONGEST, 0),
+        after=read.whole_or_none("after", -LONGEST, LONGEST, 0),
+        quantity=read.text("quantity", ""),
+        unit=read.text("unit", ""),
+        frequencies=frequencies,
+        frames=steps,
+    )
+
+
+def _is_step(step: Any) -> bool:
+    """Whether it is (multiply, add, divide), of which a size can be made."""
+    whole = isinstance(step, tuple) and len(step) == 3 and all(isinstance(one, int) and not isinstance(one, bool) and abs(one) <= LONGEST for one in step)
+    return whole and step[0] >= 0 and step[2] >= 1
+
+
+def _slicing(read: Fields) -> Slicing:
+    read.only(Slicing)
+    made = Slicing(
+        step=read.whole("step", 1, LONGEST, 1),
+        before=read.whole_or_none("before", 0, LONGEST),
+        after=read.whole_or_none("after", 0, LONGEST),
+        bytes=read.number("bytes", 0, LONGEST, 0.0),
+        cut=_outputs(read.fields("cut", {})),
+        whole=read.text("whole", ""),
+    )
+    if any(not output.hop for output in made.cut.values()):
+        raise Wrong(f"{read.where}cut has an output without frames")
+    return made
+
+
+def _choice(read: Fields) -> dict[str, Any]:
+    """What ``lowering.Choice`` is made of."""
+    prices = read.fields("prices")
+    return {
+        "op": read.text("op"),
+        "chosen": read.text("chosen"),
+        "prices": {name: prices.number_or_none(name) for name in prices.names()},
+        "measured": read.one_of("measured", (False, True), False),
+        "tolerance": read.number_or_none("tolerance"),
+        "bound": read.number_or_none("bound"),
+    }
+
+
+def _verified(read: Fields) -> dict[str, Any]:
+    """What a file says of its verification: numbers where they are used, anything else as it is."""
+    for name in read.names():
+        if name == "tolerance" or name.endswith("error"):
+            read.number_or_none(name)
+    for errors in (read.fields("output_errors", {}), read.fields("front_end_output_errors", {})):
+        for output in errors.names():
+            errors.number(output, 0, 1e300)
+    for check in read.several("checks", ()):
+        check.text("signal")
+        errors = check.fields("output_errors", {})
+        for output in errors.names():
+            for name in ("largest", "percentile"):
+                errors.fields(output).number(name, 0, 1e300)
+    return read.plain()
+
+
+def _front_end(read: Fields) -> dict[str, Any]:
+    """A front end in a whole model: its name, rate and parameters, and where it was attached how."""
+    read.text("name")
+    read.whole("sample_rate", 1, FASTEST)
+    read.plain("parameters")
+    if "attached" in read.names():
+        read.one_of("attached", ("before", "after"))
+        connected = read.fields("connected")
+        for name in connected.names():
+            connected.text(name)
+        read.text("layout")
+    return read.plain()
+
+
+def _data(read: Fields) -> dict[str, str]:
+    """The hash of each file that holds arrays, by name: in the model's own folder."""
+    hashes = {name: read.text(name) for name in read.names()}
+    if wrong := next((name for name in hashes if not name or "/" in name or "\\" in name or "\0" in name or name in (".", "..")), None):
+        raise Wrong(f"data names {wrong!r:.100}, which is no file beside the model")
+    return hashes
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
-
-
-def _frozen(value: Any) -> Any:
-    """Lists, at any depth, as tuples."""
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -124,10 +124,11 @@ class Op:
         """Which positions of the first operand's time axis one position of the result reads. By default the same one."""
         return HERE
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array | None:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array | None:
         """By how much each element of the result may differ in float32, where the op knows better than what holds for all.
 
-        ``spread`` is by how much each operand may differ, None where it is exact; ``tolerance`` is a fraction of a peak.
+        ``spread`` is by how much each operand may differ, None where it is exact; ``result`` is ``numpy`` of the operands;
+        ``tolerance`` is a fraction of a peak.
         """
         return None
 

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,12 @@ from specgraph.graph import About, Graph
 from specgraph.op import Array, Constant, GraphError, Op, Value
 
 ARRAY, TUPLE = "__array__", "__tuple__"
+
+MOST_TEXT = 2**28  # characters of a definition
+MOST_NODES = 100_000
+MOST_UNPACKED = 2**30  # bytes of all arrays that a definition holds itself
+MOST_VIEWS = 4  # of one initializer, in other shapes and forms
+DEEPEST = 32  # lists and objects in one another
 
 Find = Callable[[Array], tuple[str, str] | None]  # an initializer's name, and the form that it is in
 
@@ -65,27 +72,23 @@ def to_json(graph: Graph, find: Find | None = None) -> str:
     }
     if graph.dtype != "float32":
         content["dtype"] = graph.dtype
-    return json.dumps(content, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    if len(text) > MOST_TEXT:
+        raise GraphError(f"the definition of {graph.name} has {len(text):,} characters, and a file holds at most {MOST_TEXT:,}; choose smaller parameters")
+    return text
 
 
 def from_json(text: str, initializers: Callable[[str], Array] | None = None) -> Graph:
-    """The graph that ``to_json`` wrote; ``initializers`` gives the file's arrays by name."""
+    """The graph that ``to_json`` wrote; ``initializers`` gives the file's arrays by name.
+
+    Raises:
+        GraphError: the text is no graph, or its arrays would take more than ``MOST_UNPACKED`` bytes.
+    """
     try:
-        content = json.loads(text)
-        values: list[Value] = []
-        for node in content["nodes"]:
-            values.append(_op(node, initializers)(*(values[i] for i in node["inputs"])))
-        return Graph(
-            tuple(values[i] for i in content["inputs"]),
-            {name: values[i] for name, i in content["outputs"].items()},
-            content["sample_rate"],
-            content["name"],
-            _decoded(content["parameters"]),
-            {name: About(**_tuples(about)) for name, about in content["about"].items()},
-            dtype=content.get("dtype", "float32"),
-        )
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise GraphError(f"the graph in the file's metadata cannot be read ({type(error).__name__}: {error})") from None
+        return _Reader(initializers).graph(text)
+    except Exception as error:  # noqa: BLE001  (whatever an op or a library raises where its fields are made up)
+        first = (str(error).splitlines() or [""])[0]
+        raise GraphError(f"the graph in the file's metadata cannot be read ({type(error).__name__}: {first:.300})") from None
 
 
 def digest(graph: Graph) -> str:
@@ -107,23 +110,6 @@ def _node(value: Value, inputs: list[int], find: Find | None) -> dict[str, Any]:
     return {"op": type(op).__name__, "inputs": inputs, "fields": fields}
 
 
-def _op(node: dict[str, Any], initializers: Callable[[str], Array] | None) -> Op:
-    if node["op"] == "Constant":
-        stored = node["array"]
-        if "initializer" in stored:
-            if initializers is None:
-                raise GraphError("its arrays are in the model's initializers; read it with specgraph.read_graph")
-            restored = FORMS[stored["form"]][1]
-            flat = initializers(stored["initializer"])
-            array = np.ascontiguousarray(restored(flat, tuple(stored["shape"])), np.float64)
-        else:
-            array = _decoded(stored)
-        return Constant(node["name"], array.shape, array, node["trainable"])
-    if node["op"] not in Op.registry:
-        raise GraphError(f"op {node['op']} is not known here; upgrade specgraph")
-    return Op.registry[node["op"]](**{name: _decoded(value) for name, value in node["fields"].items()})
-
-
 def _encoded(value: Any) -> Any:
     """Arrays compressed, tuples marked, so that what is read back is of the same types."""
     if isinstance(value, np.ndarray):
@@ -143,14 +129,85 @@ def _fits(array: Array) -> bool:
         return bool((array.astype(np.float32) == array).all())
 
 
-def _decoded(value: Any) -> Any:
-    if isinstance(value, dict) and ARRAY in value:
-        raw = np.frombuffer(zlib.decompress(base64.b64decode(value[ARRAY])), value["dtype"])
-        array = raw.reshape(value["shape"])
-        return array.astype(np.float64) if array.dtype.kind == "f" else array
-    if isinstance(value, dict) and TUPLE in value:
-        return tuple(_decoded(item) for item in value[TUPLE])
-    return {key: _decoded(item) for key, item in value.items()} if isinstance(value, dict) else value
+class _Reader:
+    """Reads one definition, of which nothing is trusted: sizes are counted before memory is taken."""
+
+    def __init__(self, initializers: Callable[[str], Array] | None) -> None:
+        self._initializers = initializers
+        self._left = MOST_UNPACKED
+        self._shared: dict[tuple[str, str, tuple[int, ...]], Array] = {}
+
+    def graph(self, text: str) -> Graph:
+        if len(text) > MOST_TEXT:
+            raise GraphError(f"it has {len(text):,} characters, and at most {MOST_TEXT:,} are read")
+        content = json.loads(text)
+        if len(content["nodes"]) > MOST_NODES:
+            raise GraphError(f"it has {len(content['nodes']):,} nodes, and at most {MOST_NODES:,} are read")
+        if type(content["sample_rate"]) is not int or content["sample_rate"] < 1:
+            raise GraphError(f"its sample rate is {content['sample_rate']!r:.100}")
+        values: list[Value] = []
+        for node in content["nodes"]:
+            values.append(self._op(node)(*(_at(values, i) for i in node["inputs"])))
+        return Graph(
+            tuple(_at(values, i) for i in content["inputs"]),
+            {name: _at(values, i) for name, i in content["outputs"].items()},
+            content["sample_rate"],
+            content["name"],
+            self._decoded(content["parameters"]),
+            {name: About(**_tuples(about)) for name, about in content["about"].items()},
+            dtype=content.get("dtype", "float32"),
+        )
+
+    def _op(self, node: dict[str, Any]) -> Op:
+        if node["op"] == "Constant":
+            array = self._shared_array(node["array"]) if "initializer" in node["array"] else self._decoded(node["array"])
+            return Constant(node["name"], array.shape, array, node["trainable"])
+        if node["op"] not in Op.registry:
+            raise GraphError(f"op {node['op']!r:.100} is not known here; upgrade specgraph")
+        return Op.registry[node["op"]](**{name: self._decoded(value) for name, value in node["fields"].items()})
+
+    def _shared_array(self, stored: dict[str, Any]) -> Array:
+        """An array that is in the model's initializers, in float64 once however often it is named."""
+        key = (stored["initializer"], stored["form"], tuple(stored["shape"]))
+        name, form, shape = key
+        if self._initializers is None:
+            raise GraphError("its arrays are in the model's initializers; read it with specgraph.read_graph")
+        if key not in self._shared:
+            if sum(one[0] == name for one in self._shared) == MOST_VIEWS:
+                raise GraphError(f"initializer {name!r:.100} is named in more than {MOST_VIEWS} shapes")
+            self._shared[key] = np.ascontiguousarray(FORMS[form][1](self._initializers(name), shape), np.float64)
+        return self._shared[key]
+
+    def _decoded(self, value: Any, depth: int = 0) -> Any:
+        if depth > DEEPEST:
+            raise GraphError(f"lists and objects are nested more than {DEEPEST} deep")
+        if not isinstance(value, dict):
+            return value
+        if ARRAY in value:
+            return self._unpacked(value)
+        if TUPLE in value:
+            return tuple(self._decoded(item, depth + 1) for item in value[TUPLE])
+        return {key: self._decoded(item, depth + 1) for key, item in value.items()}
+
+    def _unpacked(self, stored: dict[str, Any]) -> Array:
+        dtype, shape = np.dtype(stored["dtype"]), stored["shape"]
+        if dtype.kind not in "fiub" or not all(type(size) is int and size >= 0 for size in shape):
+            raise GraphError(f"an array is of dtype {dtype} and shape {shape!r:.100}")
+        size = math.prod(shape) * dtype.itemsize
+        self._left -= max(size, math.prod(shape) * 8 if dtype.kind == "f" else 0)
+        if self._left < 0:
+            raise GraphError(f"its arrays take more than {MOST_UNPACKED >> 30} GiB, which is not unpacked")
+        raw = zlib.decompressobj().decompress(base64.b64decode(stored[ARRAY]), size + 1)
+        if len(raw) != size:
+            raise GraphError(f"an array of {size} bytes holds {'more' if len(raw) > size else len(raw)}")
+        array = np.frombuffer(raw, dtype).reshape(shape)
+        return array.astype(np.float64) if dtype.kind == "f" else array
+
+
+def _at(values: list[Value], number: Any) -> Value:
+    if type(number) is not int or not 0 <= number < len(values):
+        raise GraphError(f"a node reads node {number!r:.100}, and {len(values)} come before it")
+    return values[number]
 
 
 def _tuples(about: dict[str, Any]) -> dict[str, Any]:

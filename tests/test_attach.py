@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import specgraph as sg
+from specgraph.metadata import MetadataError
 from tests.conftest import one_sentence, peak_error
 from tests.test_export import all_on_cuda, environment_of_cuda
 
@@ -154,7 +155,7 @@ def test_whisper(opset: int, external: bool, tmp_path: Path) -> None:
     assert run.output_names == ("last_hidden_state",)
     assert run.meta.outputs["last_hidden_state"].axes[0] == "batch"
     assert run(noise(1, 16000)[0]).shape == (100, 16)
-    assert (report.path.with_name("joined.onnx_data").exists(), model.with_name("model.onnx.data").exists()) == (external, external)
+    assert (report.path.with_name("joined.onnx_data").exists(), model.with_name("model.onnx.data").exists()) == (False, external)
 
 
 @pytest.mark.parametrize("opset", [11, 12, 13, 14, 15, 17, 18, 19, 21, 22, 23])
@@ -429,8 +430,13 @@ def test_a_wrong_join_is_not_written(external: bool, tmp_path: Path, monkeypatch
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_external_data(tmp_path: Path) -> None:
-    """The arrays are in a file beside the new one, whose arrays specgraph's loader finds; the source stays as it was."""
+@pytest.mark.parametrize("apart", [False, True], ids=["one file", "two files"])
+def test_external_data(apart: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Any) -> None:
+    """The arrays are in the new file, or where it cannot hold them in one beside it, that loader and ``inspect`` find; the source stays as it was."""
+    from specgraph.export import joined_file
+
+    if apart:
+        monkeypatch.setattr(joined_file, "MOST_BYTES", 100)
     (tmp_path / "source").mkdir()
     model = encoder(tmp_path / "source" / "model.onnx")
     loaded = onnx.load(model)
@@ -445,21 +451,35 @@ def test_external_data(tmp_path: Path) -> None:
     path = tmp_path / "joined.onnx"
     for _ in range(2):  # over what was there
         report = sg.attach(log_mel(), model, path)
-        assert sorted(file.name for file in tmp_path.iterdir()) == ["joined.onnx", "joined.onnx_data", "source"]
-        assert report.file_size == path.stat().st_size + (tmp_path / "joined.onnx_data").stat().st_size
-    assert path.stat().st_size < 100_000
+        files = ["joined.onnx", *(["joined.onnx_data"] if apart else [])]
+        assert sorted(file.name for file in tmp_path.iterdir()) == [*files, "source"]
+        assert report.file_size == sum((tmp_path / name).stat().st_size for name in files)
+        assert ("joined.onnx and joined.onnx_data, which must stay beside it" in str(report)) == apart
+    assert (path.stat().st_size < 100_000) == apart
     assert {file.name: file.read_bytes() for file in model.parent.iterdir()} == source
     moved = tmp_path / "elsewhere"
     moved.mkdir()
-    for name in ("joined.onnx", "joined.onnx_data"):
+    for name in files:
         shutil.move(tmp_path / name, moved / name)
     wave = noise(2, 4000)
     wanted = session(model).run(None, {"input_features": features(log_mel(), wave)})
     assert peak_error(sg.load(moved / "joined.onnx")(wave)["logits"], wanted[0]) < CLOSE
+    code, out, _ = cli("inspect", moved / "joined.onnx")
+    assert code == 0
+    assert ("in joined.onnx_data; they belong together" in " ".join(out.replace("│", " ").split())) == apart
+    if apart:
+        held = bytearray((moved / "joined.onnx_data").read_bytes())
+        held[5] ^= 1
+        (moved / "joined.onnx_data").write_bytes(held)
+        with pytest.raises(MetadataError, match="joined.onnx_data is not the file that joined.onnx was written with"):
+            sg.load(moved / "joined.onnx")
+        (moved / "joined.onnx_data").unlink()
+        with pytest.raises(FileNotFoundError, match="joined.onnx needs joined.onnx_data beside it; copy both"):
+            sg.load(moved / "joined.onnx")
     with pytest.raises(ValueError, match="model.onnx_data holds arrays of .*model.onnx, and those of model.onnx would replace it|is the model itself"):
         sg.attach(log_mel(), model, model)
     (model.parent / "model.onnx_data").unlink()
-    with pytest.raises(FileNotFoundError, match="keeps arrays in .*model.onnx_data, which is not there"):
+    with pytest.raises(FileNotFoundError, match="model.onnx needs model.onnx_data beside it; copy both"):
         sg.attach(log_mel(), model, path)
 
 

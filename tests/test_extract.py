@@ -24,7 +24,7 @@ from specgraph.audio import read_audio
 from specgraph.runtimes.extract import crew as crews
 from specgraph.runtimes.extract import rows as row_module
 from specgraph.runtimes.extract import run as runs
-from specgraph.runtimes.extract.inputs import listed
+from specgraph.runtimes.extract.inputs import read_corpus
 from specgraph.runtimes.extract.job import planned
 from specgraph.runtimes.extract.rows import Extractor, Item
 from tests.conftest import one_sentence
@@ -448,7 +448,7 @@ def test_stopped(corpus: Path, mel_file: Path, tmp_path: Path, number: signal.Si
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
     ) as process:  # fmt: skip
         limit = time.monotonic() + 60
-        while not list(tmp_path.glob("out/.part-*")) and time.monotonic() < limit:
+        while not list(tmp_path.glob("out/_work-*/.specgraph-*.parquet")) and time.monotonic() < limit:
             time.sleep(0.01)
         os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
         _, said = process.communicate(timeout=30)
@@ -476,7 +476,7 @@ def test_full_disk(corpus: Path, mel_file: Path, tmp_path: Path, format: str) ->
     last = said.decode().strip().splitlines()[-1]
     assert "cannot be written" in last, said.decode()
     assert "File too large" in last or "file too large" in last
-    assert not [path for path in output.rglob("*") if path.name.startswith((".part", ".shard", "_part"))]
+    assert not [path for path in output.rglob("*") if path.name.startswith((".", "_work", "_lock"))]
     assert sg.extract(mel_file, corpus, output, format=format).files == 40
 
 
@@ -685,13 +685,14 @@ def test_manifests(manifest, tmp_path: Path) -> None:
         "nemo.jsonl": "".join(json.dumps({"audio_filepath": name, "duration": 1}) + "\n" for name in (second, first, f"./{first}")),
     }
     for name, text in texts.items():
-        files, again = listed(manifest(name, text))
+        corpus = read_corpus(manifest(name, text))
+        files, again = corpus.inputs, corpus.again
         assert [file.path for file in files] == [f"./{first}", second]
         assert again == [first]
         assert [file.name for file in files] == [first, second]
         assert all(Path(file.file).stat().st_size == file.size > 0 for file in files)
     outside = tmp_path / "elsewhere" / "c.wav"
-    files, _ = listed(manifest("out.txt", f"../elsewhere/d.wav\n{outside}\n{first}\n"))
+    files = read_corpus(manifest("out.txt", f"../elsewhere/d.wav\n{outside}\n{first}\n")).inputs
     assert [file.name for file in files] == ["elsewhere/d.wav", "elsewhere/c.wav", "lists/a/000.wav"]
 
 
@@ -713,7 +714,7 @@ def test_manifests(manifest, tmp_path: Path) -> None:
 )
 def test_manifests_that_are_refused(manifest, name: str, text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        listed(manifest(name, text))
+        read_corpus(manifest(name, text))
 
 
 def test_columns_of_manifests(manifest) -> None:
@@ -722,8 +723,8 @@ def test_columns_of_manifests(manifest) -> None:
         ("files.csv", " path, offset ,duration\na.wav, 1.5,-0.0,,\n"),
         ("files.jsonl", '{"path": null, "audio_filepath": "a.wav", "offset": 1.5}\n'),
     ):
-        assert [(file.path, file.offset, file.duration) for file in listed(manifest(name, text))[0]] == [("a.wav", 1.5, None)]
-    (file,) = listed(manifest("files.csv", "path,offset\na.wav,-0.0\n"))[0]
+        assert [(file.path, file.offset, file.duration) for file in read_corpus(manifest(name, text)).inputs] == [("a.wav", 1.5, None)]
+    (file,) = read_corpus(manifest("files.csv", "path,offset\na.wav,-0.0\n")).inputs
     assert str(file.offset) == "0.0"
 
 
@@ -736,7 +737,7 @@ def test_manifests_from_windows(manifest, tmp_path: Path) -> None:
     ):
         path = manifest(name, "")
         path.write_bytes(text.encode())
-        assert [file.path for file in listed(path)[0]] == ["a/000.wav", "b/001.flac"]
+        assert [file.path for file in read_corpus(path).inputs] == ["a/000.wav", "b/001.flac"]
 
 
 PARTS = [(0.0, 0.5), (0.0, 1.25), (1.0, None), (1.0, 0.5), (2.123, 0.333)]  # of two and a half seconds
@@ -782,9 +783,9 @@ def test_manifest_of_parts(manifest, tmp_path: Path, mel_file: Path) -> None:
     lines = [json.dumps({"audio_filepath": path, "offset": offset, "duration": duration, "text": "x"}) for path, offset, duration in entries]
     nemo = manifest("nemo.json", "\n".join(lines))
     table = "path,offset,duration\n" + "".join(f"{path},{offset or ''},{duration or ''}\n" for path, offset, duration in entries)
-    assert listed(manifest("parts.csv", table)) == listed(nemo)
-    files, again = listed(nemo)
-    assert again == ["long.wav"]
+    assert read_corpus(manifest("parts.csv", table)) == read_corpus(nemo)
+    files = read_corpus(nemo).inputs
+    assert read_corpus(nemo).again == ["long.wav"]
     assert [file.name for file in files[2:]] == ["long.wav@0.0+0.5", "long.wav@0.0+1.25", "long.wav@1.0+0.5", "long.wav@1.0", "long.wav@2.123+0.333"]
     assert sum(file.size for file in files[2:]) == pytest.approx((tmp_path / "lists" / "long.wav").stat().st_size, abs=5)
     wanted = sg.extract_batch(mel_file, [(file.path, file.file, file.offset, file.duration) for file in files])
@@ -799,7 +800,7 @@ def test_manifest_of_parts(manifest, tmp_path: Path, mel_file: Path) -> None:
 @pytest.mark.parametrize("wrong", ['"offset": -1', '"offset": "soon"', '"duration": NaN', '"duration": true', '"offset": 1e400'])
 def test_manifest_of_wrong_parts(manifest, wrong: str) -> None:
     with pytest.raises(ValueError, match="line 1 of .* has (offset|duration) .*, which is not a number of seconds"):
-        listed(manifest("a.jsonl", f'{{"path": "a.wav", {wrong}}}'))
+        read_corpus(manifest("a.jsonl", f'{{"path": "a.wav", {wrong}}}'))
 
 
 def test_a_name_too_long_for_an_npy_file_is_said_before_anything_is_computed(mel_file: Path, tmp_path: Path) -> None:
@@ -839,7 +840,7 @@ def test_a_name_that_is_not_utf8(mel_file: Path, tmp_path: Path) -> None:
 
 
 def test_batches_are_the_same_for_the_same_files(corpus: Path) -> None:
-    files, _ = listed(corpus)
+    files = read_corpus(corpus).inputs
     batches = planned(files, 50_000)
     assert [file for batch in batches for file in batch.inputs] == files
     assert all(batch.bytes <= 50_000 or len(batch.inputs) == 1 for batch in batches)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ import torch
 from onnx import helper, numpy_helper
 
 import specgraph as sg
+from specgraph.lowering import Choice
 from specgraph.metadata import FORMAT, Metadata, MetadataError, OutputMetadata
 from specgraph.runtimes import RuntimeUnavailable, load
 from specgraph.runtimes.base import Runner
+from tests import sealing
 from tests.conftest import peak_error, waves
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,11 +31,7 @@ def run(mel_file: Path) -> Runner:
 
 
 def rewritten(mel_file: Path, path: Path, properties: dict[str, str | None]) -> Path:
-    model = onnx.load(mel_file)
-    kept = {p.key: p.value for p in model.metadata_props} | properties
-    del model.metadata_props[:]
-    helper.set_model_props(model, {key: value for key, value in kept.items() if value is not None})
-    onnx.save(model, path)
+    path.write_bytes(sealing.rewritten(mel_file.read_bytes(), properties, sealed=True))
     return path
 
 
@@ -287,7 +286,7 @@ def test_importing_specgraph_loads_nothing_heavy() -> None:
 
 def test_metadata_round_trip_and_frame_counts() -> None:
     output = OutputMetadata(("batch", "bins", "frames"), 160.0, 0.0, 200, 199, "power", "", (1.0, 2.5), ((1, 160, 160),))
-    meta = Metadata("X", "0", 16000, parameters={"a": None}, outputs={"y": output}, lowering=({"op": "x"},), hash="h")
+    meta = Metadata("X", "0", 16000, parameters={"a": None}, outputs={"y": output}, lowering=(asdict(Choice("Stft", "conv", {"conv": 1e-3})),), hash="h")
     assert Metadata.from_properties(meta.to_properties(), "p") == meta
     assert output.count(1600) == 11
 
@@ -308,7 +307,7 @@ def test_a_model_that_onnxruntime_refuses(mel_file: Path, tmp_path: Path) -> Non
 
     model = onnx.load(mel_file)
     model.graph.node[3].op_type = "NoSuchOp"
-    onnx.save(model, tmp_path / "bad.onnx")
+    (tmp_path / "bad.onnx").write_bytes(sealing.resealed(model.SerializeToString()))
     with pytest.raises(ValueError, match="is not a model that onnxruntime loads: ") as caught:
         sg.load(tmp_path / "bad.onnx")
     assert "\n" not in str(caught.value)

@@ -148,7 +148,7 @@ def test_what_nobody_foresaw_is_one_sentence_counted_and_logged(
         assert running.client().infer("mel", [asked(clients, noise(800))]).as_numpy("features").shape == (1, 20, 11)
 
 
-@pytest.mark.parametrize(("module", "name"), [(audio, "decoded"), (http_bodies, "to_bytes"), (rpc, "to_bytes")])
+@pytest.mark.parametrize(("module", "name"), [(audio, "Decoder"), (http_bodies, "to_bytes"), (rpc, "write_answer")])
 def test_a_failure_anywhere_leaves_the_server_serving(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> None:  # noqa: F811
     def broken(*_: object) -> None:
         raise MemoryError

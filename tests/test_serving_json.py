@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("tritonclient.http")
@@ -39,6 +39,17 @@ def outcome(read: Any, text: bytes) -> Any:
         return "refused"
 
 
+def same(found: Any, wanted: Any) -> bool:
+    """Whether two values of JSON are the same: a row that holds whole numbers and others is read as one of floats."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and list(found) == list(wanted) and all(same(found[key], wanted[key]) for key in wanted)
+    if isinstance(wanted, list):
+        return isinstance(found, list) and len(found) == len(wanted) and all(map(same, found, wanted))
+    if isinstance(wanted, int) and isinstance(found, float):
+        return found == float(wanted)
+    return repr(found) == repr(wanted)
+
+
 FLOATS = st.floats(allow_subnormal=True)
 ROWS = st.one_of(st.lists(FLOATS, max_size=60), st.lists(st.integers(-(10**6), 10**6), max_size=60))
 TEXTS = st.one_of(st.text(max_size=30), st.lists(st.integers(0, 9), max_size=40).map(str), st.just('"data": [' + "1," * 40 + "1]"))
@@ -46,7 +57,8 @@ VALUES = st.recursive(st.one_of(ROWS, TEXTS, st.none(), FLOATS), lambda inner: s
 BROKEN = st.sampled_from([b"", b",", b"[", b"]", b'"', b"1 2", b",,", b"1.2.3", b"--1", b"{", b"NaN", b"Infinit"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None, derandomize=True)
+@example(value=[{"a": [2.18e-79]}], spaces=False, long=2, piece=90, broken=b",", at=0.7)
 @given(value=VALUES, spaces=st.booleans(), long=st.integers(2, 90), piece=st.integers(1, 90), broken=BROKEN, at=st.floats(0, 1))
 def test_pieces_are_what_the_whole_is(
     value: Any, spaces: bool, long: int, piece: int, broken: bytes, at: float, monkeypatch: pytest.MonkeyPatch
@@ -57,9 +69,12 @@ def test_pieces_are_what_the_whole_is(
         patch.setattr(json_text, "LONG", long)
         patch.setattr(json_text, "PIECE", piece)
         for sent in (text, text[:place] + broken + text[place:]):
-            got, wanted = outcome(json_text.read, sent), outcome(json.loads, sent)
-            if got != wanted:  # a row that holds whole numbers and others is one of floats
-                assert eval(got, {"nan": np.nan, "inf": np.inf}) == pytest.approx(eval(wanted, {"nan": np.nan, "inf": np.inf}), nan_ok=True, abs=0, rel=0)
+            try:
+                wanted = json.loads(sent)
+            except ValueError:
+                assert outcome(json_text.read, sent) == "refused"
+            else:
+                assert same(plain(json_text.read(sent)), wanted)
 
 
 def test_long_rows_are_arrays_and_short_ones_lists() -> None:
@@ -79,7 +94,7 @@ def test_a_long_row_that_is_none_is_read_as_python_reads_it(row: str) -> None:
 
 
 def test_much_json_that_is_no_rows_is_refused() -> None:
-    with pytest.raises(Refusal, match=r"bytes of JSON are more than 8,388,608, besides rows of numbers above 65,536 bytes; send binary data") as raised:
+    with pytest.raises(Refusal, match=r"bytes of JSON are more than 1,048,576, besides rows of numbers above 8,192 bytes; send binary data") as raised:
         json_text.read(b"[" + b"[1,2]," * 2_000_000 + b"[1,2]]")
     assert raised.value.kind.http == 413
     start = time.perf_counter()
@@ -89,7 +104,7 @@ def test_much_json_that_is_no_rows_is_refused() -> None:
     assert time.perf_counter() - start < 5  # a search from each bracket would take hours
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), max_size=30), piece=st.integers(1, 9))
 def test_numbers_are_written_as_python_writes_them(values: list[float], piece: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -121,18 +136,18 @@ def test_others_run_in_between() -> None:
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_large_request_in_json(files: dict[str, Path], nested: bool) -> None:  # noqa: F811
-    wave = noise(100_000)
+    wave = noise(40_000)
     data = wave.astype(np.float64).tolist()
-    sent = {"inputs": [{"name": "waveforms", "shape": [1, 100_000], "datatype": "FP32", "data": data if nested else data[0]}], "id": 'a "name"'}
+    sent = {"inputs": [{"name": "waveforms", "shape": [1, 40_000], "datatype": "FP32", "data": data if nested else data[0]}], "id": 'a "name"'}
     with Running({"mel": files["mel"]}) as running:
         status, answer = running.send("/v2/models/mel/infer", sent)
         assert (status, answer["id"], answer["model_name"], answer["model_version"]) == (200, 'a "name"', "mel", "1")
         wanted = sg.load(files["mel"])(wave)
         assert answer["outputs"][0]["shape"] == list(wanted.shape)
         np.testing.assert_array_equal(np.float32(answer["outputs"][0]["data"]).reshape(wanted.shape), wanted)
-        for wrong, sentence in ((data[0][:-1], "takes 100000 numbers and 99999 were sent"), ([*data[0][:-1], "x"], "must be a list of FP32 numbers"),
+        for wrong, sentence in ((data[0][:-1], "takes 40000 numbers and 39999 were sent"), ([*data[0][:-1], "x"], "must be a list of FP32 numbers"),
                                 ([data[0], data[0][:-1]], "must be a list of FP32 numbers"), ([*data[0][:-1], float("nan")], "1 values that are not finite")):  # fmt: skip
-            status, answer = running.send("/v2/models/mel/infer", {"inputs": [{"name": "waveforms", "shape": [1, 100_000], "datatype": "FP32", "data": wrong}]})
+            status, answer = running.send("/v2/models/mel/infer", {"inputs": [{"name": "waveforms", "shape": [1, 40_000], "datatype": "FP32", "data": wrong}]})
             assert (status, sentence in answer["error"]) == (400, True), answer
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from specgraph.runtimes.extract.names import readable, unreadable
 from specgraph.runtimes.extract.rows import Column, Row
 
 if TYPE_CHECKING:
     import pyarrow
 
 GROUP = 2**25  # bytes of features that are held before they are written
+CHANNEL = "channel"  # the last column, where the channel of any file is named
 REST = {"frames": "int64", "sample_rate": "int32", "offset": "float64", "duration": "float64", "error": "string"}  # after the features
 
 # Features are random bits to a dictionary, and nearly so to a compressor: both cost more than computing the features does.
@@ -30,21 +32,24 @@ def pyarrow_module() -> Any:
     return pyarrow
 
 
-def schema(columns: Sequence[Column]) -> pyarrow.Schema:
-    """``path, features list<fixed_size_list>, frames, sample_rate, offset, duration, error``; a column for each output where there are several."""
+def schema(columns: Sequence[Column], channel: bool = False) -> pyarrow.Schema:
+    """``path, features list<fixed_size_list>, frames, sample_rate, offset, duration, error``, and with ``channel`` that.
+
+    A model of several outputs has a column for each, by its name, in place of ``features``.
+    """
     pa = pyarrow_module()
-    return _schema([(column.name, pa.list_(pa.field("item", _frame(column), nullable=False))) for column in columns])
+    return _schema([(column.name, pa.list_(pa.field("item", _frame(column), nullable=False))) for column in columns], channel)
 
 
-def table(rows: Sequence[Row], columns: Sequence[Column]) -> pyarrow.Table:
+def table(rows: Sequence[Row], columns: Sequence[Column], channel: bool = False) -> pyarrow.Table:
     """The rows, in order."""
-    return _table(rows, schema(columns), [_features(rows, column) for column in columns])
+    return _table(rows, schema(columns, channel), [_features(rows, column) for column in columns])
 
 
 def rows_of(held: pyarrow.Table, columns: Sequence[Column]) -> Iterator[Row]:
     """The rows of a table that ``table`` made, or of an index, whose rows have no features."""
     found = {column.name: held[column.name] for column in columns if column.name in held.column_names}
-    for place, row in enumerate(held.select(["path", *REST]).to_pylist()):
+    for place, row in enumerate(held.select([name for name in ("path", *REST, CHANNEL) if name in held.column_names]).to_pylist()):
         features = {}
         for column in columns if found else ():
             frames = found[column.name][place].values
@@ -52,24 +57,26 @@ def rows_of(held: pyarrow.Table, columns: Sequence[Column]) -> Iterator[Row]:
                 while frames.type.num_fields:
                     frames = frames.flatten()
                 features[column.name] = frames.to_numpy().reshape(-1, *column.sizes)
-        yield Row(features=features or None, **row)
+        yield Row(features=features or None, **row | {"path": unreadable(row["path"])})
 
 
-def index_table(rows: Sequence[Row], where: Sequence[Mapping[str, str | None]], names: Sequence[str]) -> pyarrow.Table:
+def index_table(rows: Sequence[Row], where: Sequence[Mapping[str, str | None]], names: Sequence[str], channel: bool = False) -> pyarrow.Table:
     """The rows without features, and with the columns ``names`` that say where these are; ``where`` has a dict by name for each."""
     pa = pyarrow_module()
-    made = _schema([(name, pa.string()) for name in names])
+    made = _schema([(name, pa.string()) for name in names], channel)
     return _table(rows, made, [pa.array([at.get(name) for at in where], pa.string()) for name in names])
 
 
-def _schema(between: Sequence[tuple[str, pyarrow.DataType]]) -> pyarrow.Schema:
+def _schema(between: Sequence[tuple[str, pyarrow.DataType]], channel: bool) -> pyarrow.Schema:
     pa = pyarrow_module()
-    return pa.schema([("path", pa.string()), *between, *((name, getattr(pa, kind)()) for name, kind in REST.items())])
+    rest = [(name, getattr(pa, kind)()) for name, kind in (REST | ({CHANNEL: "int32"} if channel else {})).items()]
+    return pa.schema([("path", pa.string()), *between, *rest])
 
 
 def _table(rows: Sequence[Row], made: pyarrow.Schema, between: Sequence[pyarrow.Array]) -> pyarrow.Table:
     pa = pyarrow_module()
-    first, *rest = (pa.array([value(row, name) for row in rows], made.field(name).type) for name in ("path", *REST))
+    names = ["path", *REST, *([CHANNEL] if CHANNEL in made.names else [])]
+    first, *rest = (pa.array([value(row, name) for row in rows], made.field(name).type) for name in names)
     return pa.Table.from_arrays([first, *between, *rest], schema=made)
 
 
@@ -87,15 +94,12 @@ def groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield held
 
 
-def readable(path: str) -> str:
-    """A path as UTF-8; what a file's name has of other bytes is written out."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def value(row: Row, name: str) -> Any:
     """A column of a row other than features."""
+    if name == "path":
+        return readable(row.path)
     found = getattr(row, name)
-    return readable(found) if isinstance(found, str) else found
+    return found.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if isinstance(found, str) else found
 
 
 def _frame(column: Column) -> pyarrow.DataType:

@@ -17,7 +17,8 @@ from typing import Any, final
 
 from specgraph.runtimes.extract.job import Batch
 
-START = "import sys; sys.path[:] = {path!r}; from specgraph.runtimes.extract.worker import main; main()"
+# Ctrl-C is for the process that starts these, from their first moment on.
+START = "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); sys.path[:] = {path!r}; from specgraph.runtimes.extract.worker import main; main()"
 TRIES = 3  # of a worker that ends before it has begun, or while it writes
 DEATHS, KILLS = 2, 4  # with a file in hand, before that gets an error; more where somebody else, or a lack of memory, ended the process
 KILLED = "by signal SIGKILL"
@@ -73,6 +74,7 @@ class _Worker:
         self.process = subprocess.Popen(
             [sys.executable, "-c", START.format(path=sys.path)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said, env={**SPARING, **os.environ},
+            pass_fds=[how["lock"]] if "lock" in how and os.name != "nt" else [],
         )  # fmt: skip
         self.send(how)
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
@@ -125,7 +127,8 @@ class Crew:
     """Some workers, started when they are first needed, which live until ``close``.
 
     Args:
-        how: what a worker is told first: ``model``, ``device``, ``on_damage``, ``format``, ``folder``.
+        how: what a worker is told first: ``model``, ``digest``, ``files``, ``device``, ``on_damage``, ``format``, ``folder``, ``work``, ``channel``;
+            and ``lock``, the descriptor of a lock of this process that is to last as long as any worker.
         workers: how many.
     """
 

@@ -8,16 +8,19 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from specgraph.audio import SUFFIXES, audio_files
-from specgraph.runtimes.extract.arrow import readable
+from specgraph.folders import SUFFIXES, audio_below
+from specgraph.runtimes.extract.names import names_of, part_suffix, place_of, readable
 
 MANIFESTS = (".txt", ".csv", ".jsonl", ".json")
 NAMES = ("path", "audio_filepath")  # of the column that holds the files; the second is NeMo's, as are the other columns that are read
 PART = ("offset", "duration")
+CHANNEL = ("channel", "channel_selector")  # lhotse's and Kaldi's; NeMo's
+SIDES = {"A": 0, "B": 1}  # of a call, as Kaldi has them
+MOST_CHANNELS = 2**16
 LONGEST = 1e9  # seconds, 30 years
 
 
@@ -31,6 +34,7 @@ class Input:
         name: what a file that is written for it is called: relative, without a way out of the folder that it is written to.
         size: bytes, divided among the parts of a file; 0 where there is no such file, which its row will say.
         offset, duration: in seconds, the part; to the file's end where ``duration`` is None.
+        channel: the one that is taken, counted from 0; None for the mix of all.
     """
 
     path: str
@@ -39,52 +43,89 @@ class Input:
     size: int
     offset: float = 0.0
     duration: float | None = None
+    channel: int | None = None
 
     @property
-    def id(self) -> tuple[str, float]:
+    def id(self) -> tuple[str, float, int | None]:
         """What its row is known by."""
-        return readable(self.path), self.offset
+        return readable(self.path), self.offset, self.channel
 
 
-def listed(source: Path) -> tuple[list[Input], list[str]]:
-    """The files of a folder or a manifest, by path and offset, and the paths of those that were there more than once.
+@dataclass(frozen=True)
+class Corpus:
+    """The files of a corpus, by path, offset, duration and channel.
+
+    Attributes:
+        inputs: the files, each once.
+        again: the paths of those that were named more than once.
+        passed_over: how many entries of the folder were not taken, by the reason.
+    """
+
+    inputs: list[Input]
+    again: list[str]
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+
+
+class _Named(NamedTuple):
+    """A file as a folder or a manifest names it."""
+
+    path: str
+    offset: float = 0.0
+    duration: float | None = None
+    channel: int | None = None
+
+    @property
+    def order(self) -> tuple[str, float, float, int]:
+        return self.path, self.offset, self.duration or math.inf, -1 if self.channel is None else self.channel
+
+
+def read_corpus(source: Path, channel: int | None = None) -> Corpus:
+    """The files of a folder or a manifest.
+
+    Args:
+        source: the folder or the manifest.
+        channel: that is taken of files for which a manifest names none; None for the mix of all.
 
     Raises:
         FileNotFoundError, ValueError: there is no such folder or manifest, it names no file, or a line of it cannot be read.
     """
     if not source.exists():
         raise FileNotFoundError(f"there is no folder or manifest {source}")
+    passed_over: Mapping[str, int] = {}
     if source.is_dir():
-        found: list[tuple[str, str, float, float | None]] = [(name.as_posix(), str(file), 0.0, None) for file, name in audio_files([source])]
+        below = audio_below(source)
+        found, top, passed_over = [_Named(name) for name in below.names], source, below.passed_over
         if not found:
-            raise ValueError(f"there is no audio in {source}: no file in it ends in {', '.join(SUFFIXES)}")
+            over = f"; passed over: {below}" if passed_over else ""
+            raise ValueError(f"there is no audio in {source}: no file in it ends in {', '.join(SUFFIXES)}{over}")
     else:
-        found = [(path, os.path.join(source.parent, path), offset, duration) for path, offset, duration in _named(source)]
+        found, top = list(_named(source)), source.parent
         if not found:
             raise ValueError(f"{source} names no file")
-    once: dict[tuple[str, float, float | None], tuple[str, str]] = {}
+    once: dict[_Named, tuple[str, str]] = {}
     again = []
-    for path, file, offset, duration in sorted(found, key=lambda entry: (entry[0], entry[2], entry[3] or math.inf)):
-        key = os.path.abspath(file), offset, duration
+    for named in sorted(found, key=lambda named: named.order):
+        named = named if named.channel is not None else named._replace(channel=channel)
+        file = os.path.join(top, named.path)
+        key = named._replace(path=place_of(file))
         if key in once:
-            again.append(path)
+            again.append(named.path)
         else:
-            once[key] = (path, file)
-    parts = Counter(place for place, _, _ in once)
-    names = _names({key[0]: path for key, (path, _) in once.items()})
+            once[key] = (named.path, file)
+    parts = Counter(key.path for key in once)
+    names = names_of({key.path: path for key, (path, _) in once.items()})
     sizes = {place: _size(place) for place in parts}
     inputs = []
-    for key, (path, file) in once.items():
-        place, offset, duration = key
-        part = f"@{offset!r}{'' if duration is None else f'+{duration!r}'}" if parts[place] > 1 else ""
-        inputs.append(Input(path, file, names[place] + part, -(-sizes[place] // parts[place]), offset, duration))
-    return inputs, again
+    for (place, *part), (path, file) in once.items():
+        suffix = part_suffix(*part) if parts[place] > 1 else ""
+        inputs.append(Input(path, file, names[place] + suffix, -(-sizes[place] // parts[place]), *part))
+    return Corpus(inputs, again, passed_over)
 
 
-def _named(manifest: Path) -> Iterator[tuple[str, float, float | None]]:
-    """The files that a manifest names, each with offset and duration."""
+def _named(manifest: Path) -> Iterator[_Named]:
+    """The files that a manifest names."""
     kind = manifest.suffix.lower()
-    if kind not in MANIFESTS:
+    if kind not in MANIFESTS or not manifest.is_file():
         raise ValueError(f"{manifest} is neither a folder nor a manifest: give a folder, or a file that ends in {', '.join(MANIFESTS)}")
     with manifest.open(encoding="utf-8-sig", errors="surrogateescape", newline="" if kind == ".csv" else None) as lines:
         if kind == ".txt":
@@ -115,7 +156,7 @@ def _named(manifest: Path) -> Iterator[tuple[str, float, float | None]]:
             yield _entry(entry, manifest, number)
 
 
-def _entry(entry: Mapping[str, Any], manifest: Path, number: int) -> tuple[str, float, float | None]:
+def _entry(entry: Mapping[str, Any], manifest: Path, number: int) -> _Named:
     path = next((entry[name] for name in NAMES if entry.get(name)), None)
     if not isinstance(path, str) or not path:
         raise ValueError(f"line {number} of {manifest} names no file: it needs path or audio_filepath")
@@ -124,7 +165,21 @@ def _entry(entry: Mapping[str, Any], manifest: Path, number: int) -> tuple[str, 
     except UnicodeEncodeError:  # half of a pair in JSON, which no system has in a name
         raise ValueError(f"line {number} of {manifest} names {path!r:.100}, which no file can be called") from None
     offset, duration = (_seconds(entry.get(name), name, manifest, number) for name in PART)
-    return path, offset, duration or None
+    channel = next((entry[name] for name in CHANNEL if entry.get(name) not in (None, "", "average")), None)
+    return _Named(path, offset, duration or None, _channel(channel, manifest, number))
+
+
+def _channel(given: Any, manifest: Path, number: int) -> int | None:
+    """The number of a channel, from 0: a number, a list of one, or a side of a call; None where none is named."""
+    one = given[0] if isinstance(given, list) and len(given) == 1 else given
+    text = str(one).strip()
+    if one is None:
+        return None
+    if isinstance(one, bool | float | list) or not (text in SIDES or (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < MOST_CHANNELS)):
+        raise ValueError(
+            f"line {number} of {manifest} has channel {given!r:.100}; give one number from 0, or in place of several channels a line for each"
+        )
+    return SIDES[text] if text in SIDES else int(text)
 
 
 def _seconds(given: Any, name: str, manifest: Path, number: int) -> float:
@@ -138,17 +193,6 @@ def _seconds(given: Any, name: str, manifest: Path, number: int) -> float:
     if not 0 <= seconds <= LONGEST:
         raise ValueError(f"line {number} of {manifest} has {name} {given!r:.100}, which is not a number of seconds, 0 or more")
     return seconds + 0.0  # no -0.0 in a row or a name
-
-
-def _names(paths: Mapping[str, str]) -> dict[str, str]:
-    """What is written for each place: the path itself where all are relative and lead down, or else from the folder that holds all."""
-    if all(not PurePath(path).is_absolute() and ".." not in PurePath(path).parts for path in paths.values()):
-        return {place: PurePath(os.path.normpath(path)).as_posix() for place, path in paths.items()}
-    drives = {PurePath(place).drive for place in paths}
-    if len(drives) > 1:
-        return {place: PurePath(place.replace(":", "", 1).lstrip("\\/")).as_posix() for place in paths}
-    top = os.path.commonpath([os.path.dirname(place) for place in paths])
-    return {place: PurePath(os.path.relpath(place, top)).as_posix() for place in paths}
 
 
 def _size(file: str) -> int:

@@ -29,6 +29,7 @@ class Item:
     source: str | Path | bytes | None  # None: it was not to be had
     offset: float = 0.0
     duration: float | None = None  # None: to its end
+    channel: int | None = None  # the one that is taken, from 0; None: the mix of all
     crashed: str = ""  # why it is not tried
 
 
@@ -37,7 +38,8 @@ class Row:
     """What became of a file. ``features`` by column, (frames, ...) each; None where there are none.
 
     ``frames`` are those of the first column, ``duration`` seconds at ``sample_rate``, which is the model's, from ``offset`` on in the
-    file. ``error`` is None, or why there are no features or what of them is missing: a kind, a colon, a sentence.
+    file. ``error`` is None, or why there are no features or what of them is missing: a kind, a colon, a sentence. ``channel`` is the one
+    that was taken, None for the mix of all.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Row:
     offset: float
     duration: float
     error: str | None
+    channel: int | None = None
 
     @property
     def bytes(self) -> int:
@@ -143,7 +146,7 @@ class Extractor:
         except Exception as error:  # whatever a file does, it is its own row
             if self.on_damage == "fail":
                 raise
-            return Row(item.path, None, 0, self.runner.sample_rate, item.offset, 0.0, sentence(error, item.path))
+            return Row(item.path, None, 0, self.runner.sample_rate, item.offset, 0.0, sentence(error, item.path), item.channel)
 
     def _begin(self, item: Item) -> _Begun:
         if item.crashed:
@@ -152,8 +155,9 @@ class Extractor:
             raise AudioError(f"{item.path} came without its content", "unreadable")
         run = self.runner
         decoder = Decoder(
-            item.source, run.sample_rate, run.channels, run.input_types[0], item.path, self.on_damage == "salvage", item.offset, item.duration
-        )
+            item.source, run.sample_rate, run.channels, run.input_types[0], item.path, self.on_damage == "salvage", item.offset, item.duration,
+            item.channel,
+        )  # fmt: skip
         begun = _Begun(item, decoder)
         blocks, samples = decoder.blocks(), 0
         for block in blocks:
@@ -177,7 +181,8 @@ class Extractor:
             outputs = self.runner.outputs(wave)
             features = {column.name: column.time_first(outputs[column.output]) for column in self.columns}
         damage = f"damaged: {begun.decoder.damage}" if begun.decoder.damage else None
-        return Row(begun.item.path, features, len(features[self.columns[0].name]), rate, begun.item.offset, samples / rate, damage)
+        frames = len(features[self.columns[0].name])
+        return Row(begun.item.path, features, frames, rate, begun.item.offset, samples / rate, damage, begun.item.channel)
 
     def _streamed(self, blocks: Iterable[Array]) -> tuple[dict[str, Array], int]:
         """The features of a long clip, which is never held whole."""
@@ -213,7 +218,7 @@ def _columns(runner: Runner) -> tuple[Column, ...]:
     """What the outputs are, seen on a second of silence: their sizes in each frame and their dtypes."""
     found = runner.outputs(runner.silence(max(runner.meta.min_samples, runner.sample_rate)))
     names = runner.feature_names
-    taken = {"path", "frames", "sample_rate", "offset", "duration", "error"} & {*names} if len(names) > 1 else set()
+    taken = {"path", "frames", "sample_rate", "offset", "duration", "error", "channel"} & {*names} if len(names) > 1 else set()
     if taken:
         raise ValueError(f"{runner.path} has an output named {taken.pop()}, which is a column of its own in the table; export it under another name")
     columns = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ class Summary:
         kinds: how often each kind of error occurred, the most frequent first; salvaged files among them.
         errors: the first sentences.
         duplicates: files that the corpus named more than once, and that are in it once.
+        passed_over: how many entries of the folder were not taken, by the reason; ``specgraph.folders`` has words for them.
         now_files, now_seconds, elapsed: files, seconds of audio and seconds that this run took; the rest was done before.
     """
 
@@ -34,6 +35,7 @@ class Summary:
     now_files: int = 0
     now_seconds: float = 0.0
     elapsed: float = 0.0
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def wrong(self) -> int:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import queue
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ from specgraph.runtimes.extract.inputs import Input
 from specgraph.runtimes.extract.job import Batch
 from specgraph.runtimes.extract.rows import Extractor, Item, Row
 from specgraph.runtimes.extract.writers import WRITERS
+from specgraph.runtimes.pinned import ModelChanged, PinnedModel
 
 
 def main() -> None:
     """Answer the process that started this one, until it closes the pipe."""
     from specgraph.runtimes.loading import load
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     replies = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # what libraries print is no reply
     sending = threading.Lock()
@@ -36,10 +36,11 @@ def main() -> None:
             replies.write(json.dumps(message) + "\n")
             replies.flush()
 
-    how = json.loads(sys.stdin.readline())
+    given = _lines()
+    how = next(given)
     try:
-        extractor = Extractor(load(how["model"], device=how["device"], threads=1), how["on_damage"])
-        writer = WRITERS[how["format"]](Path(how["folder"]), extractor.columns)
+        extractor = Extractor(load(_model(how), device=how["device"], threads=1), how["on_damage"])
+        writer = WRITERS[how["format"]](Path(how["folder"]), Path(how["work"]), extractor.columns, how["channel"])
     except Exception as error:  # noqa: BLE001  (the job's, said where it was started)
         send(failed=one_line(error))
         return
@@ -47,10 +48,9 @@ def main() -> None:
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 2)  # decoders write notes on damaged files, and one is an error row already
     os.dup2(silent, 1)
-    for line in sys.stdin:
-        given = json.loads(line)
-        batch = Batch.of(given["batch"])
-        places = {_item(batch.inputs[place], given["crashed"].get(str(place), "")): place for place in batch.places}
+    for request in given:
+        batch = Batch.of(request["batch"])
+        places = {_item(batch.inputs[place], request["crashed"].get(str(place), "")): place for place in batch.places}
 
         def begun(item: Item, places: dict[Item, int] = places) -> None:
             send(began=places[item])
@@ -61,7 +61,7 @@ def main() -> None:
                 yield row
 
         try:
-            rows = told(extractor.rows(places, 0 if given["careful"] else AHEAD, begun))
+            rows = told(extractor.rows(places, 0 if request["careful"] else AHEAD, begun))
             if batch.again:
                 rows = _among(writer.read(batch.number), {*batch.again}, rows)
             writer.write(batch.number, [file.name for file in batch.inputs], rows)
@@ -73,8 +73,30 @@ def main() -> None:
         send(wrote=batch.number)
 
 
+def _lines() -> Iterator[dict[str, Any]]:
+    """What the process that started this one sends; this one ends at once when that is gone, whatever it has in hand."""
+    came: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            came.put(line)
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        yield json.loads(came.get())
+
+
+def _model(how: Mapping[str, Any]) -> PinnedModel:
+    """The model that the job began with, from the copy that the job keeps of it."""
+    model = PinnedModel(how["model"], Path(how["work"], "model.onnx").read_bytes(), how["files"])
+    if model.digest != how["digest"]:
+        raise ModelChanged(f"the copy of {model.path} in {how['work']} is not what the job began with; run the command again")
+    return model
+
+
 def _item(file: Input, crashed: str) -> Item:
-    return Item(file.path, Path(file.file), file.offset, file.duration, crashed)
+    return Item(file.path, Path(file.file), file.offset, file.duration, file.channel, crashed)
 
 
 def _among(held: Iterable[Row], again: set[int], rows: Iterator[Row]) -> Iterator[Row]:

@@ -7,32 +7,43 @@ import collections
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from specgraph.runtimes.serving.metrics import Metrics
 from specgraph.runtimes.serving.models import Arrays, Job, ServedModel
 from specgraph.runtimes.serving.problems import LOG, Kind, Refusal, unforeseen
+from specgraph.runtimes.session import stoppable_options
+from specgraph.runtimes.workers import stoppable
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes on.
+    """What a server takes on. The defaults hold on a machine of 2 GB.
 
     Attributes:
         clips: most clips of a call.
         delay: seconds that a request may wait for others to share its call, where a worker is free.
         queue: most requests of a model that wait; more are refused at once.
-        queue_bytes: most memory that the inputs of those take.
-        request_bytes: most bytes of a request.
+        request_bytes: most bytes of a request, as it was sent, unpacked, or decoded from audio.
+        answer_bytes: most bytes of an answer's tensors.
+        memory: most bytes that all requests hold together, and that one call takes beside them.
+        free_bytes: bytes of each request that do not count to ``memory``.
+        connections: most connections over HTTP.
+        calls: most calls over gRPC at once.
         seconds: how long a request may take, from when it was checked, unless it says less itself.
-        arrival: seconds within which a request must have arrived.
+        arrival: seconds within which a request must have arrived, and within which a client must go on reading an answer.
         drain: seconds that a server which was told to stop waits for the requests it has.
     """
 
     clips: int = 32
     delay: float = 0.0
     queue: int = 256
-    queue_bytes: int = 1 << 30
     request_bytes: int = 64 << 20
+    answer_bytes: int = 128 << 20
+    memory: int = 256 << 20
+    free_bytes: int = 256 << 10
+    connections: int = 512
+    calls: int = 512
     seconds: float = 30.0
     arrival: float = 30.0
     drain: float = 30.0
@@ -41,22 +52,24 @@ class Limits:
 class Batcher:
     """The queue of one model. Used from one event loop; the calls run in threads."""
 
-    def __init__(self, model: ServedModel, threads: ThreadPoolExecutor, workers: int, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self, model: ServedModel, threads: ThreadPoolExecutor, workers: int, limits: Limits, metrics: Metrics, release: bool = False
+    ) -> None:
+        self._release = release  # whether onnxruntime gives back the memory that a call took
         self._model, self._threads, self._workers, self._limits, self._metrics = model, threads, workers, limits, metrics
         self._waiting: collections.deque[Job] = collections.deque()
-        self._bytes = 0
         self._busy = 0
         self._timer: asyncio.TimerHandle | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._labels = (model.name, model.version)
+        self._gauge = metrics.waiting.labels(*self._labels)
 
     async def answer(self, job: Job) -> Arrays:
         """The outputs for a job; a ``Refusal`` if the queue is full or the answer does not come in time."""
-        if len(self._waiting) >= self._limits.queue or self._bytes + job.nbytes > self._limits.queue_bytes:
+        if len(self._waiting) >= self._limits.queue:
             raise Refusal(Kind.FULL, f"{len(self._waiting)} requests wait for {self._model.name} already; send this one again later")
         self._waiting.append(job)
-        self._bytes += job.nbytes
-        self._metrics.waiting.labels(*self._labels).set(len(self._waiting))
+        self._gauge.inc()
         try:
             self._start()
             async with asyncio.timeout_at(job.deadline):
@@ -103,8 +116,7 @@ class Batcher:
 
     def _remove(self, job: Job) -> None:
         self._waiting.remove(job)
-        self._bytes -= job.nbytes
-        self._metrics.waiting.labels(*self._labels).set(len(self._waiting))
+        self._gauge.dec()
 
     async def _run(self, jobs: Sequence[Job]) -> None:
         start, loop = self._now(), asyncio.get_running_loop()
@@ -113,11 +125,13 @@ class Batcher:
         self._metrics.clips.labels(*self._labels).observe(sum(job.clips for job in jobs))
         try:
             for batch in [jobs] if len(jobs) == 1 else [jobs, *([job] for job in jobs)]:
+                if all(job.answer.done() for job in batch):
+                    continue
                 try:
-                    answers = await loop.run_in_executor(self._threads, self._model.run, batch)
+                    answers = await loop.run_in_executor(self._threads, stoppable, self._options(batch), self._model.run, batch)
                     answered = list(zip(batch, answers, strict=True))
                 except Exception as error:  # noqa: BLE001  (onnxruntime's own types, MemoryError)
-                    if len(batch) == 1:  # others of its call may be right: each is tried alone before it is refused
+                    if len(batch) == 1 and not batch[0].answer.done():  # others of its call may be right: each is tried alone before it is refused
                         LOG.error("%s cannot be run on a request", self._model.name, exc_info=error)
                         _settle(batch[0], Refusal(Kind.INTERNAL, f"{self._model.name} cannot be run on this request: {' '.join(str(error).split()):.300}"))
                     continue
@@ -129,6 +143,17 @@ class Batcher:
             self._metrics.computed.labels(*self._labels).observe(self._now() - start)
             self._busy -= 1
             self._start()
+
+    def _options(self, jobs: Sequence[Job]) -> Any:
+        """Options of a call, which is ended when no client waits for its answers any more."""
+        options = stoppable_options(self._release)
+
+        def settled(_: object) -> None:
+            options.terminate = all(job.answer.done() for job in jobs)
+
+        for job in jobs:
+            job.answer.add_done_callback(settled)
+        return options
 
     @staticmethod
     def _now() -> float:

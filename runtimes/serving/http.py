@@ -13,17 +13,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from specgraph.runtimes.serving import audio
+from specgraph.runtimes.serving.budget import Holding
 from specgraph.runtimes.serving.http_bodies import (
     BINARY,
     HEADER_LENGTH,
     LARGE,
     NPY,
-    in_thread,
     objects,
     parameters_of,
     read_body,
     read_tensors,
-    written,
+    response,
 )
 from specgraph.runtimes.serving.models import Arrays, ServedModel
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid, unforeseen
@@ -94,40 +94,49 @@ async def _model_ready(service: Service, request: Request) -> Response:
 
 async def _infer_counted(service: Service, request: Request) -> Response:
     service.gate.arrive()
+    holding = Holding(service.budget)
+    answered = False
     try:
-        response = await _infer(service, request)
+        answer = await _infer(service, request, holding)
+        answered = True
     except Refusal as refusal:
-        response = _refused(refusal)
+        answer = _refused(refusal)
     except ClientDisconnect:
-        response = _refused(invalid("the client went away"))
+        answer = _refused(invalid("the client went away"))
     except Exception as error:  # noqa: BLE001
-        response = _refused(unforeseen(error))
-    service.count("http", *_named(request), response.status_code)
+        answer = _refused(unforeseen(error))
+    finally:
+        if not answered:
+            holding.close()
+    service.count("http", *_named(request), answer.status_code)
     await service.gate.leave()
-    return response
+    return answer
 
 
-async def _infer(service: Service, request: Request) -> Response:
+async def _infer(service: Service, request: Request, holding: Holding) -> Response:
     model = service.repository.get(*_named(request))
-    body = await read_body(request, service.limits.request_bytes, service.limits.arrival)
+    body = await read_body(request, service, holding)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith(("audio/", "video/")) or (kind == BINARY and HEADER_LENGTH not in request.headers):
-        clip = await in_thread(audio.decoded, model, body, service.limits.request_bytes)
-        answer = await _unless_gone(request, service.infer(model, clip, None, None))
-        return await in_thread(written, answer, "", {}, _accepted(request))
+        answer = await _unless_gone(request, _of_audio(service, model, body, holding))
+        return await response(answer, "", {}, _accepted(request), service, holding)
     if kind == "multipart/form-data":
         raise Refusal(Kind.UNSUPPORTED, "a form is not taken; send the file alone, as curl --data-binary does, with a Content-Type such as audio/wav")
-    head, tensors = await read_tensors(request, body)
+    head, tensors = await read_tensors(request, body, service, holding)
     seconds = checked_seconds(parameters_of(head).get("timeout"))
     slow = len(body) > LARGE and any("raw" not in sent for sent in tensors)
-    arrays = await in_thread(_arrays, model, tensors) if slow else _arrays(model, tensors)
+    arrays = await service.aside(_arrays, model, tensors) if slow else _arrays(model, tensors)
     wanted = objects(head, "outputs")
-    answer = await _unless_gone(request, service.infer(model, arrays, [one["name"] for one in wanted], seconds))
+    answer = await _unless_gone(request, service.infer(model, arrays, [one["name"] for one in wanted], seconds, holding))
     everything = bool(parameters_of(head).get("binary_data_output", False))
     binary = {one["name"]: bool(parameters_of(one).get("binary_data", everything)) for one in wanted}
     binary = binary or dict.fromkeys(answer.outputs, everything)
     accepted = NPY if _accepted(request) == NPY else ""
-    return await in_thread(written, answer, "" if head.get("id") is None else str(head["id"]), binary, accepted)
+    return await response(answer, "" if head.get("id") is None else str(head["id"]), binary, accepted, service, holding)
+
+
+async def _of_audio(service: Service, model: ServedModel, body: bytes, holding: Holding) -> Answer:
+    return await service.infer(model, await audio.decoded(service, model, body, holding), None, None, holding)
 
 
 def _arrays(model: ServedModel, tensors: Sequence[Mapping[str, Any]]) -> Arrays:
@@ -172,7 +181,7 @@ def _named(request: Request) -> tuple[str, str]:
 
 
 def _refused(refusal: Refusal) -> Response:
-    headers = {"Retry-After": RETRY_SECONDS} if refusal.kind is Kind.FULL else None
+    headers = {"Retry-After": RETRY_SECONDS} if refusal.kind in (Kind.FULL, Kind.BUSY) else None
     return JSONResponse({"error": str(refusal)}, refusal.kind.http, headers)
 
 

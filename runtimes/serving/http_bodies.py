@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import io
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from specgraph.runtimes.serving import json_text
+from specgraph.runtimes.serving.budget import Holding
+from specgraph.runtimes.serving.connections import ABORT
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
-from specgraph.runtimes.serving.service import Answer, check_parameters
+from specgraph.runtimes.serving.service import Answer, Service, check_parameters
 from specgraph.runtimes.serving.tensors import datatype_of, to_bytes
 
 HEADER_LENGTH = "inference-header-content-length"
 BINARY, NPY = "application/octet-stream", "application/x-npy"
 LARGE = 1 << 16  # bytes of JSON above which it is read in a thread, while others are answered
 UNPACKED = 1 << 20  # bytes that are unpacked at a time
+JOINED = 1 << 20  # bytes of a body above which Python joins parts of it without its lock
+SMALL = 1 << 16  # bytes of an answer that is sent at once
+PIECE = 1 << 18  # bytes of an answer that are sent at a time
+A_NUMBER = 24  # bytes that reading JSON takes for each number
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
-async def read_body(request: Request, most: int, seconds: float) -> bytes:
+async def read_body(request: Request, service: Service, holding: Holding) -> bytes:
     """All of a request, uncompressed."""
+    most, seconds = service.limits.request_bytes, service.limits.arrival
     stated = request.headers.get("content-length", "")
     if _is_size(stated) and int(stated) > most:
         raise _too_large(most)
@@ -35,24 +41,33 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
     if encoding not in ("identity", *WINDOWS):
         raise Refusal(Kind.UNSUPPORTED, f"Content-Encoding must be gzip, deflate or none, not {encoding:.40}")
     unpacked = zlib.decompressobj(WINDOWS[encoding]) if encoding in WINDOWS else None
-    found = bytearray()
+    whole: list[bytes] = []
+    found, size = bytearray(), 0
     try:
-        async with asyncio.timeout(seconds):
+        async with holding.within(seconds, "the request did not arrive"):
             async for chunk in request.stream():
-                async for part in _unpacked(unpacked, chunk):
+                async for part in _unpacked(service, unpacked, chunk):
                     found += part
-                    if len(found) > most:
+                    size += len(part)
+                    if size > most:
                         raise _too_large(most)
+                    holding.hold(size)
+                    if len(found) > JOINED:
+                        whole.append(bytes(found))
+                        found.clear()
         if unpacked and (not unpacked.eof or unpacked.unused_data):
             raise zlib.error
-    except TimeoutError:
-        raise Refusal(Kind.SLOW, f"the request did not arrive within {seconds:g} s") from None
     except zlib.error:
         raise invalid(f"the request is not {encoding}, or not all of it or more, which its Content-Encoding says it is") from None
-    return bytes(found)
+    if not whole:
+        return bytes(found)
+    holding.add(size)
+    joined = await service.aside(b"".join, [*whole, bytes(found)])
+    holding.add(-size)
+    return joined
 
 
-async def _unpacked(unpacked: Any, chunk: bytes) -> AsyncIterator[bytes]:
+async def _unpacked(service: Service, unpacked: Any, chunk: bytes) -> AsyncIterator[bytes]:
     """What a chunk of a request holds, of which little may become much: others are answered in between."""
     if unpacked is None:
         yield chunk
@@ -60,12 +75,11 @@ async def _unpacked(unpacked: Any, chunk: bytes) -> AsyncIterator[bytes]:
     while True:
         if unpacked.eof and chunk:  # which zlib would keep, however much of it comes
             raise zlib.error
-        part = unpacked.decompress(chunk, UNPACKED)
+        part = await service.aside(unpacked.decompress, chunk, UNPACKED)
         yield part
         chunk = unpacked.unconsumed_tail
         if not chunk and len(part) < UNPACKED:
             return
-        await asyncio.sleep(0)
 
 
 def _too_large(most: int) -> Refusal:
@@ -77,14 +91,18 @@ def _is_size(text: str) -> bool:
     return text.isdecimal() and len(text) < 20
 
 
-async def read_tensors(request: Request, body: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+async def read_tensors(request: Request, body: bytes, service: Service, holding: Holding) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The JSON of a request, and its inputs; raw bytes, where an input has them, as ``raw``."""
     stated = request.headers.get(HEADER_LENGTH)
     if stated is not None and not (_is_size(stated) and int(stated) <= len(body)):
         raise invalid(f"Inference-Header-Content-Length is {stated!r:.40}, and the request has {len(body)} bytes")
     at = len(body) if stated is None else int(stated)
     text = body[:at]
-    head = await in_thread(_parsed, text) if len(text) > LARGE else _parsed(text)
+    if len(text) > LARGE:
+        holding.add(A_NUMBER * await service.aside(json_text.commas, text))
+        head = await service.aside(_parsed, text)
+    else:
+        head = _parsed(text)
     tensors = objects(head, "inputs")
     if not tensors:
         raise invalid("the request has no inputs; send {\"inputs\": [{\"name\": ..., \"shape\": ..., \"datatype\": ..., \"data\": ...}]}")
@@ -134,37 +152,84 @@ def parameters_of(part: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def written(answer: Answer, identity: str, binary: Mapping[str, bool], accepted: str) -> Response:
-    """An answer as JSON, with what ``binary`` names as raw bytes behind it; or its first output as .npy."""
+async def response(answer: Answer, identity: str, binary: Mapping[str, bool], accepted: str, service: Service, holding: Holding) -> Response:
+    """An answer as JSON, with what ``binary`` names as raw bytes after it; or its first output as .npy. It closes ``holding`` when it is sent."""
+    size = sum(array.nbytes for array in answer.outputs.values())
+    if size <= SMALL:
+        kind, parts, headers = written(answer, identity, binary, accepted)
+        holding.close()
+        return Response(b"".join(pieces(parts)), media_type=kind, headers=headers)
+    kind, parts, headers = await service.aside(written, answer, identity, binary, accepted)
+    holding.hold(size)
+    lengths = [len(part) for part in parts if not isinstance(part, np.ndarray)]
+    if len(lengths) == len(parts):
+        headers["content-length"] = str(sum(lengths))
+    return Pieces(pieces(parts), kind, headers, service, holding)
+
+
+class Pieces(Response):
+    """An answer that is sent piece by piece as its client reads it, and holds memory until then."""
+
+    def __init__(self, parts: Iterator[bytes | memoryview], kind: str, headers: dict[str, str], service: Service, holding: Holding) -> None:
+        super().__init__(media_type=kind)
+        del self.headers["content-length"]
+        self.headers.update(headers)
+        self._parts, self._service, self._holding = parts, service, holding
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send it."""
+        abort = scope.get("extensions", {}).get(ABORT, {}).get("call", lambda: None)
+        try:
+            with self._holding.waits(abort):
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                while not self._holding.evicted and (piece := await self._service.aside(next, self._parts, None)) is not None:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if not self._holding.evicted:
+                    await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._holding.close()
+
+
+Part = bytes | memoryview | np.ndarray  # an array is sent as JSON numbers
+
+
+def written(answer: Answer, identity: str, binary: Mapping[str, bool], accepted: str) -> tuple[str, list[Part], dict[str, str]]:
+    """The content type of an answer, the parts of its body, and headers."""
     model, outputs = answer.model, answer.outputs
     if accepted == NPY:
+        array = np.ascontiguousarray(next(iter(outputs.values())))
         file = io.BytesIO()
-        np.save(file, next(iter(outputs.values())), allow_pickle=False)
-        return Response(file.getvalue(), media_type=NPY)
-    described: list[bytes] = []
-    raw: list[bytes] = []
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        return NPY, [file.getvalue(), to_bytes(array)], {}
+    head = {"model_name": model.name, "model_version": model.version} | ({"id": identity} if identity else {})
+    parts: list[Part] = [_compact(head)[:-1] + b',"outputs":[']
+    raw: list[Part] = []
     for name, array in outputs.items():
         one: dict[str, Any] = {"name": name, "datatype": datatype_of(array), "shape": list(array.shape)}
+        parts += [b","] * (len(parts) > 1)
         if binary.get(name, accepted == BINARY):
             raw.append(to_bytes(array))
-            one["parameters"] = {"binary_data_size": len(raw[-1])}
-            described.append(_compact(one))
+            parts.append(_compact(one | {"parameters": {"binary_data_size": len(raw[-1])}}))
             continue
-        try:
-            described.append(b'%b,"data":%b}' % (_compact(one)[:-1], json_text.numbers(array)))
-        except ValueError:
-            raise invalid("an output has values that are not finite, which JSON has no numbers for; ask for binary data") from None
-    head = _compact({"model_name": model.name, "model_version": model.version} | ({"id": identity} if identity else {}))
-    text = b'%b,"outputs":[%b]}' % (head[:-1], b",".join(described))
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise invalid("an output has values that are not finite, which JSON has no numbers for; ask for binary data")
+        parts += [_compact(one)[:-1] + b',"data":', array, b"}"]
+    parts.append(b"]}")
     if not raw:
-        return Response(text, media_type="application/json")
-    return Response(b"".join([text, *raw]), media_type=BINARY, headers={HEADER_LENGTH: str(len(text))})
+        return "application/json", parts, {}
+    text = b"".join(pieces(parts))
+    return BINARY, [text, *raw], {HEADER_LENGTH: str(len(text))}
+
+
+def pieces(parts: Sequence[Part]) -> Iterator[bytes | memoryview]:
+    """The parts of a body, none of them long."""
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            yield from json_text.pieces(part)
+            continue
+        for at in range(0, len(part), PIECE):
+            yield part[at : at + PIECE]
 
 
 def _compact(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
-
-
-async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function that takes long while others are answered."""
-    return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from specgraph.runtimes.serving.problems import Kind, Refusal
 
 PIECE = 1 << 15  # bytes of text that are read at a time: half a millisecond
 NUMBERS = 1 << 11  # that are written at a time
-LONG = 1 << 16  # bytes of a row of numbers from which it is read in pieces
-MOST = 8 << 20  # bytes besides such rows: they are read at once
+TOGETHER = 1 << 14  # that are sent at a time
+LONG = 1 << 13  # bytes of a row of numbers from which it is read in pieces
+MOST = 1 << 20  # bytes besides such rows: they are read at once, up to 50 ms
 NUMERIC = b"0123456789+-.eE, \t\r\nNaInfity"
 
 
@@ -100,15 +101,32 @@ def _put_back(value: Any, rows: Mapping[str, npt.NDArray[Any]], data: bool = Fal
     return value
 
 
-def numbers(array: npt.NDArray[Any]) -> bytes:
-    """An array as one row of JSON.
+def commas(text: bytes) -> int:
+    """How many commas there are: about one for each number."""
+    count = 0
+    for begin in range(0, len(text), MOST):
+        count += text.count(b",", begin, begin + MOST)
+        time.sleep(0)
+    return count
+
+
+def pieces(array: npt.NDArray[Any]) -> Iterator[bytes]:
+    """An array of finite numbers as one row of JSON, in pieces.
 
     Raises:
         ValueError: JSON has no such numbers, NaN or infinity.
     """
-    flat, pieces = array.ravel(), []
-    for begin in range(0, flat.size, NUMBERS):
-        pieces.append(json.dumps(flat[begin : begin + NUMBERS].tolist(), separators=(",", ":"), allow_nan=False)[1:-1].encode())
-        if begin:
+    flat = array.ravel()
+    yield b"["
+    for begin in range(0, flat.size, TOGETHER):
+        texts = []
+        for at in range(begin, min(begin + TOGETHER, flat.size), NUMBERS):
+            texts.append(json.dumps(flat[at : min(at + NUMBERS, begin + TOGETHER)].tolist(), separators=(",", ":"), allow_nan=False)[1:-1].encode())
             time.sleep(0)
-    return b"[%b]" % b",".join(pieces)
+        yield (b"," if begin else b"") + b",".join(texts)
+    yield b"]"
+
+
+def numbers(array: npt.NDArray[Any]) -> bytes:
+    """An array of finite numbers as one row of JSON."""
+    return b"".join(pieces(array))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from specgraph.runtimes import slices
 from specgraph.runtimes.ort import OrtRunner
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
 from specgraph.runtimes.serving.tensors import DATATYPES
 from specgraph.shapes import time_axis
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+ALIVE = 3  # values as large as the largest that onnxruntime holds at once; measured 2.7
+UNKNOWN = 48.0  # bytes of the largest value for each number of the input, where a file does not say
 
 PADDING = 1.25  # of clips of different lengths in one call: samples with what pads them, by samples
 
@@ -40,10 +45,17 @@ class Job:
         """How long its clips are."""
         return int(self.inputs[0].shape[-1])
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that its inputs take."""
-        return sum(array.nbytes for array in self.inputs)
+
+@dataclass(frozen=True)
+class Cost:
+    """What a request will cause, known before it is run: bytes of its answer, and the most that onnxruntime holds for it.
+
+    ``work`` is bytes of the largest value of all its clips, by which requests are compared: 1 MB of it is about a millisecond.
+    """
+
+    answer: int
+    peak: int
+    work: int
 
 
 class ServedModel:
@@ -73,6 +85,39 @@ class ServedModel:
             return self.runner.checked(**arrays)
         except (ValueError, TypeError) as error:
             raise invalid(str(error)) from None
+
+    def cost(self, inputs: Sequence[npt.NDArray[Any]]) -> Cost:
+        """What checked inputs will cause."""
+        runner, how, first = self.runner, self.runner.meta.slicing, inputs[0]
+        clips, steps = first.shape[0], first.shape[time_axis(runner.input_sizes[0]) or -1]
+        answer = sum(self._output_bytes(number, clips, steps) for number in range(len(runner.output_names)))
+        if not how.bytes:
+            work = int(UNKNOWN * sum(array.size for array in inputs))
+            return Cost(answer, ALIVE * work, work)
+        parts = slices.parts(runner.meta, 1, steps, runner.most_bytes, runner.takes_waveforms)
+        inside = self._steps(steps)
+        longest = inside if len(parts) == 1 else max((part.stop or steps) - part.start for part in parts)
+        work = int(how.bytes * inside * clips)
+        at_once = max(how.bytes * longest, min(work, slices.WORTH * runner.most_bytes))
+        whole = answer // clips if how.cut else 0  # what the rest of the model takes of a clip when its parts are joined
+        return Cost(answer, int(ALIVE * (at_once + whole)), work)
+
+    def _output_bytes(self, number: int, clips: int, steps: int) -> int:
+        runner = self.runner
+        name, sizes = runner.output_names[number], runner.output_sizes[number]
+        axis = time_axis(sizes)
+        count = runner.meta.outputs[name].count(steps) if name in runner.meta.outputs else steps
+        each = (size if isinstance(size, int) else clips if size == "batch" else count if place == axis else 1 for place, size in enumerate(sizes))
+        return int(np.dtype(runner.output_types[number]).itemsize * math.prod(max(size, 1) for size in each))
+
+    def _steps(self, steps: int) -> int:
+        """How long a clip is inside the model, which may fill it up or cut it to a fixed number of frames."""
+        outputs = [output for output in self.runner.meta.outputs.values() if output.hop > 1]
+        if not self.runner.takes_waveforms or not outputs:
+            return steps
+        inside = max(int(output.count(steps) * output.hop) for output in outputs)
+        fixed = all(output.count(1) == output.count(10**9) for output in outputs)
+        return inside if fixed else max(steps, inside)
 
     def wanted(self, names: Sequence[str] | None) -> tuple[str, ...]:
         """The outputs that were asked for: all if none was named."""

@@ -18,6 +18,7 @@ class Kind(Enum):
     UNSUPPORTED = 415, "INVALID_ARGUMENT"
     INTERNAL = 500, "INTERNAL"
     FULL = 429, "RESOURCE_EXHAUSTED"
+    BUSY = 503, "RESOURCE_EXHAUSTED"  # other requests hold the memory that this one needs
     LATE = 504, "DEADLINE_EXCEEDED"
 
     @property

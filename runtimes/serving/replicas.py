@@ -107,7 +107,10 @@ def _serve(
 ) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, whose Ctrl-C goes to all: the parent tells
-    server = make(*arguments, addresses)
+    try:
+        server = make(*arguments, addresses)
+    except (OSError, ValueError, RuntimeError) as error:
+        sys.exit(f"a replica cannot start: {error}")
 
     def deaf() -> bool:
         listens[place] = False

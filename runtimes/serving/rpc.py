@@ -3,96 +3,160 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from specgraph.runtimes.serving import messages
+from specgraph.runtimes.serving.budget import Holding
+from specgraph.runtimes.serving.models import ServedModel
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid, unforeseen
-from specgraph.runtimes.serving.service import (
-    Answer,
-    Service,
-    check_parameters,
-    checked_seconds,
-)
-from specgraph.runtimes.serving.tensors import (
-    checked_datatype,
-    checked_shape,
-    datatype_of,
-    from_bytes,
-    from_values,
-    to_bytes,
-)
+from specgraph.runtimes.serving.rpc_messages import CONTENTS, InferRequest, parameter, read_request, write_answer
+from specgraph.runtimes.serving.service import Service, check_parameters, checked_seconds
+from specgraph.runtimes.serving.tensors import checked_datatype, checked_shape, from_bytes, from_values
 
-# Where each type's numbers stand in a message that has them as numbers and not as raw bytes.
-CONTENTS = {
-    "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents", "INT64": "int64_contents",
-    "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents", "UINT64": "uint64_contents",
-    "FP32": "fp32_contents", "FP64": "fp64_contents",
-}  # fmt: skip
-OVERHEAD = 1 << 16  # of a message, besides its tensors
+OVERHEAD = 1 << 16  # bytes of a message, besides its tensors
+SMALL = 1 << 16  # bytes of a message that is read at once, and not in a thread
+TURN = 0.25  # seconds that a message may take to arrive where others wait for their turn
+STREAMS = 256  # calls at once of one connection
+HANDSHAKE = 10.0  # seconds until a connection must have spoken HTTP/2
+IDLE = 60.0  # seconds without a call after which a connection is closed
 
 
 def server(service: Service, shared: bool = False) -> grpc.aio.Server:
     """A gRPC server without an address yet, which with ``shared`` other processes may have too."""
-    most = service.limits.request_bytes + OVERHEAD
-    made = grpc.aio.server(options=[("grpc.max_receive_message_length", most), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", int(shared))])
-    handlers = {
-        name: grpc.unary_unary_rpc_method_handler(
-            _method(service, name), messages.message(f"{name}Request").FromString, messages.message(f"{name}Response").SerializeToString
-        )
-        for name in messages.METHODS
-    }
+    options = {
+        "grpc.max_receive_message_length": service.limits.request_bytes + OVERHEAD, "grpc.max_send_message_length": -1, "grpc.so_reuseport": int(shared),
+        "grpc.max_concurrent_streams": STREAMS, "grpc.max_connection_idle_ms": round(1e3 * IDLE),
+        "grpc.server_handshake_timeout_ms": round(1e3 * HANDSHAKE), "grpc.keepalive_time_ms": round(1e3 * IDLE),
+    }  # fmt: skip
+    made = grpc.aio.server(options=list(options.items()))
+    arrivals = Arrivals(service)
+    # As a client sees them, streams of one message are single messages; here they are read and written when there is room for them.
+    handlers = {name: grpc.stream_stream_rpc_method_handler(_method(service, arrivals, name)) for name in messages.METHODS}
     made.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(messages.SERVICE, handlers),))
     return made
 
 
-def _method(service: Service, name: str) -> Callable[[Any, Any], Awaitable[Any]]:
-    answers: dict[str, Callable[[Service, Any, Any], Awaitable[Any]]] = {
+class Arrivals:
+    """Messages that arrive. gRPC holds those that are not whole, so few are read at once: those may have ``limits.memory`` together."""
+
+    def __init__(self, service: Service) -> None:
+        self._limits = service.limits
+        self._turns = asyncio.Semaphore(max(self._limits.memory // self._limits.request_bytes - 1, 1))
+        self._waiting: dict[asyncio.Timeout, float] = {}  # in the order of their calls, and since when they are read
+
+    async def read(self, context: Any) -> bytes:
+        """The message of a call.
+
+        Raises:
+            Refusal: it did not arrive in time, or others wait and it arrives slowly.
+        """
+        try:
+            async with asyncio.timeout(self._limits.arrival) as limit:
+                if len(self._waiting) >= self._limits.calls:
+                    next(iter(self._waiting)).reschedule(0.0)
+                self._waiting[limit] = math.inf
+                try:
+                    await self._turn()
+                    self._waiting[limit] = time.monotonic()
+                    try:
+                        found = await context.read()
+                    finally:
+                        self._turns.release()
+                finally:
+                    del self._waiting[limit]
+        except TimeoutError:
+            raise Refusal(Kind.SLOW, f"the message did not arrive within {self._limits.arrival:g} s, or within {TURN:g} s while others waited") from None
+        if found is grpc.aio.EOF:  # it is larger than allowed, which gRPC tells the client, or the client is gone
+            raise asyncio.CancelledError
+        return bytes(found)
+
+    async def _turn(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(TURN):
+                    await self._turns.acquire()
+                    return
+            except TimeoutError:
+                limit, since = min(self._waiting.items(), key=lambda one: one[1])
+                if time.monotonic() - since >= TURN:
+                    limit.reschedule(0.0)
+
+
+def _method(service: Service, arrivals: Arrivals, name: str) -> Callable[[Any, Any], Awaitable[None]]:
+    answers: dict[str, Callable[[Service, Any], dict[str, Any]]] = {
         "ServerLive": _live, "ServerReady": _ready, "ModelReady": _model_ready, "ServerMetadata": _server, "ModelMetadata": _model,
-        "ModelInfer": _infer_counted,
     }  # fmt: skip
 
-    async def method(request: Any, context: Any) -> Any:
+    async def method(_: Any, context: Any) -> None:
+        holding = Holding(service.budget)
         try:
-            return await answers[name](service, request, context)
+            data = await arrivals.read(context)
+            answer = await (_infer_counted(service, data, context, holding) if name == "ModelInfer" else _small(answers[name], service, name, data))
+            await _send(service, context, answer, holding)
+            return
         except Refusal as found:
             refusal = found
         except Exception as error:  # noqa: BLE001
             refusal = unforeseen(error)
+        finally:
+            holding.close()
         await context.abort(grpc.StatusCode[refusal.kind.grpc], str(refusal))
 
     return method
 
 
-async def _live(_: Service, __: Any, ___: Any) -> Any:
-    return messages.message("ServerLiveResponse")(live=True)
+async def _send(service: Service, context: Any, answer: bytes, holding: Holding) -> None:
+    """Write an answer; a ``Refusal`` where its client does not read it."""
+    async with holding.within(service.limits.arrival, "the answer was not read"):
+        await context.write(answer)
 
 
-async def _ready(service: Service, _: Any, __: Any) -> Any:
-    return messages.message("ServerReadyResponse")(ready=not service.closing)
+async def _small(answer: Callable[[Service, Any], dict[str, Any]], service: Service, name: str, data: bytes) -> bytes:
+    if len(data) > SMALL:
+        raise Refusal(Kind.TOO_LARGE, f"{name} has {len(data):,} bytes, more than {SMALL:,}")
+    try:
+        request = messages.message(f"{name}Request").FromString(data)
+    except DecodeError as error:
+        raise invalid(f"the message is no {name}Request ({error!s:.100})") from None
+    return messages.message(f"{name}Response")(**answer(service, request)).SerializeToString()
 
 
-async def _model_ready(service: Service, request: Any, _: Any) -> Any:
+def _live(_: Service, __: Any) -> dict[str, Any]:
+    return {"live": True}
+
+
+def _ready(service: Service, _: Any) -> dict[str, Any]:
+    return {"ready": not service.closing}
+
+
+def _model_ready(service: Service, request: Any) -> dict[str, Any]:
     service.repository.get(request.name, request.version)
-    return messages.message("ModelReadyResponse")(ready=not service.closing)
+    return {"ready": not service.closing}
 
 
-async def _server(service: Service, _: Any, __: Any) -> Any:
-    return messages.message("ServerMetadataResponse")(**service.server_metadata())
+def _server(service: Service, _: Any) -> dict[str, Any]:
+    return service.server_metadata()
 
 
-async def _model(service: Service, request: Any, _: Any) -> Any:
-    return messages.message("ModelMetadataResponse")(**service.model_metadata(request.name, request.version))
+def _model(service: Service, request: Any) -> dict[str, Any]:
+    return service.model_metadata(request.name, request.version)
 
 
-async def _infer_counted(service: Service, request: Any, context: Any) -> Any:
-    status = Kind.INTERNAL.http
+async def _infer_counted(service: Service, data: bytes, context: Any, holding: Holding) -> bytes:
+    status, name, version = Kind.INTERNAL.http, "", ""
     service.gate.arrive()
     try:
-        answer = await _infer(service, request, context)
+        holding.hold(len(data))
+        request = await service.aside(read_request, data) if len(data) > SMALL else read_request(data)
+        name, version = request.message.model_name, request.message.model_version
+        answer = await _infer(service, request, context, holding, len(data) > SMALL)
         status = 200
         return answer
     except Refusal as refusal:
@@ -102,50 +166,52 @@ async def _infer_counted(service: Service, request: Any, context: Any) -> Any:
         status = Kind.INVALID.http
         raise
     finally:
-        service.count("grpc", request.model_name, request.model_version, status)
+        service.count("grpc", name, version, status)
         left = context.time_remaining()
         await service.gate.leave(None if left is None else left / 2)
 
 
-async def _infer(service: Service, request: Any, context: Any) -> Any:
-    model = service.repository.get(request.model_name, request.model_version)
-    raw = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        raise invalid(f"raw_input_contents has {len(raw)} tensors and {len(request.inputs)} inputs are named")
-    for one in (*request.inputs, *request.outputs):
+async def _infer(service: Service, request: InferRequest, context: Any, holding: Holding, large: bool) -> bytes:
+    message = request.message
+    model = service.repository.get(message.model_name, message.model_version)
+    if request.raw and len(request.raw) != len(message.inputs):
+        raise invalid(f"raw_input_contents has {len(request.raw)} tensors and {len(message.inputs)} inputs are named")
+    for one in (*message.inputs, *message.outputs):
         check_parameters(one.name, one.parameters)
-    arrays: dict[str, np.ndarray] = {}
-    for number, sent in enumerate(request.inputs):
-        wanted_type = model.datatype(sent.name)
-        if sent.name in arrays:
-            raise invalid(f"the input {sent.name} is sent twice")
-        shape, dtype = checked_shape(sent.name, list(sent.shape)), checked_datatype(sent.name, sent.datatype, wanted_type)
-        if raw:
-            arrays[sent.name] = from_bytes(sent.name, raw[number], shape, dtype)
-        elif sent.datatype in CONTENTS:
-            arrays[sent.name] = from_values(sent.name, np.array(getattr(sent.contents, CONTENTS[sent.datatype])), shape, dtype)
-        else:
-            raise invalid(f"{sent.name} is {sent.datatype}, which gRPC takes as raw_input_contents only")
-    wanted = [one.name for one in request.outputs]
-    seconds = checked_seconds(_parameter(request.parameters, "timeout"))
+    if large and not request.raw:
+        holding.add(request.cost)
+        arrays = await service.aside(_arrays, model, request)
+    else:
+        arrays = _arrays(model, request)
+    wanted = [one.name for one in message.outputs]
+    seconds = checked_seconds(parameter(message.parameters, "timeout"))
     left = context.time_remaining()
     if left is not None:
         seconds = left if seconds is None else min(left, seconds)
     if not arrays:
         raise invalid(f"the request has no inputs; {model.name} takes {', '.join(model.runner.input_names)}")
-    return _written(await service.infer(model, arrays, wanted, seconds), request.id)
+    answer = await service.infer(model, arrays, wanted, seconds, holding)
+    size = sum(array.nbytes for array in answer.outputs.values())
+    holding.hold(2 * size)
+    return await service.aside(write_answer, answer, message.id) if size > SMALL else write_answer(answer, message.id)
 
 
-def _parameter(parameters: Any, name: str) -> Any:
-    if name not in parameters:  # asking a map of messages for a key puts it in
-        return None
-    kind = parameters[name].WhichOneof("parameter_choice")
-    return getattr(parameters[name], kind) if kind else None
-
-
-def _written(answer: Answer, identity: str) -> Any:
-    made = messages.message("ModelInferResponse")(model_name=answer.model.name, model_version=answer.model.version, id=identity)
-    for name, array in answer.outputs.items():
-        made.outputs.add(name=name, datatype=datatype_of(array), shape=array.shape)
-        made.raw_output_contents.append(to_bytes(array))
-    return made
+def _arrays(model: ServedModel, request: InferRequest) -> dict[str, np.ndarray]:
+    """The inputs of a request by name."""
+    arrays: dict[str, np.ndarray] = {}
+    for number, sent in enumerate(request.message.inputs):
+        wanted_type = model.datatype(sent.name)
+        if sent.name in arrays:
+            raise invalid(f"the input {sent.name} is sent twice")
+        shape, dtype = checked_shape(sent.name, list(sent.shape)), checked_datatype(sent.name, sent.datatype, wanted_type)
+        if request.raw:
+            arrays[sent.name] = from_bytes(sent.name, request.raw[number], shape, dtype)
+        elif sent.datatype in CONTENTS:
+            try:
+                numbers = request.numbers(number, sent.datatype)
+            except ValueError as error:
+                raise invalid(f"the data of {sent.name} cannot be read: {error}") from None
+            arrays[sent.name] = from_values(sent.name, numbers, shape, dtype)
+        else:
+            raise invalid(f"{sent.name} is {sent.datatype}, which gRPC takes as raw_input_contents only")
+    return arrays

@@ -8,10 +8,11 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 
-from specgraph.runtimes.serving import http, rpc
+from specgraph.runtimes.serving import connections, http, rpc
 from specgraph.runtimes.serving.batching import Limits
 from specgraph.runtimes.serving.gate import MOST
 from specgraph.runtimes.serving.models import ServedModel
@@ -19,7 +20,7 @@ from specgraph.runtimes.serving.service import Service
 from specgraph.runtimes.workers import available_cores
 
 LOOPBACK = "127.0.0.1"
-BACKLOG = 2048
+BACKLOG = 256  # connections that the system accepts before this process does, and those that are accepted at once
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,10 @@ class Server:
             self.http_port = listening.getsockname()[1]
             config = uvicorn.Config(
                 http.application(self.service), log_level="warning", access_log=False, lifespan="off", backlog=BACKLOG,
-                timeout_graceful_shutdown=None, timeout_keep_alive=30,
+                http=partial(connections.Connection, self.limits), ws="none", timeout_graceful_shutdown=None, timeout_keep_alive=connections.KEEP_ALIVE,
             )  # fmt: skip
             self._uvicorn = _Uvicorn(config)
+            self._sweeping = asyncio.create_task(connections.sweep(self._uvicorn.server_state.connections))
             self._serving = asyncio.create_task(self._uvicorn.serve([listening]))
             while not self._uvicorn.started and not self._serving.done():
                 await asyncio.sleep(0.005)
@@ -117,6 +119,8 @@ class Server:
             await asyncio.sleep(0.005)
         self.service.gate.open()
         await asyncio.gather(*ending)
+        if self.http_port is not None:
+            self._sweeping.cancel()
         self.service.close()
 
     async def run(self, started: Callable[[Server], None] = lambda server: None) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 
 from specgraph import __version__
 from specgraph.runtimes.serving.batching import Batcher, Limits
+from specgraph.runtimes.serving.budget import Budget, Holding
 from specgraph.runtimes.serving.gate import Gate
 from specgraph.runtimes.serving.metrics import Metrics
-from specgraph.runtimes.serving.models import Job, Repository, ServedModel
-from specgraph.runtimes.serving.problems import Refusal, invalid
+from specgraph.runtimes.serving.models import Cost, Job, Repository, ServedModel
+from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
 from specgraph.runtimes.workers import pool
 
+Result = TypeVar("Result")
+
+NICE = 5  # of threads whose work others should not wait for
+LARGE = 32_000_000  # bytes of a request's work from which it is run in a thread of its own
 LEAST_SECONDS = 1e-3  # a shorter timeout was meant in another unit
 
 
@@ -33,32 +38,56 @@ class Service:
 
     def __init__(self, models: Sequence[ServedModel], workers: int, limits: Limits) -> None:
         self.repository, self.limits, self.metrics = Repository(models), limits, Metrics()
-        self._threads = pool(workers)
+        self.budget = Budget(limits.memory, limits.free_bytes)
+        self._threads, self._large, self._aside = pool(workers), pool(1, NICE), pool(max(workers, 2), NICE)
         self._queues = {model: Batcher(model, self._threads, workers, limits, self.metrics) for model in self.repository}
+        alone = replace(limits, clips=1, delay=0.0)
+        self._large_queues = {model: Batcher(model, self._large, 1, alone, self.metrics, release=True) for model in self.repository}
         self.gate = Gate()
         self.closing = False  # whether it is about to stop, and should get no new requests
 
+    async def aside(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a function that takes long, in a thread of lower priority, while others are answered."""
+        return await asyncio.get_running_loop().run_in_executor(self._aside, function, *arguments)
+
     async def infer(
-        self, model: ServedModel, arrays: Mapping[str, npt.NDArray[Any]], wanted: Sequence[str] | None, seconds: float | None
+        self, model: ServedModel, arrays: Mapping[str, npt.NDArray[Any]], wanted: Sequence[str] | None, seconds: float | None, holding: Holding
     ) -> Answer:
-        """Check a request, queue it, and wait for its outputs.
+        """Check a request, refuse it where it would cause too much, queue it, and wait for its outputs.
+
+        Requests of much work have one thread of their own, so that others never wait for them.
 
         Args:
             model: which.
             arrays: its inputs by name.
             wanted: the names of the outputs to give; all if None or empty.
             seconds: how long it may take; None for what the server allows, which is also the most.
+            holding: what it holds, to which its answer is added.
         """
         names = model.wanted(wanted)
         loop = asyncio.get_running_loop()
         if sum(array.nbytes for array in arrays.values()) > 1 << 20:  # whose check for NaN would keep others waiting
-            inputs, single = await loop.run_in_executor(None, model.checked, arrays)
+            inputs, single = await self.aside(model.checked, arrays)
         else:
             inputs, single = model.checked(arrays)
+        cost = model.cost(inputs)
+        self._check(model, cost)
+        holding.add(cost.answer)
         allowed = self.limits.seconds if seconds is None else min(seconds, self.limits.seconds)
         now = loop.time()
-        found = await self._queues[model].answer(Job(inputs, single, now + allowed, now, loop.create_future()))
+        queues = self._large_queues if cost.work > LARGE else self._queues
+        found = await queues[model].answer(Job(inputs, single, now + allowed, now, loop.create_future()))
         return Answer(model, {name: found[name] for name in names})
+
+    def _check(self, model: ServedModel, cost: Cost) -> None:
+        for what, count, most, option in (
+            ("an answer", cost.answer, self.limits.answer_bytes, "--max-answer"), ("memory", cost.peak, self.limits.memory, "--memory")
+        ):  # fmt: skip
+            if count > most:
+                raise Refusal(
+                    Kind.TOO_LARGE, f"{model.name} would need {what} of {count / 1e6:,.0f} MB for this request, and {most / 1e6:,.0f} MB are the most "
+                    f"here ({option}); send fewer or shorter clips",
+                )  # fmt: skip
 
     def count(self, protocol: str, name: str, version: str, status: int) -> None:
         """Count a request; of models that do not exist under no name, since clients choose those."""
@@ -88,7 +117,8 @@ class Service:
 
     def close(self) -> None:
         """End the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._large, self._aside):
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def check_parameters(name: str, parameters: Iterable[str]) -> None:

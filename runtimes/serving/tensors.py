@@ -71,6 +71,6 @@ def from_values(name: str, values: Any, shape: tuple[int, ...], dtype: np.dtype[
     return made.reshape(shape)
 
 
-def to_bytes(array: npt.NDArray[Any]) -> bytes:
-    """Raw little-endian bytes."""
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+def to_bytes(array: npt.NDArray[Any]) -> memoryview:
+    """Raw little-endian bytes, without a copy where the array holds them."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data

@@ -79,7 +79,7 @@ def attach(
     if report.choices:
         out.print(choices_table(report.choices, report.target))
     out.print(joined_table(report.checks, report.tolerance))
-    out.print(f"wrote [bold]{escape(str(output))}[/]: {bytes_text(report.file_size)}, {report.nodes} nodes")
+    out.print(f"wrote [bold]{escape(report.files)}[/]: {bytes_text(report.file_size)}, {report.nodes} nodes")
     if not after:
         out.print(f"next: specgraph inspect {escape(str(output))}")
 

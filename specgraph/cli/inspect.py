@@ -16,6 +16,7 @@ from specgraph.shapes import LENGTHS, is_lengths_of
 
 if TYPE_CHECKING:
     from specgraph.metadata import Metadata
+    from specgraph.runtimes.wire import Header
 
 def inspect(
     model: Model,
@@ -28,20 +29,20 @@ def inspect(
     from specgraph.export.read import read_model
     from specgraph.runtimes.loading import checked_header
 
-    meta, _ = checked_header(model)
+    meta, header = checked_header(model)
     if meta.front_ends:
-        _inspect_whole_model(model, meta)
+        _inspect_whole_model(model, meta, header)
         return
     held = read_model(model)
     table = Table(show_header=False, title=escape(str(model)), title_justify="left")
-    table.add_row("transform", meta.name)
+    table.add_row("transform", escape(meta.name))
     table.add_row("parameters", escape(", ".join(f"{name}={value!r}" for name, value in held.graph.parameters.items())) or "none")
     along = next((size for size in getattr(held.graph.inputs[0].op, "sizes", ()) if size in ("samples", "frames")), "samples")
     table.add_row("sample rate", f"{meta.sample_rate} Hz; a clip needs {meta.min_samples} {along} or more")
     table.add_row("dtypes", f"{meta.input_dtype}{f', {meta.channels} channels' if meta.channels > 1 else ''} -> {meta.dtype}")
     for name, output in meta.outputs.items():
         if is_lengths_of(name, meta.outputs):
-            table.add_row(f"output {name}", f"how much of {name.removesuffix(LENGTHS)} is each clip's, (batch)")
+            table.add_row(escape(f"output {name}"), escape(f"how much of {name.removesuffix(LENGTHS)} is each clip's, (batch)"))
             continue
         where = f"every {output.hop / meta.sample_rate * 1e3:g} ms, the first at {output.centre / meta.sample_rate * 1e3:g} ms"
         reads = (
@@ -50,22 +51,22 @@ def inspect(
             else f"each reads {output.before} samples before and {output.after} after its centre"
         )
         unit = f" ({output.unit})" if output.unit else ""
-        table.add_row(f"output {name}", f"{output.quantity}{unit}, ({', '.join(output.axes)}); frames {where}; {reads}")
+        table.add_row(escape(f"output {name}"), escape(f"{output.quantity}{unit}, ({', '.join(output.axes)}); frames {where}; {reads}"))
         if output.frequencies:
             low, high = output.frequencies[0], output.frequencies[-1]
             table.add_row("frequencies", f"{len(output.frequencies)} bins, {low:.1f} to {high:.1f} Hz")
-    _show(table, model, meta, "largest error", "the spectrum's", held.nodes, held.operators)
+    _show(table, model, meta, header, "largest error", "the spectrum's", held.nodes, held.operators)
     if graph:
         console().print(str(held.graph), markup=False)
 
 
-def _inspect_whole_model(path: Path, meta: Metadata) -> None:
+def _inspect_whole_model(path: Path, meta: Metadata, header: Header) -> None:
     from specgraph.export.read import read_operators
 
     nodes, operators = read_operators(path)
     table = Table(show_header=False, title=escape(str(path)), title_justify="left")
     along = "frames" if all(front_end.get("attached") == "after" for front_end in meta.front_ends) else "samples"
-    table.add_row("whole model", f"{meta.name}, {meta.sample_rate} Hz; a clip needs {meta.min_samples} {along} or more")
+    table.add_row("whole model", f"{escape(meta.name)}, {meta.sample_rate} Hz; a clip needs {meta.min_samples} {along} or more")
     for front_end in meta.front_ends:
         parameters = ", ".join(f"{name}={value!r}" for name, value in front_end["parameters"].items())
         attached = front_end.get("attached")
@@ -74,17 +75,21 @@ def _inspect_whole_model(path: Path, meta: Metadata) -> None:
         table.add_row("front end", escape(f"{front_end['name']}({parameters}){where}"))
     for name, output in meta.outputs.items():
         times = f"; frames every {output.hop / meta.sample_rate * 1e3:g} ms" if output.hop else ""
-        table.add_row(f"output {name}", f"({', '.join(output.axes)}){times}")
+        table.add_row(escape(f"output {name}"), escape(f"({', '.join(output.axes)}){times}"))
     joined = any("attached" in front_end for front_end in meta.front_ends)
-    _show(table, path, meta, "against the two apart: largest error" if joined else "against torch: largest error", "an output's", nodes, operators)
+    _show(table, path, meta, header, "against the two apart: largest error" if joined else "against torch: largest error", "an output's", nodes, operators)
 
 
-def _show(table: Table, path: Path, meta: Metadata, error: str, whose: str, nodes: int, operators: Mapping[str, int]) -> None:
+def _show(
+    table: Table, path: Path, meta: Metadata, header: Header, error: str, whose: str, nodes: int, operators: Mapping[str, int]
+) -> None:
     """Print a table of a file with what every file says: its target, error, operators, size, hash and lowerings."""
     from specgraph.listing import bytes_text
     from specgraph.lowering import Choice
+    from specgraph.metadata import CHECKSUM
 
-    table.add_row("written for", f"{meta.target}, by specgraph {meta.version}")
+    older = "; of format 1, which has no checksum of its nodes and arrays: export it again for one" if CHECKSUM not in header.properties else ""
+    table.add_row("written for", escape(f"{meta.target}, by specgraph {meta.version}{older}"))
     largest, tolerance = meta.verified.get("error"), meta.verified.get("tolerance")
     if largest is not None and tolerance is not None:
         table.add_row("verified", f"{error} {largest:.1e} of {whose} peak, {tolerance:.0e} allowed")
@@ -93,9 +98,11 @@ def _show(table: Table, path: Path, meta: Metadata, error: str, whose: str, node
         table.add_row(f"error of {escape(name)}", escape(_output_error(name, meta.verified, unit)))
     for name, off in meta.verified.get("front_end_output_errors", {}).items():
         table.add_row(f"error of {escape(name)}", f"at most {off:.1e} from its float64 definition, in its own unit")
-    table.add_row("operators", f"{nodes} nodes: {', '.join(f'{count} {op}' for op, count in sorted(operators.items()))}")
-    table.add_row("size", bytes_text(path.stat().st_size))
-    table.add_row("hash", meta.hash)
+    table.add_row("operators", escape(f"{nodes} nodes: {', '.join(f'{count} {op}' for op, count in sorted(operators.items()))}"))
+    sizes = {file.name: file.stat().st_size for file in (path, *(path.with_name(name) for name in sorted(header.external)))}
+    apart = f": {', '.join(f'{bytes_text(size)} in {name}' for name, size in sizes.items())}; they belong together" if header.external else ""
+    table.add_row("size", escape(f"{bytes_text(sum(sizes.values()))}{apart}"))
+    table.add_row("hash", escape(meta.hash))
     console().print(table)
     if meta.lowering:
         console().print(choices_table(tuple(Choice(**choice) for choice in meta.lowering), meta.target))
@@ -103,7 +110,8 @@ def _show(table: Table, path: Path, meta: Metadata, error: str, whose: str, node
 
 def _output_error(name: str, verified: Mapping[str, Any], unit: str) -> str:
     """The largest difference of an output in its own unit and the signal that shows it, and the 99.9th percentile of each signal's."""
-    found = [(check["signal"], *check["output_errors"][name]) for check in verified["checks"] if name in check["output_errors"]]
+    checks = [(check["signal"], check.get("output_errors", {}).get(name)) for check in verified.get("checks", ())]
+    found = [(signal, error["largest"], error["percentile"]) for signal, error in checks if error]
     in_unit = f" {unit}" if unit else ""
     largest = f"at most {verified['output_errors'][name]:.1e}{in_unit}"
     if not found:

@@ -12,9 +12,11 @@ from specgraph.cli.run import Device
 from specgraph.cli.show import console
 
 if TYPE_CHECKING:
+    from specgraph.runtimes.pinned import PinnedModel
     from specgraph.runtimes.serving.batching import Limits
-    from specgraph.runtimes.serving.models import ServedModel
     from specgraph.runtimes.serving.server import Addresses, Server
+
+    NamedModel = tuple[str, str, PinnedModel]
 
 
 def serve(
@@ -54,24 +56,31 @@ def serve(
         clips=max_batch, delay=delay / 1e3, queue=queue, request_bytes=int(max_mb * 1e6), seconds=timeout, arrival=timeout, drain=drain
     )
     addresses = Addresses(host, port, None if no_grpc else grpc_port)
-    server = _server(models, device, limits, workers, addresses)
+    named = [_named(text, device) for text in models]
+    server = _server(named, device, limits, workers, addresses)
     if replicas == 1:
         asyncio.run(server.run(lambda server: _announce(server, Addresses(host, server.http_port, server.grpc_port))))
     else:
-        Replicas(_server, (models, device, limits, workers), addresses, replicas).run(lambda addresses: _announce(server, addresses))
+        Replicas(_server, (named, device, limits, workers), addresses, replicas).run(lambda addresses: _announce(server, addresses))
 
 
-def _server(models: list[str], device: str, limits: Limits, workers: int | None, addresses: Addresses) -> Server:
-    from specgraph.runtimes.serving.server import Server
-
-    return Server([_loaded(text, device) for text in models], addresses, limits, workers)
-
-
-def _loaded(text: str, device: str) -> ServedModel:
-    """A model of the command line: FILE, NAME=FILE or NAME:VERSION=FILE."""
+def _server(models: list[NamedModel], device: str, limits: Limits, workers: int | None, addresses: Addresses) -> Server:
     from specgraph.runtimes import load
     from specgraph.runtimes.ort import OrtRunner
     from specgraph.runtimes.serving.models import ServedModel
+    from specgraph.runtimes.serving.server import Server
+
+    served = []
+    for name, version, file in models:
+        runner = load(file, device=device)
+        assert isinstance(runner, OrtRunner)
+        served.append(ServedModel(name, version, runner))
+    return Server(served, addresses, limits, workers)
+
+
+def _named(text: str, device: str) -> NamedModel:
+    """A model of the command line, FILE, NAME=FILE or NAME:VERSION=FILE, read once: a replica that starts later loads the same bytes."""
+    from specgraph.runtimes.pinned import pin
 
     named, equals, file = text.rpartition("=")
     path = Path(file)
@@ -80,9 +89,7 @@ def _loaded(text: str, device: str) -> ServedModel:
         raise ValueError(f"a model is FILE, NAME=FILE or NAME:VERSION=FILE, and {text!r} is none of them")
     if device.startswith("torch"):
         raise ValueError(f"models are served by onnxruntime, on cpu or cuda, not on {device}")
-    runner = load(path, device=device)
-    assert isinstance(runner, OrtRunner)
-    return ServedModel(name, version or "1", runner)
+    return name, version or "1", pin(path)
 
 
 def _announce(server: Server, addresses: Addresses) -> None:

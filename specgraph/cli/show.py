@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -74,5 +75,5 @@ def choices_table(choices: tuple[Choice, ...], target: str) -> Table:
     for choice in choices:
         prices = {name: "not for this target" if s is None else f"{1e3 * s:.2f}" for name, s in choice.prices.items()}
         chosen = f"{choice.chosen} {prices.pop(choice.chosen, '')}"
-        table.add_row(choice.op, chosen, ", ".join(f"{name} {price}" for name, price in prices.items()) or "none applies")
+        table.add_row(escape(choice.op), escape(chosen), escape(", ".join(f"{name} {price}" for name, price in prices.items()) or "none applies"))
     return table

@@ -128,6 +128,11 @@ def in_rows(bank: Sequence[Kernel], first: int, width: int) -> Complex:
     return rows
 
 
+def conjugated(rows: Complex) -> npt.NDArray[np.float64]:
+    """Complex (bins, width) as real (2 * bins, width): each real part, then the negated imaginary part."""
+    return np.stack([rows.real, -rows.imag], 1).reshape(-1, rows.shape[1])
+
+
 def stacked(bank: list[Kernel], half: int) -> npt.NDArray[np.float64]:
     """(2, bins, 2 * half): real and imaginary parts of kernels among zeros, centred at sample ``half``."""
     rows = in_rows(bank, -half, 2 * half)

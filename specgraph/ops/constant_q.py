@@ -17,7 +17,7 @@ from specgraph.design.constant_q import Convention, Kernel, Normalization
 from specgraph.design.windows import WindowSpec
 from specgraph.dims import Shape
 from specgraph.op import Array, GraphError, Value
-from specgraph.ops.frame_conv import check_positive, check_signal
+from specgraph.ops.frame_conv import check_positive, check_signal, frame_products
 from specgraph.ops.layout import check_lengths
 from specgraph.ops.pad import Pad, PadMode
 from specgraph.reach import Reach
@@ -32,6 +32,13 @@ def _bank(design: Design) -> list[Kernel]:
     """The kernels of ``ConstantQ.design``: designed once for all ops that share it."""
     sample_rate, centres, lengths, *rest = design
     return constant_q.kernels(sample_rate, np.array(centres), np.array(lengths), *rest)
+
+
+@lru_cache(maxsize=16)
+def _gains(design: Design) -> tuple[Array, float]:
+    """(n_bins,): each kernel's sum of magnitudes; and the largest of their Euclidean norms."""
+    sizes = [np.abs(kernel.samples) for kernel in _bank(design)]
+    return np.array([size.sum() for size in sizes]), max(float(np.sqrt((size**2).sum())) for size in sizes)
 
 
 @lru_cache(maxsize=16)
@@ -115,9 +122,9 @@ class _Kernels(Compound):
         would give, or what rounding the sums of ten thousand products may leave of a drift.
         """
         peak = np.abs(result).max(axis=(1, 2, 3))
-        loudness = np.sqrt(np.mean(signal**2, axis=1)) * max(float(np.linalg.norm(kernel.samples)) for kernel in self.bank)
-        gains = np.array([np.abs(kernel.samples).sum() for kernel in self.bank])[:, None, None]
-        summed = np.mean(np.abs(signal), axis=1)[:, None, None, None] * gains
+        gains, norm = _gains(self.design)
+        loudness = np.sqrt(np.mean(signal**2, axis=1)) * norm
+        summed = np.mean(np.abs(signal), axis=1)[:, None, None, None] * gains[:, None, None]
         own = np.maximum(tolerance * np.maximum(peak, loudness)[:, None, None, None], ROUNDING * summed)
         return np.broadcast_to(own, result.shape)
 
@@ -172,10 +179,10 @@ class ConstantQ(_Kernels):
         """What the kernels of ``multirate`` say of its error."""
         return self.plan.bound if lowering == "multirate" else None
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array:
         """That of the kernels, and what the operand's own becomes."""
         signal, *lengths = operands
-        own = self.rounded_share(signal, self.numpy(signal, *lengths), tolerance)
+        own = self.rounded_share(signal, result, tolerance)
         return own if spread[0] is None else own + np.abs(self.numpy(spread[0], *lengths))
 
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
@@ -191,14 +198,15 @@ class ConstantQ(_Kernels):
     def numpy(self, signal, lengths=None):
         padded = Pad(self.half, mode=self.pad_mode).numpy(signal, lengths)
         frames = signal.shape[1] // self.hop_length + 1
-        result = np.empty((len(signal), self.n_bins, frames, 2))
-        for number, kernel in enumerate(self.bank):
-            start = self.half + kernel.first
-            stop = start + (frames - 1) * self.hop_length + len(kernel.samples)
-            windows = np.lib.stride_tricks.sliding_window_view(padded[:, start:stop], len(kernel.samples), axis=1)
-            parts = windows[:, :: self.hop_length] @ np.stack([kernel.samples.real, -kernel.samples.imag], 1)
-            result[:, number] = parts
-        return result
+        parts = []
+        for start in range(0, self.n_bins, self.bins_per_octave):  # whose kernels are of similar lengths
+            bank = self.bank[start : start + self.bins_per_octave]
+            first, width = constant_q.extent(bank)
+            begin = self.half + first
+            read = padded[:, begin : begin + (frames - 1) * self.hop_length + width]
+            products = frame_products(read, constant_q.conjugated(constant_q.in_rows(bank, first, width)), self.hop_length)
+            parts.append(products.reshape(len(signal), len(bank), 2, frames).swapaxes(2, 3))
+        return np.concatenate(parts, 1)
 
     def reach(self, *shapes: Shape) -> Reach:
         return Reach(self.hop_length, -self.half, self.half, 0.0)

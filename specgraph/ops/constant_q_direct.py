@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from specgraph.design.constant_q import Kernel, extent, in_rows, stacked
+from specgraph.design.constant_q import Kernel, conjugated, extent, in_rows, stacked
 from specgraph.op import Constant, Value
 from specgraph.ops.concat import Concat
 from specgraph.ops.constant_q import ConstantQ
@@ -82,11 +82,6 @@ def octaves(op: ConstantQ) -> list[tuple[int, int]]:
 def interleaved(bank: list[Kernel], first: int, width: int) -> np.ndarray:
     """(2 * bins, width): each kernel's real part, then its negated imaginary part, which conjugates it."""
     return conjugated(in_rows(bank, first, width))
-
-
-def conjugated(rows: np.ndarray) -> np.ndarray:
-    """Complex (bins, width) as real (2 * bins, width): each real part, then the negated imaginary part."""
-    return np.stack([rows.real, -rows.imag], 1).reshape(-1, rows.shape[1])
 
 
 def parts_last(op: ConstantQ, parts: list[Value]) -> Value:

@@ -86,9 +86,8 @@ class ConstantQSynthesis(_Kernels):
         repeated = np.tile(np.fft.fft(values, blocks), (1, 1, hop))
         return np.fft.ifft(np.einsum("bkf,kf->bf", repeated, spectra)).real[:, : hop * (frames - 1)]
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array:
         """``tolerance`` of the item's peak, and what errors of bins, which are independent, add up to."""
-        result = self.numpy(operands[0])
         own = np.broadcast_to(tolerance * np.abs(result).max(axis=1, keepdims=True, initial=0.0), result.shape)
         if spread[0] is None:
             return own
@@ -143,9 +142,9 @@ class InverseConstantQ(_Kernels):
             wave = wave + self.synthesis.numpy(bins - self.analysis.numpy(wave))
         return wave
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array:
         """Each step adds what its two transforms are off by, of which later steps leave at most half: four times in all."""
-        return 2 * (self.synthesis.rounding(operands, spread, 2 * tolerance))
+        return 2 * (self.synthesis.rounding(operands, spread, self.synthesis.numpy(operands[0]), 2 * tolerance))
 
     def reach(self, *shapes: Shape) -> Reach:
         return WHOLE_CLIP  # each iteration reads further

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from specgraph.design.constant_q import conjugated
 from specgraph.design.multirate import Level, Stage
 from specgraph.op import Constant, Value
 from specgraph.ops.block_product import block_product
 from specgraph.ops.constant_q import ConstantQ
-from specgraph.ops.constant_q_direct import conjugated, direct, grouped, parts_last
+from specgraph.ops.constant_q_direct import direct, grouped, parts_last
 from specgraph.ops.frame import Frame
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.layout import Reshape, Slice, Transpose

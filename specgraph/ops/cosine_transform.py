@@ -56,7 +56,7 @@ class CosineTransform(Compound):
         weighted = features * self.weights[:, None]
         return np.fft.rfft(weighted, self.n, axis=1).real[:, self.start : self.end]
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array:
         """``tolerance`` of the largest sum without signs; rounding errors of bins are independent, and their squares add up."""
         weights = self.weights[:, None]
         total = (np.abs(operands[0]) * np.abs(weights)).sum(1, keepdims=True)

@@ -52,18 +52,17 @@ class FilterbankInverse(Compound):
             x = x * (back @ (features / np.maximum(bank @ x, TINY))) ** EXPONENT
         return x
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array:
         """By how much float32 may differ: ``tolerance`` of the item's peak, and every update's own rounding of what it multiplies.
 
         Bins that share filters keep that rounding, for their filters do not tell them apart. With it goes what the features'
         own spread changes.
         """
-        wanted = self.numpy(*operands)
-        off = tolerance * wanted.max(axis=(1, 2), keepdims=True) + EXPONENT * self.n_iter * EPSILON * wanted
+        off = tolerance * result.max(axis=(1, 2), keepdims=True) + EXPONENT * self.n_iter * EPSILON * result
         if spread[0] is None:
             return off
         moved = [self.numpy(operands[0] + sign * spread[0], operands[1]) for sign in (1.0, -1.0)]
-        return off + np.maximum(*(np.abs(x - wanted) for x in moved))
+        return off + np.maximum(*(np.abs(x - result) for x in moved))
 
     @classmethod
     def examples(cls) -> Iterator[tuple]:

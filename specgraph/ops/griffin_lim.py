@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,7 +87,7 @@ class GriffinLim(Compound):
             spectrum, before = ReplaceMagnitude().numpy(ahead, magnitude), rebuilt
         return self.last.numpy(spectrum)
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array:
         """By how much float32 may differ: by as much as magnitudes, and the spectra of every iteration, off by ``tolerance`` of
         their peak would change the item.
 
@@ -100,19 +101,17 @@ class GriffinLim(Compound):
         magnitude, rng = operands[0], np.random.default_rng(0)
         off = tolerance * magnitude.max(axis=(1, 2), keepdims=True, initial=0.0)
         off = np.broadcast_to(off if spread[0] is None else off + spread[0], magnitude.shape)
-        signs = rng.choice((-1.0, 1.0), (TRIALS, *off.shape))
-        moved = (magnitude + off * signs).reshape(-1, *magnitude.shape[1:])
+        moved = (magnitude + off * _signs(rng, (TRIALS, *off.shape))).reshape(-1, *magnitude.shape[1:])
 
         def rounded(spectrum: Array) -> Array:
             peak = np.abs(spectrum).max(axis=(1, 2, 3), keepdims=True, initial=0.0)
-            return spectrum + tolerance * peak * rng.choice((-1.0, 1.0), spectrum.shape)
+            return spectrum + tolerance * peak * _signs(rng, spectrum.shape)
 
-        exact = self.numpy(magnitude)
-        every = self._iterated(moved, rounded).reshape(TRIALS, *exact.shape)
-        change = np.abs(every - exact).max(axis=(0, 2))[:, None]
-        peak = np.maximum(np.abs(exact).max(axis=1), np.abs(every).max(axis=(0, 2)))[:, None]
+        every = self._iterated(moved, rounded).reshape(TRIALS, *result.shape)
+        change = np.abs(every - result).max(axis=(0, 2))[:, None]
+        peak = np.maximum(np.abs(result).max(axis=1), np.abs(every).max(axis=(0, 2)))[:, None]
         change = np.where(change > SETTLED * peak, 2 * peak, change)
-        return np.broadcast_to(change, exact.shape)
+        return np.broadcast_to(change, result.shape)
 
     def reach(self, *shapes: Shape) -> Reach:
         return WHOLE_CLIP
@@ -122,6 +121,13 @@ class GriffinLim(Compound):
         yield cls(16, 4, n_iter=1), ("batch", 9, "frames")
         yield cls(24, 6, win_length=20, window="hamming", n_iter=2, momentum=0.0), ("batch", 13, "frames")
         yield cls(15, 4, window="hamming", center=False, n_iter=2), ("batch", 8, "frames")
+
+
+def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """-1 or 1 at random; a tenth of the time of ``rng.choice``."""
+    count = math.prod(shape)
+    bits = np.unpackbits(np.frombuffer(rng.bytes(-(-count // 8)), np.uint8), count=count)
+    return np.where(bits, 1.0, -1.0).reshape(shape)
 
 
 @GriffinLim.lowering

@@ -74,7 +74,7 @@ class Istft(_Windowed):
         signal = Slice(*self.trim).numpy(OverlapNormalize(self.hop_length).numpy(added, self.squares))
         return signal if self.length is None else FitLength(self.length).numpy(signal)
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array:
         """By how much float32 may differ: a frame's samples by ``tolerance`` of the item's largest one before the window.
 
         What a window weighs with nearly nothing is divided by nearly nothing, and so is its rounding. ``spread`` is by how

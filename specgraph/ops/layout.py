@@ -156,7 +156,7 @@ class Take(Op):
         size = value[axis]
         if not isinstance(size, int):
             raise GraphError(f"axis {self.axis} of {text(value)} varies; take selects along an axis of fixed size")
-        if not self.indices or not all(0 <= index < size for index in self.indices):
+        if not self.indices or min(self.indices) < 0 or max(self.indices) >= size:
             raise GraphError(f"the indices must lie in 0 ... {size - 1}, and there must be one at least")
         return *value[:axis], len(self.indices), *value[axis + 1 :]
 

@@ -37,7 +37,7 @@ class MixChannels(Op):
         weights = onnx.const(np.full((1, channels), self.scale / channels))
         return onnx.Squeeze(onnx.MatMul(weights, signal), onnx.const([1]))
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array | None:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array | None:
         """Channels may cancel: the sum rounds to a fraction of what is added."""
         off = (operands[0].shape[1] + 1) / 2 * np.finfo(np.float32).eps * np.abs(operands[0])
         return np.abs(self.numpy(off if spread[0] is None else off + spread[0]))

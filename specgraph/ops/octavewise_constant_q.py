@@ -137,10 +137,10 @@ class OctavewiseConstantQ(_Kernels):
             parts.append(FrameConv(self.hop_length // 2**octave).numpy(padded, self.kernels()))
         return np.concatenate(parts[::-1], 1)[:, -self.n_bins :] * self.scales()
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array:
         """As ``ConstantQ`` has it."""
         signal, *lengths = operands
-        own = self.rounded_share(signal, self.numpy(signal, *lengths), tolerance)
+        own = self.rounded_share(signal, result, tolerance)
         return own if spread[0] is None else own + np.abs(self.numpy(spread[0], *lengths))
 
     def reach(self, *shapes: Shape) -> Reach:

@@ -64,9 +64,8 @@ class SpeechStft(_Windowed):
         spectrum = np.fft.rfft(frames, self.n_fft).swapaxes(1, 2)
         return np.stack([spectrum.real, spectrum.imag], -1)
 
-    def rounding(self, operands, spread, tolerance):
+    def rounding(self, operands, spread, result, tolerance):
         # A share of the peak that frames have with their means: those are there, rounded, until they are taken away.
-        result = self.numpy(*operands)
         both = np.abs(result) + (np.abs(replace(self, remove_mean=False).numpy(*operands)) if self.remove_mean else 0.0)
         return np.broadcast_to(tolerance * both.max((1, 2, 3), keepdims=True, initial=0.0), result.shape)
 

@@ -53,9 +53,8 @@ class WindowedStft(Compound):
     def numpy(self, signal, window):
         return self.fixed(len(window), window).numpy(signal)
 
-    def rounding(self, operands: list[Array], spread: list[Array | None], tolerance: float) -> Array:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array:
         """As for ``Stft``: ``tolerance`` of the item's largest bin."""
-        result = self.numpy(*operands)
         peak = np.abs(result).max(axis=(1, 2, 3), keepdims=True, initial=0.0)
         return np.broadcast_to(tolerance * peak, result.shape)
 
