@@ -109,7 +109,7 @@ def attach(
         graph, connections = feeding(graph, source, output, input, lengths, inputs, layout)
     lowered = lower(graph.frozen(), target, prefer, tune)
     run = runner(serialized(emit(lowered)), 1)
-    checked(graph, run, lowered.choices, default_tolerance(lowered.choices), torch=False)
+    front_end = checked(graph, run, lowered.choices, default_tolerance(lowered.choices), torch=False)
     names = tuple(str(value.name) for value in source.model.graph.inputs)
     made_of, called = joined(source, lowered, connections, after, keep)
     sizes = sizes_after(source, names) if after else sizes_before(graph, source, names, connections, called)
@@ -123,7 +123,7 @@ def attach(
         found = comparer.compared(1 if after else graph.least_along_the_clip())
         name_axes(made_of, sizes.fixed({name: traced[name] for name in found.fixed}), sizes.axes, found)
         before = source.metadata
-        report = Report(path, target, "cpu", 0, len(made_of.graph), lowered.choices, found.checks, allowed)
+        report = Report(path, target, "cpu", 0, len(made_of.graph), lowered.choices, found.checks, allowed, front_end)
         own = _about(graph, connections, after)
         metadata = Metadata(
             name=model.stem,

@@ -64,6 +64,7 @@ class Plan:
     levels: tuple[Level, ...]
     stages: tuple[Stage, ...]
     bound: float
+    hardest_tone: float | None = None  # in hertz, of the deepest level's bins; None where every bin is at the signal's own rate
 
     def margins(self, half: int, hop_length: int) -> tuple[int, int]:
         """Samples before the first frame's centre and after the last one's, whole hops, that hold all that is read for them.
@@ -97,7 +98,7 @@ def plan(
     attenuation = MARGIN - 20 * math.log10(SHARE * tolerance)
     ladder = levels(hop_length, attenuation, HIGHEST * sample_rate / centres[0])
     stages: list[Stage] = []
-    placed, worst = 0, 0.0
+    placed, worst, hardest = 0, 0.0, None
     for number in range(len(ladder) - 1, 0, -1):
         factor = ladder[number].factor
         near = placed + int(np.searchsorted(centres[placed:], HIGHEST * sample_rate / factor))
@@ -108,13 +109,14 @@ def plan(
         good = int(np.argmax(np.append(errors, np.inf) > SHARE * tolerance))
         if good:
             stages.append(Stage(number, fitted.first, fitted.samples[:good]))
+            hardest = hardest or loudest_tone(fitted.residuals[:good], sample_rate)
             placed, worst = placed + good, max(worst, float(errors[:good].max()))
     if placed < len(bank):
         rest = bank[placed:]
         first, width = extent(rest)
         stages.append(Stage(0, first, in_rows(rest, first, width)))
     deepest = max(stage.level for stage in stages)
-    return Plan(tuple(ladder[: deepest + 1]), tuple(stages), worst)
+    return Plan(tuple(ladder[: deepest + 1]), tuple(stages), worst, hardest)
 
 
 def bounds(
@@ -143,6 +145,14 @@ def bounds(
         noise, impulse = np.linalg.norm(residual) / max(energies), np.abs(residual).max() / max(*peaks, TINY)
         found.append(max(tone, noise, impulse))
     return np.array(found)
+
+
+def loudest_tone(residuals: npt.NDArray[np.complex128], sample_rate: float) -> float:
+    """The frequency of the tone, in hertz, of which one of the residuals makes the most."""
+    size = 2 * residuals.shape[1]
+    responses = [np.abs(np.fft.fft(residual, size)) for residual in residuals]
+    place = int(np.argmax(np.max(responses, axis=0)))
+    return float(abs(np.fft.fftfreq(size, 1 / sample_rate)[place]))
 
 
 def _at(kernel: Kernel, distance: int) -> float:
