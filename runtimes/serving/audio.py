@@ -34,7 +34,8 @@ async def decoded(service: Service, model: ServedModel, body: bytes, holding: Ho
     size = 0
     try:
         async with asyncio.timeout(seconds):
-            decoder = await service.aside(Decoder, body, runner.sample_rate, runner.channels, runner.input_types[0], "the request")
+            begun = partial(Decoder, limits=Limits(math.inf, most))  # which looks at what the header says, before anything is decoded
+            decoder = await service.aside(begun, body, runner.sample_rate, runner.channels, runner.input_types[0], "the request")
             blocks = decoder.blocks()
             while (block := await service.aside(next, blocks, None)) is not None:
                 held.append(block)
