@@ -104,8 +104,8 @@ def read_corpus(source: Path, channel: int | None = None) -> Corpus:
             raise ValueError(f"{source} names no file")
     once: dict[_Named, tuple[str, str]] = {}
     again = []
-    for named in sorted(found, key=lambda named: named.order):
-        named = named if named.channel is not None else named._replace(channel=channel)
+    channelled = [named if named.channel is not None else named._replace(channel=channel) for named in found]
+    for named in sorted(channelled, key=lambda named: named.order):
         file = os.path.join(top, named.path)
         key = named._replace(path=place_of(file))
         if key in once:

@@ -30,12 +30,13 @@ async def decoded(service: Service, model: ServedModel, body: bytes, holding: Ho
         raise invalid(f"{model.name} takes {', '.join(runner.input_names)}, not audio; send tensors")
     if not body:
         raise invalid("the request is empty; send an audio file, or tensors as JSON")
+    limits = Limits(math.inf, most)
     held: list[npt.NDArray[Any]] = []
     size = 0
     try:
         async with asyncio.timeout(seconds):
-            begun = partial(Decoder, limits=Limits(math.inf, most))  # which looks at what the header says, before anything is decoded
-            decoder = await service.aside(begun, body, runner.sample_rate, runner.channels, runner.input_types[0], "the request")
+            open_body = partial(Decoder, body, runner.sample_rate, runner.channels, runner.input_types[0], "the request", limits=limits)
+            decoder = await service.aside(open_body)
             blocks = decoder.blocks()
             while (block := await service.aside(next, blocks, None)) is not None:
                 held.append(block)

@@ -38,10 +38,10 @@ class Limits:
     clips: int = 32
     delay: float = 0.0
     queue: int = 256
-    request_bytes: int = 64 << 20
-    answer_bytes: int = 128 << 20
-    memory: int = 256 << 20
-    free_bytes: int = 256 << 10
+    request_bytes: int = 32_000_000
+    answer_bytes: int = 128_000_000
+    memory: int = 256_000_000
+    free_bytes: int = 256_000
     connections: int = 512
     calls: int = 512
     seconds: float = 30.0
@@ -80,6 +80,7 @@ class Batcher:
             if job in self._waiting:
                 self._remove(job)
             self._metrics.seconds.labels(*self._labels).observe(self._now() - job.arrived)
+            del job  # or its error, whose traceback has this frame, would keep the inputs until the next search for cycles
 
     def _start(self) -> None:
         while self._waiting and self._busy < self._workers:

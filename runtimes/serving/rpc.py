@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
+from grpc._cython import cygrpc
 
 from specgraph.runtimes.serving import messages
 from specgraph.runtimes.serving.budget import Holding
@@ -97,17 +98,19 @@ def _method(service: Service, arrivals: Arrivals, name: str) -> Callable[[Any, A
     async def method(_: Any, context: Any) -> None:
         holding = Holding(service.budget)
         try:
-            data = await arrivals.read(context)
-            answer = await (_infer_counted(service, data, context, holding) if name == "ModelInfer" else _small(answers[name], service, name, data))
-            await _send(service, context, answer, holding)
+            await _send(service, context, await answered(context, holding), holding)
             return
-        except Refusal as found:
-            refusal = found
+        except Refusal as refusal:
+            kind, sentence = refusal.kind, str(refusal)
         except Exception as error:  # noqa: BLE001
-            refusal = unforeseen(error)
+            kind, sentence = Kind.INTERNAL, str(unforeseen(error))
         finally:
             holding.close()
-        await context.abort(grpc.StatusCode[refusal.kind.grpc], str(refusal))
+        await context.abort(grpc.StatusCode[kind.grpc], sentence)  # whose error keeps this frame, which therefore has no name for the request
+
+    async def answered(context: Any, holding: Holding) -> bytes:
+        data = await arrivals.read(context)
+        return await (_infer_counted(service, data, context, holding) if name == "ModelInfer" else _small(answers[name], service, name, data))
 
     return method
 
@@ -115,7 +118,10 @@ def _method(service: Service, arrivals: Arrivals, name: str) -> Callable[[Any, A
 async def _send(service: Service, context: Any, answer: bytes, holding: Holding) -> None:
     """Write an answer; a ``Refusal`` where its client does not read it."""
     async with holding.within(service.limits.arrival, "the answer was not read"):
-        await context.write(answer)
+        try:
+            await context.write(answer)
+        except cygrpc.ExecuteBatchError:  # the client is gone
+            raise asyncio.CancelledError from None
 
 
 async def _small(answer: Callable[[Service, Any], dict[str, Any]], service: Service, name: str, data: bytes) -> bytes:

@@ -20,7 +20,7 @@ from specgraph.runtimes.workers import pool
 
 Result = TypeVar("Result")
 
-NICE = 5  # of threads whose work others should not wait for
+NICE = 5  # of the thread for large requests; not of those that hold Python's lock
 LARGE = 32_000_000  # bytes of a request's work from which it is run in a thread of its own
 LEAST_SECONDS = 1e-3  # a shorter timeout was meant in another unit
 
@@ -39,7 +39,7 @@ class Service:
     def __init__(self, models: Sequence[ServedModel], workers: int, limits: Limits) -> None:
         self.repository, self.limits, self.metrics = Repository(models), limits, Metrics()
         self.budget = Budget(limits.memory, limits.free_bytes)
-        self._threads, self._large, self._aside = pool(workers), pool(1, NICE), pool(max(workers, 2), NICE)
+        self._threads, self._large, self._aside = pool(workers), pool(1, NICE), pool(max(workers, 2))
         self._queues = {model: Batcher(model, self._threads, workers, limits, self.metrics) for model in self.repository}
         alone = replace(limits, clips=1, delay=0.0)
         self._large_queues = {model: Batcher(model, self._large, 1, alone, self.metrics, release=True) for model in self.repository}
@@ -47,7 +47,7 @@ class Service:
         self.closing = False  # whether it is about to stop, and should get no new requests
 
     async def aside(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Call a function that takes long, in a thread of lower priority, while others are answered."""
+        """Call a function that takes long, in another thread, while others are answered."""
         return await asyncio.get_running_loop().run_in_executor(self._aside, function, *arguments)
 
     async def infer(

@@ -7,10 +7,10 @@ import os
 import sys
 from typing import Any
 
+from specgraph import interrupts
 from specgraph.cli.sentences import sentence
 
-STOPPED = 130  # the exit code of a process that SIGINT ended
-PIPE_CLOSED = 141  # and SIGPIPE
+PIPE_CLOSED = 141  # the exit code of a process that SIGPIPE ended
 
 
 def main() -> None:
@@ -26,12 +26,16 @@ def main() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = PIPE_CLOSED
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        code = STOPPED
+        code = interrupts.INTERRUPTED
     except Exception as error:
         if os.environ.get("SPECGRAPH_TRACEBACK"):
             raise
-        code = _complain(error)
+        code = interrupts.INTERRUPTED if interrupts.interrupted() else _complain(error)  # what follows Ctrl-C may be of it
+    finally:
+        interrupts.restore()
+    if code == interrupts.INTERRUPTED or interrupts.interrupted():
+        print(interrupts.words(), file=sys.stderr)
+        raise SystemExit(interrupts.INTERRUPTED)
     if code:
         raise SystemExit(code)
 
@@ -48,6 +52,7 @@ def _run(arguments: list[str]) -> int:
         if error.name not in ("typer", "rich"):
             raise
         raise ImportError("the command line needs typer and rich, which are not installed: pip install typer rich; specgraph.load runs files without them") from None
+    interrupts.raise_in_commands()
     return command(arguments)
 
 

@@ -28,6 +28,10 @@ class Sink:
         if self.folder is not None:
             if output.exists() and not output.is_dir():
                 raise ValueError(f"{output} is a file; name a folder, a .npy or a .npz file")
+            read = {file.resolve() for file, _ in files}
+            for _, name in self.files:
+                if (path := self._path(self.folder, name)).resolve() in read:
+                    raise ValueError(f"{path} is one of the inputs; choose another output")
             return
         suffix = output.suffix.lower()
         if suffix not in (".npy", ".npz"):
@@ -45,9 +49,13 @@ class Sink:
             for output, value in features.items():
                 self._held[name if self._single else output if len(self.files) == 1 else f"{name}:{output}"] = value
             return
-        path = self.folder / f"{name}{'.npy' if self._single else '.npz'}"
+        path = self._path(self.folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         _save(path, features)
+
+    def _path(self, folder: Path, name: str) -> Path:
+        """Where the features of an input go in a folder."""
+        return folder / f"{name}{'.npy' if self._single else '.npz'}"
 
     def close(self) -> None:
         """Write what was kept."""
