@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.containers import Part, Source, other_format, parts_of
-from specgraph.sound import Sound, SoundError
+from specgraph.sound import Sound, SoundError, required
 
 Array = npt.NDArray[Any]
 
@@ -186,9 +186,7 @@ class Decoder:
     def _resampled(self, mixed: Iterator[Array]) -> Iterator[Array]:
         stream = None
         if self.file_rate != self.sample_rate:
-            import soxr
-
-            stream = soxr.ResampleStream(self.file_rate, self.sample_rate, self.channels if self._kept else 1, dtype="float32", quality="HQ")
+            stream = required("soxr").ResampleStream(self.file_rate, self.sample_rate, self.channels if self._kept else 1, dtype="float32", quality="HQ")
         given = 0
         for block in mixed:
             if not np.isfinite(block).all():

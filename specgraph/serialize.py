@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from specgraph import __version__
 from specgraph import ops as _ops  # noqa: F401  (registers every op)
 from specgraph.graph import About, Graph
 from specgraph.op import Array, Constant, GraphError, Op, Value
@@ -169,7 +170,7 @@ class _Reader:
             array = self._shared_array(node["array"]) if "initializer" in node["array"] else self._decoded(node["array"])
             return Constant(node["name"], array.shape, array, node["trainable"])
         if node["op"] not in Op.registry:
-            raise GraphError(f"op {node['op']!r:.100} is not known here; upgrade specgraph")
+            raise GraphError(f"{node['op']!s:.100} is not an op of specgraph {__version__}; import the module that defines it first")
         return Op.registry[node["op"]](**{name: self._decoded(value) for name, value in node["fields"].items()})
 
     def _shared_array(self, stored: dict[str, Any]) -> Array:

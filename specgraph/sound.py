@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 from collections.abc import Iterator
@@ -19,6 +20,18 @@ class SoundError(Exception):
     """What libsndfile cannot open or decode, in its words."""
 
 
+def required(package: str) -> Any:
+    """A package that audio files need, and arrays do not.
+
+    Raises:
+        ImportError: it is not installed; the message says what to do.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise ImportError(f"audio files need {package}, which is not installed: pip install soundfile soxr; or give arrays") from None
+
+
 class Sound:
     """A file that libsndfile decodes, from its first sample on.
 
@@ -27,8 +40,7 @@ class Sound:
     """
 
     def __init__(self, source: Source, part: Part, path: Path | None) -> None:
-        import soundfile
-
+        soundfile = required("soundfile")
         self._window: Window | None = None
         alone = part.pieces == ((0, source.size),) and path is not None and os.name == "posix"
         beside = path is not None and part.kind == "mpeg" and os.path.lexists(path.with_name(f"._{path.name}"))

@@ -45,6 +45,7 @@ class Sink:
         """Keep or write the features of one input."""
         self.written += 1
         if self.folder is None:
+            name = encodable(name)
             for output, value in features.items():
                 self._held[name if self._single else output if len(self.files) == 1 else f"{name}:{output}"] = value
             return
@@ -60,6 +61,15 @@ class Sink:
         """Write what was kept."""
         if self._held:
             _save(self.output, self._held)
+
+
+def encodable(name: str) -> str:
+    """The name as an archive can hold it: bytes that are no text as escapes, and backslashes then doubled."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return name.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
+    return name
 
 
 def _named(files: list[tuple[Path, Path]], stems: bool) -> list[Named]:
