@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
@@ -26,6 +27,7 @@ from specgraph.ops.stft import Stft
 from specgraph.shapes import time_axis
 from specgraph.threads import one_thread
 
+log = logging.getLogger("specgraph.export")
 TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third of it or less
 TINY = float(np.finfo(np.float32).tiny)
 ANYTHING = 1e100  # an allowance where nothing is known
@@ -74,6 +76,7 @@ def checked(
     checks = []
     loudest: dict[str, float] = {}  # value of each output, of the signals so far, of which noise is the first
     for name, inputs in trials(graph):
+        log.info("verifying on %s", name)
         check = _check(graph, name, inputs, run(inputs), module, choices, loudest)
         checks.append(check)
         if not check.error <= tolerance:

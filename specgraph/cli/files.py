@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from specgraph.cli.show import checks_table, choices_table, console
+from specgraph.cli.show import checks_table, choices_table, console, export_progress
 
 if TYPE_CHECKING:
     from specgraph.presets import Preset
@@ -142,7 +142,8 @@ def export(
     transform = transform_named(name).from_strings(settings(set_ or []))
     graph = with_input(transform, input_, input_rate, channels) if (input_, input_rate, channels) != ("float32", None, 1) else transform
     lowerings = settings(prefer or [], "--prefer", "Stft=conv")
-    report = to_onnx(graph, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk, lengths=lengths, dtype=dtype)
+    with export_progress():
+        report = to_onnx(graph, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk, lengths=lengths, dtype=dtype)
     out = console()
     out.print(choices_table(report.choices, report.target))
     out.print(checks_table(report.checks, report.tolerance))
