@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from specgraph.cli.show import checks_table, choices_table, console, error_console
+from specgraph.cli.show import checks_table, choices_table, console, error_console, export_progress
 
 if TYPE_CHECKING:
     from specgraph.presets import Preset
@@ -159,7 +159,8 @@ def export(
     transform = transform_named(name).from_strings(settings(set_ or []))
     graph = recorded(transform, input_dtype, input_rate, channels)
     lowerings = settings(prefer or [], "--prefer", "Stft=conv")
-    report = to_onnx(graph, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk, lengths=lengths, dtype=dtype)
+    with export_progress():
+        report = to_onnx(graph, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk, lengths=lengths, dtype=dtype)
     out = console()
     out.print(choices_table(report.choices, report.target))
     out.print(checks_table(report.checks, report.tolerance))
