@@ -21,6 +21,7 @@ import onnx_ir as ir
 from specgraph.export.compare import TORCH, Run, differences, relative
 from specgraph.export.emit import emit, serialized
 from specgraph.export.join import DOMAIN, join, stand_in_type
+from specgraph.export.layer_rounding import layer_rounding
 from specgraph.export.report import VerificationError
 from specgraph.export.torch_export import Exported
 from specgraph.export.verification import explained, with_allowances
@@ -72,6 +73,16 @@ class InnerFeatures:
         for theirs, ours in zip(sorted(calls, key=by_number), sorted(held, key=by_number), strict=True):
             self._check(theirs, ours)
         return outputs
+
+    def rounding(self, inputs: Arrays) -> dict[str, float]:
+        """By how much each output may differ, on the features that the file has, by the rounding of the layers."""
+        held = self.file(inputs)
+
+        def on_features() -> dict[str, Array]:
+            with _computed_by(self.front_ends, held):
+                return self.torch(inputs)
+
+        return layer_rounding(on_features)
 
     def _check(self, theirs: Call, ours: Call) -> None:
         number, graph = ours.number, self.graphs[ours.number]

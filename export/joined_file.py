@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from specgraph.export.report import Report
 from specgraph.export.whole_model import MOST_BYTES
 from specgraph.export.write import sealed, written
 from specgraph.files import whole
+from specgraph.runtimes.pinned import read_model_file
 
 INLINE = 1024  # bytes, below which an array stays in the file of nodes: onnxruntime reads shapes there
 
@@ -68,7 +70,8 @@ def draft(model: ir.Model, path: Path) -> Iterator[Draft]:
         yield Draft(model, serialized(model), None)
         return
     path = path.resolve()
-    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}."))
+    _check_data(path)
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".specgraph-"))
     try:
         data = folder / _data_file(path).name
         external_data.unload_from_model(model, folder, data.name, size_threshold_bytes=INLINE)
@@ -86,6 +89,19 @@ def refuse_source(path: Path, source: Foreign) -> None:
     data = _data_file(path.resolve())
     if source.data and data.exists() and any(data.samefile(file) for file in source.data):
         raise ValueError(f"{data.name} holds arrays of {source.path}, and those of {path.name} would replace it; give the joined file another name")
+
+
+def _check_data(path: Path) -> None:
+    """Raise ``FileExistsError`` where the file of arrays would replace one that is not of the model that is replaced."""
+    data = _data_file(path)
+    if not os.path.lexists(data):
+        return
+    try:
+        _, header = read_model_file(path, "")
+    except (OSError, ValueError):
+        header = None
+    if header is None or data.name not in header.external or data.is_symlink() or not data.is_file():
+        raise FileExistsError(f"{data} exists and is not of a model {path.name}, and would be replaced; move it away, or give the joined file another name")
 
 
 def _data_file(path: Path) -> Path:

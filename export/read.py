@@ -29,7 +29,7 @@ def read_graph(path: str | Path) -> Graph:
 
     Raises:
         ValueError: the file is not an ONNX model, or not one that specgraph wrote, or was changed since; its arrays are unpacked up to
-            1 GiB in all.
+            512 MiB in all.
         FileNotFoundError: there is no such file.
     """
     return read_model(path).graph

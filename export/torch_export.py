@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from specgraph.dims import evaluate
 from specgraph.export.join import DOMAIN, stand_in_type
 from specgraph.export.recurrent import recurrent_layers_replaced
+from specgraph.export.translations import translations
 from specgraph.op import Input
 from specgraph.tracing import stand_in
 
@@ -68,14 +70,31 @@ def export(
             _refuse_fixed(name, found, axes, input_names)
             try:
                 made = torch.onnx.export(
-                    program, opset_version=opset, dynamo=True, verbose=False, input_names=input_names, output_names=output_names
-                )
+                    program, opset_version=opset, dynamo=True, verbose=False, input_names=input_names, output_names=output_names,
+                    optimize=False, custom_translation_table=translations(),
+                )  # fmt: skip
             except Exception as error:
                 cause = error.__cause__ or error
                 raise ValueError(f"torch.onnx.export cannot write {name}: {_first_line(cause)}") from error
     finally:
         stand_in.reset(token)
-    return Exported(made.model, tuple(numbers), _unified(found, axes))
+    return Exported(_simplified(made.model), tuple(numbers), _unified(found, axes))
+
+
+def _simplified(model: ir.Model) -> ir.Model:
+    """The model with its constants folded, in place.
+
+    The exporter's own optimization takes constants within 1e-8 of zero for zero, and drops their addition: log(x + 1e-8) is log(x).
+    """
+    from onnxscript.optimizer import fold_constants
+
+    common.InlinePass()(model)
+    fold_constants(model)
+    common.IdentityEliminationPass()(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.LiftSubgraphInitializersToMainGraphPass()(model)
+    common.OutputFixPass()(model)
+    return common.RemoveUnusedNodesPass()(model).model
 
 
 def _exporter() -> Any:

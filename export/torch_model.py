@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from specgraph.dims import evaluate
+from specgraph.export.neighbours import MIXES, mixing
 from specgraph.export.signals import to_int16
 from specgraph.export.torch_export import Axes
 from specgraph.graph import Graph
 from specgraph.op import Array
+from specgraph.runtimes.session import first_line
 
 if TYPE_CHECKING:
     import torch
 
 TIME_AXIS = {2: 1, 3: 2, 4: 3}  # by rank, where nothing else is said: the last, as waveforms and features have it
+CLIPS = 2  # of an example
+CHANNELS = 1, 2  # that are tried where a model does not take (batch, samples)
+MOST_CHANNELS = 8  # of an axis before samples; a larger one holds bins
 PARTS = 2  # an axis of this size at the end holds the parts of complex numbers
 
 
@@ -93,10 +98,51 @@ def example_inputs(model: Any, inputs: Any) -> tuple[torch.Tensor, ...]:
     firsts = _of_waveforms(model)
     if not firsts:
         raise ValueError(f"no front end of {name} takes waveforms, so what it takes is not known; give an example, inputs=(...,)")
+    return (_taken_waveforms(model, firsts),)
+
+
+def _taken_waveforms(model: Any, firsts: Sequence[Graph]) -> torch.Tensor:
+    """Two clips of noise in a shape that ``forward`` takes: as its first front end takes them, or with an axis of channels.
+
+    Raises:
+        ValueError: it takes none of them, or mixes the clips.
+    """
+    import torch
+
+    name, wave = type(model).__name__, firsts[0].inputs[0]
     samples = max(firsts[0].sample_rate, *(2 * graph.least_along_the_clip() for graph in firsts), 2)
-    wave = firsts[0].inputs[0]
-    noise = 0.1 * np.random.default_rng(0).standard_normal(evaluate(wave.shape, {"batch": 2, "samples": samples}))
-    return (torch.from_numpy(to_int16(noise) if wave.dtype == "int16" else noise.astype(np.float32)),)
+    own = evaluate(wave.shape, {"batch": CLIPS, "samples": samples})
+    failures, mixed = [], []
+    for shape in dict.fromkeys([own, *((CLIPS, channels, samples) for channels in CHANNELS)]):
+        noise = 0.1 * np.random.default_rng(0).standard_normal((CLIPS + 1, *shape[1:]))
+        clips = to_int16(noise) if wave.dtype == "int16" else noise.astype(np.float32)
+        try:
+            found = mixing(lambda arrays: _outputs(model, arrays), (clips[:CLIPS],), (clips,), (clips[:1],))
+        except Exception as error:  # noqa: BLE001  (whatever a model's layers raise at a shape that is not for them)
+            failures.append(f"{shape} ({first_line(error)})")
+            continue
+        if found is None:
+            return torch.from_numpy(clips[:CLIPS].copy())
+        mixed.append(found)
+    if mixed:
+        raise ValueError(mixed_clips(name, mixed[0]))
+    raise ValueError(f"forward of {name} fails on waveforms of shape {', and of '.join(failures)}; give an example of what it takes, inputs=(...,)")
+
+
+def mixed_clips(name: str, found: str) -> str:
+    """The sentence about a model that mixes the clips of a batch."""
+    instead = "; or give inputs=(...) of one clip with dynamic_shapes=({1: 'samples'},), for a file that takes one" if MIXES in found else ""
+    return f"{name} {found}{instead}"
+
+
+def _outputs(model: Any, arrays: tuple[Array, ...]) -> dict[str, Array]:
+    """What ``forward`` returns, by name; nothing where that is not tensors, which is said later."""
+    import torch
+
+    with torch.no_grad():
+        result = model(*(torch.from_numpy(array) for array in arrays))
+    found = _flat(result) or []
+    return {name: tensor.numpy() for name, tensor in zip(_default_names(result, len(found)), found, strict=True)}
 
 
 def _of_waveforms(model: Any) -> list[Graph]:
@@ -125,8 +171,8 @@ def names_of_inputs(model: Any, given: Sequence[Any], names: Sequence[str] | Non
     if names is not None:
         return _checked_names("input_names", names, len(given))
     if len(given) == 1:
-        audio = any(len(shape := graph.inputs[0].shape) == 3 == given[0].ndim and shape[1] == given[0].shape[1] for graph in _of_waveforms(model))
-        return ("waveforms" if given[0].ndim < 3 or audio else "features",)
+        channels = given[0].ndim == 3 and given[0].shape[1] <= MOST_CHANNELS and bool(_of_waveforms(model))
+        return ("waveforms" if given[0].ndim < 3 or channels else "features",)
     taken = list(inspect.signature(model.forward).parameters)
     return tuple(taken[: len(given)]) if len(taken) >= len(given) else tuple(f"input_{i}" for i in range(len(given)))
 
@@ -170,9 +216,13 @@ def names_of_outputs(model: Any, given: tuple[Any, ...], names: Sequence[str] | 
         raise ValueError(f"forward of {type(model).__name__} must return a tensor, or a tuple or dict of tensors, not {_kind(result)}")
     if names is not None:
         return _checked_names("output_names", names, len(found))
-    if isinstance(result, Mapping) and all(str(key).isidentifier() for key in result):
+    return _default_names(result, len(found))
+
+
+def _default_names(result: Any, count: int) -> tuple[str, ...]:
+    if count and isinstance(result, Mapping) and all(str(key).isidentifier() for key in result):
         return tuple(map(str, result))
-    return ("output",) if len(found) == 1 else tuple(f"output_{number}" for number in range(1, len(found) + 1))
+    return ("output",) if count == 1 else tuple(f"output_{number}" for number in range(1, count + 1))
 
 
 def runner(model: Any, names: Sequence[str]) -> Callable[[tuple[Array, ...]], dict[str, Array]]:

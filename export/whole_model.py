@@ -18,6 +18,7 @@ from specgraph.export.describe import described
 from specgraph.export.emit import emit, serialized
 from specgraph.export.inner_features import inner_features
 from specgraph.export.join import join
+from specgraph.export.neighbours import mixing
 from specgraph.export.report import Report
 from specgraph.export.torch_export import Axes, export, fixed
 from specgraph.export.verification import default_tolerance
@@ -28,6 +29,7 @@ from specgraph.lowering import lower
 from specgraph.metadata import Metadata, OutputMetadata
 from specgraph.ops.layout import is_time
 from specgraph.reach import WHOLE_CLIP
+from specgraph.runtimes.session import first_line
 
 TOLERANCE = 1e-4  # of an output's peak: what a deep model makes of the rounding of its front end
 MOST_BYTES = 2_000_000_000  # of a file in protobuf's format
@@ -67,7 +69,9 @@ def write_whole_model(
         examples = tuple(tensor.numpy() for tensor in given)
         least = max((graph.least_along_the_clip() for graph in graphs if graph.takes_waveforms), default=1)
         lengths = tuple(number for number, array in enumerate(examples) if "len" in names[number] and array.dtype.kind == "i" and number)
-        comparer = Comparer(examples, exported.axes, in_torch, runner(data), allowed, lengths=lengths, on_same_features=inner)
+        comparer = Comparer(examples, exported.axes, in_torch, _loaded(name, data), allowed, lengths=lengths, on_same_features=inner, rounding=inner.rounding)
+        if inputs is not None:
+            _refuse_mixed(name, comparer)
         found = comparer.compared(least)
         if found.fixed:
             size = found.shapes[0][0][found.fixed[0]]
@@ -89,6 +93,30 @@ def write_whole_model(
         hash=hashlib.sha256(data).hexdigest(),
     )
     return written(joined, metadata.to_properties(), report)
+
+
+def _loaded(name: str, data: bytes) -> Any:
+    try:
+        return runner(data)
+    except ImportError:
+        raise
+    except Exception as error:  # noqa: BLE001  (onnxruntime's own types)
+        raise ValueError(f"onnxruntime does not load what torch.onnx.export makes of {name}: {first_line(error)}; replace that layer") from None
+
+
+def _refuse_mixed(name: str, comparer: Comparer) -> None:
+    """Raise where the clips of a batch that varies are mixed."""
+    sizes, batch = comparer.traced_sizes(), comparer.axes[0].get(0)
+    if batch is None:
+        return
+    sizes = sizes | {batch: max(2, sizes[batch])}
+    try:
+        several, more, one = (comparer.inputs_for("noise", sizes | {batch: clips}) for clips in (sizes[batch], sizes[batch] + 1, 1))
+        found = mixing(comparer.original, several, more, one)
+    except Exception:  # noqa: BLE001  (whatever a model's layers raise at a batch that is not for them, which is said later)
+        return
+    if found is not None:
+        raise ValueError(torch_model.mixed_clips(name, found))
 
 
 def _refuse_large(name: str, model: ir.Model) -> None:

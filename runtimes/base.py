@@ -20,7 +20,7 @@ from specgraph.runtimes.workers import ordered, pool, worker_count
 from specgraph.shapes import arranged
 
 if TYPE_CHECKING:
-    from specgraph.audio import Audio
+    from specgraph.audio import Audio, Limits
 
 Array = npt.NDArray[np.float32]
 
@@ -59,7 +59,7 @@ class Runner(Checking, ABC):
 
         Args:
             inputs: numpy arrays or torch tensors in the order of ``input_names``, or by name; usually one, (batch, samples), or
-                (samples,) for features without a batch axis, and likewise where a file takes features. float32 in -1 ... 1; float64 is rounded to float32, and int16
+                (samples,) for features without a batch axis, or (..., samples): leading axes are kept, and likewise where a file takes features. float32 in -1 ... 1; float64 is rounded to float32, and int16
                 is taken as PCM and divided by 32768. A file that was exported for int16 takes that alone, and one for several channels
                 (batch, channels, samples), or (channels, samples). A file with lengths takes those too, whole numbers (batch,), or a list of
                 clips (samples,) of different lengths; left out, every clip is as long as the array.
@@ -81,16 +81,18 @@ class Runner(Checking, ABC):
         """All outputs by name, for what ``run`` takes."""
         first, *others = self._gathered(inputs, named)
         tensor = first if is_torch(first) else None
-        single = self._is_single(first, others)
+        leading = self._leading(first, others)
         on_device = tensor is not None and tensor.device.type == "cuda" and (not others or self.takes_lengths)
-        given = self._all_checked(first, others, single, on_device)
+        given = self._all_checked(first, others, leading, on_device)
         if on_device:
             given = given[:1] + [sys.modules["torch"].from_numpy(lengths).to(given[0].device) for lengths in given[1:]]
         outputs = self._run_on_device(given) if on_device else self._run(given)
         if tensor is not None and not on_device:
             outputs = [sys.modules["torch"].from_numpy(output).to(tensor.device) for output in outputs]
         found = dict(zip(self.output_names, outputs, strict=True))
-        return {name: self.without_batch(name, output) for name, output in found.items()} if single else found
+        if leading is None or len(leading) == 1:
+            return found
+        return {name: self._with_leading(name, output, leading) for name, output in found.items()}
 
     def map(
         self, items: Iterable[Any], workers: int | None = None, function: Callable[[Any], Any] | None = None
@@ -114,21 +116,22 @@ class Runner(Checking, ABC):
             raise TypeError(f"map takes many clips or files, and {str(items)!r} is one path; give a list: [{str(items)!r}]")
         return self._mapped(function or self._item, items, worker_count(workers, self.workers))
 
-    def read(self, source: str | Path | bytes, name: str | None = None, channel: int | None = None) -> Audio:
+    def read(self, source: str | Path | bytes, name: str | None = None, channel: int | None = None, limits: Limits | None = None) -> Audio:
         """An audio file, or what one holds, as this model takes it: its rate, its channels and its dtype; 16-bit samples stay what they are.
 
         Args:
             source: a path, or what a file holds.
             name: what errors call the file; the path unless given.
             channel: the one channel to take, counted from 0; None mixes all of them to the model's number.
+            limits: the seconds and bytes that a file may have; 24 hours and 2 GiB of samples unless given.
 
         Raises:
             FileNotFoundError, IsADirectoryError: there is no such file.
-            AudioError: it holds no audio that can be read, or no such channel.
+            AudioError: it holds no audio that can be read, no such channel, or more than the limits allow.
         """
-        from specgraph.audio import read_audio
+        from specgraph.audio import Limits, read_audio
 
-        return read_audio(source, self.sample_rate, self.channels, self.input_types[0], name, channel=channel)
+        return read_audio(source, self.sample_rate, self.channels, self.input_types[0], name, channel=channel, limits=limits or Limits())
 
     def stream(self, batch: int | None = None, sample_rate: int | None = None) -> Stream:
         """A clip that comes in chunks: ``push(chunk)`` gives the frames that are ready, ``finish()`` the rest.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from specgraph.runtimes.inputs import (
     refuse_file,
     with_lengths,
 )
-from specgraph.shapes import LENGTHS, is_lengths_of, is_waveforms, lacks_batch, with_batch
+from specgraph.shapes import LENGTHS, is_lengths_of, is_waveforms, leading_axes, with_batch
 
 
 class Checking(Described):
@@ -35,12 +36,13 @@ class Checking(Described):
             ValueError, TypeError: as from ``run``.
         """
         first, *others = self._gathered(inputs, named)
-        single = self._is_single(first, others)
-        return self._all_checked(first, others, single, on_device=False), single
+        leading = self._leading(first, others)
+        alone = leading is not None and len(leading) < 2  # who asks puts items of several callers into one batch
+        return self._all_checked(first, others, leading if alone else None, on_device=False), leading == ()
 
-    def _is_single(self, first: Any, others: list[Any]) -> bool:
-        """Whether an item was given without a batch axis."""
-        return (not others or self.takes_lengths) and lacks_batch(with_batch(self.input_sizes[0]), first.ndim)
+    def _leading(self, first: Any, others: list[Any]) -> tuple[int, ...] | None:
+        """The axes that an input was given with in place of the batch; None where it must have a batch and nothing else."""
+        return leading_axes(with_batch(self.input_sizes[0]), tuple(first.shape)) if not others or self.takes_lengths else None
 
     @property
     def takes_waveforms(self) -> bool:
@@ -73,8 +75,15 @@ class Checking(Described):
 
     def without_batch(self, name: str, output: Any) -> Any:
         """An output for a single item; one that has no batch axis stays what it is."""
-        axes = self.meta.outputs[name].axes
-        return output[(slice(None),) * axes.index("batch") + (0,)] if "batch" in axes else output
+        return self._with_leading(name, output, ())
+
+    def _with_leading(self, name: str, output: Any, leading: tuple[int, ...]) -> Any:
+        """An output with these axes in place of its batch; one that has no batch axis stays what it is."""
+        axes, shape = self.meta.outputs[name].axes, tuple(output.shape)
+        if "batch" not in axes:
+            return output
+        at = axes.index("batch")
+        return output.reshape((*shape[:at], *leading, *shape[at + 1 :]))
 
     def _gathered(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         given = dict(zip(self.input_names, inputs, strict=False)) | named
@@ -96,13 +105,15 @@ class Checking(Described):
                 f"{first} are a list whose items have different lengths; run them one by one, or export with lengths=True"
             ) from None
 
-    def _all_checked(self, first: Any, others: list[Any], single: bool, on_device: bool) -> list[Any]:
+    def _all_checked(self, first: Any, others: list[Any], leading: tuple[int, ...] | None, on_device: bool) -> list[Any]:
         """All inputs, checked; the first stays a tensor ``on_device``, and lengths are an array always."""
         name = self.input_names[0]
-        first, lengths = first[None] if single else first, None
+        lengths, several = None, leading is not None and len(leading) != 1
+        if leading is not None and several:
+            first = first.reshape((math.prod(leading), *first.shape[len(leading) :]))
         if self.takes_lengths:
             self._check_shape(name, tuple(first.shape))
-            lengths = as_lengths(self.input_names[1], others[0].reshape(-1) if single else others[0], name, first.shape, self.meta.min_samples)
+            lengths = as_lengths(self.input_names[1], others[0].reshape(-1) if several else others[0], name, first.shape, self.meta.min_samples)
         given = [(self._checked_tensor if on_device else self._checked)(name, first, lengths)]
         if lengths is not None:
             return [*given, lengths]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy.typing as npt
@@ -29,7 +32,7 @@ class TorchRunner(Runner):
         graph = read_graph(path)
         self.module = graph.module().to(place or "cpu").eval()
         self.device = device
-        self._place = place or "cpu"
+        self._place, self._process = place or "cpu", os.getpid()
         self.input_names = tuple(value.op.label for value in graph.inputs)
         self.input_sizes = tuple(value.op.sizes for value in graph.inputs if isinstance(value.op, Input))
         self.output_names = tuple(graph.outputs)
@@ -46,9 +49,28 @@ class TorchRunner(Runner):
     def _run_on_device(self, tensors: list[Any]) -> list[Any]:
         return [output.to(tensors[0].device) for output in self._features(tensors)]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_process"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _process=os.getpid())
+
     def _features(self, tensors: list[Any]) -> list[Any]:
         import torch
 
-        with torch.no_grad():
+        with torch.no_grad(), nullcontext() if self._process == os.getpid() else _one_thread():
             result = self.module.outputs(*(tensor.to(self._place) for tensor in tensors))
         return [result[name].to(getattr(torch, dtype)) for name, dtype in zip(self.output_names, self.output_types, strict=True)]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread for torch: its others do not survive a fork, and what is run on them would wait for good."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

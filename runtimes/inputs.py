@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.shapes import WAVEFORMS, check_lengths, check_shape
+from specgraph.shapes import WAVEFORMS, check_lengths, check_shape, leading_axes, refuse_transposed, with_batch
 
 KINDS = {"float16": "f", "float64": "f", "int64": "iu", "int32": "iu", "bool": "b"}  # numpy's, that an input of a dtype takes
 PCM_SCALE = np.float32(1 / 32768)  # 16-bit samples to -1 ... 1
@@ -127,6 +127,7 @@ def check_input(name: str, sizes: Sequence[int | str], shape: tuple[int, ...], p
     if len(shape) != 2:
         raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {shape}; mix channels to one, or stack clips; a model for several channels is exported with channels=2, say")
     batch, samples = shape
+    refuse_transposed(name, batch, samples)
     if batch == 0 or samples == 0:
         raise ValueError(f"{name} has shape {shape}: there are no {'clips' if batch == 0 else 'samples'} in it")
     if samples < least:
@@ -138,7 +139,7 @@ def with_lengths(name: str, waveforms: Any, sizes: Sequence[int | str] = WAVEFOR
     if isinstance(waveforms, list | tuple):
         return _padded(name, waveforms, sizes[1:], dtype)
     waveforms = waveforms if is_torch(waveforms) else np.asarray(waveforms)
-    clips = waveforms.shape[0] if waveforms.ndim == len(sizes) else 1
+    clips = leading_axes(with_batch(sizes), waveforms.shape) or ()
     return waveforms, np.full(clips, waveforms.shape[-1] if waveforms.ndim else 0, np.int64)
 
 

@@ -158,6 +158,9 @@ _runners: weakref.WeakSet[OrtRunner] = weakref.WeakSet()
 def _after_fork() -> None:
     for runner in list(_runners):
         runner.after_fork()
+    process = ctypes.CDLL(None)
+    if _runners and hasattr(process, "on_exit"):  # onnxruntime 1.31 waits for a thread of its parent when a forked process returns from main
+        process.on_exit(process._exit, None)  # what Python does at its end is done by then
 
 
 if hasattr(os, "register_at_fork"):

@@ -135,7 +135,7 @@ def _read(path: Path, otherwise: str) -> bytes:
             if found.st_size:  # what is no model is not read to its end
                 check_start(file.read(FIRST), found.st_size, str(path))
             file.seek(0)
-            return file.read(MOST_BYTES)
+            return file.read(found.st_size)
     except OSError as error:
         raise _unreadable(path, error) from None
 

@@ -56,7 +56,7 @@ def session(
     """
     onnxruntime = onnxruntime_module()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised
     options.enable_mem_pattern = False  # patterns are for one shape, and lengths vary
     if threads is not None:
         options.intra_op_num_threads = threads

@@ -131,7 +131,7 @@ class _Whole:
     def take(self, part: Part, result: npt.NDArray[Any]) -> None:
         """Put the result for a part where it belongs."""
         clips = len(range(*part.clips.indices(self._clips)))
-        if not result.ndim or len(result) != clips:
+        if result.ndim != len(self._output.axes) or len(result) != clips:
             self._refuse(f"{clips} clips give {result.shape}")
         kept, begin = (slice(None), 0) if part.stop is None else part.frames(self._output)
         if self._array is None:
@@ -195,5 +195,6 @@ def has_time_axis(output: OutputMetadata) -> bool:
 
 def _have_frames(meta: Metadata) -> bool:
     """Whether all that is given in pieces has an axis along the clip, with positions a known number of samples apart."""
-    bounded = [output for output in (*meta.outputs.values(), *meta.slicing.cut.values()) if output.before is not None]
-    return all(output.hop and has_time_axis(output) for output in bounded)
+    cut = meta.slicing.cut.values()
+    pieces = [*cut, *(output for output in meta.outputs.values() if output.before is not None or not cut)]
+    return all(output.hop and has_time_axis(output) for output in pieces)

@@ -6,6 +6,7 @@ Triton's documentation ("Model Configuration", "Model Repository", "Ensemble Mod
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from specgraph.runtimes.pinned import read_model_file, require_files
 from specgraph.runtimes.serving.tensors import DATATYPES
 from specgraph.runtimes.session import session
 
+WRITTEN = "# written by specgraph triton, SHA-256 of what follows: "  # the first line of a configuration: an edited one is not replaced
 WARM_SECONDS = 1.0  # of sound that an instance is run on before it takes requests
 MICROSECONDS = 1e6
 LAST_VERSION = 2**63 - 1
@@ -113,12 +115,16 @@ def _check_versions(there: Path, config: Any) -> None:
         raise ValueError(f"{there} is a file, where a folder is to be written; remove it, or give another --name")
     if not (there / "config.pbtxt").exists():
         return
+    text = (there / "config.pbtxt").read_text(errors="replace")
     try:
-        held = text_format.Parse((there / "config.pbtxt").read_text(), _proto().ModelConfig(), allow_unknown_field=True)
+        held = text_format.Parse(text, _proto().ModelConfig(), allow_unknown_field=True)
     except text_format.ParseError as error:
         raise ValueError(f"{there / 'config.pbtxt'} cannot be read: {error}; give another --name") from None
     if any(list(getattr(held, of)) != list(getattr(config, of)) for of in ("input", "output")):
         raise ValueError(f"the versions in {there} have other inputs or outputs, and Triton has one configuration for all versions; give another --name")
+    first, _, rest = text.partition("\n")
+    if first != f"{WRITTEN}{hashlib.sha256(rest.encode()).hexdigest()}":
+        raise ValueError(f"{there / 'config.pbtxt'} was edited, or not written by specgraph, and would be replaced; move it away, or give another --name")
 
 
 def _config(name: str, loaded: Any, options: Options, batched: bool | None = None) -> Any:
@@ -204,6 +210,7 @@ def _written(folder: Path, config: Any, version: int, files: Sequence[Path]) -> 
     text = text_format.MessageToString(config)
     if text_format.Parse(text, _proto().ModelConfig()) != config:
         raise RuntimeError(f"the configuration of {config.name} does not survive its text")
+    text = f"{WRITTEN}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
     folder.mkdir(parents=True, exist_ok=True)
     there = folder / config.name
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:

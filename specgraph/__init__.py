@@ -6,6 +6,10 @@ neither torch nor onnx.
 
 from __future__ import annotations
 
+from specgraph import interrupts
+
+interrupts.end_at_once()  # before imports that take long; where specgraph is the program that runs
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

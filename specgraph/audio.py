@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.decoding import AudioError, Decoder, together
+from specgraph.decoding import DEFAULT, AudioError, Decoder, Limits, together
 from specgraph.folders import audio_below
 
-__all__ = ["Audio", "AudioError", "audio_files", "demo_signals", "read_audio"]
+__all__ = ["Audio", "AudioError", "Limits", "audio_files", "demo_signals", "read_audio"]
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,15 @@ def read_audio(
     name: str | None = None,
     salvage: bool = False,
     channel: int | None = None,
+    limits: Limits = DEFAULT,
 ) -> Audio:
     """A file as one clip: ``specgraph.decoding.Decoder`` says what is read, and how, and what the arguments do.
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
-        AudioError: it is empty, not audio, damaged, without samples, or has samples that are not finite.
+        AudioError: it is empty, not audio, damaged, without samples, beyond the limits, or has samples that are not finite.
     """
-    decoder = Decoder(source, sample_rate, channels, dtype, name, salvage, channel=channel)
+    decoder = Decoder(source, sample_rate, channels, dtype, name, salvage, channel=channel, limits=limits)
     samples = together(decoder.blocks())
     return Audio(samples, sample_rate, decoder.file_rate, decoder.channels, decoder.rounds, decoder.clipped, decoder.damage, channel)
 

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.containers import Part, Source, other_format, parts_of
-from specgraph.sound import Sound, SoundError
+from specgraph.sound import Sound, SoundError, required
 
 Array = npt.NDArray[Any]
 
 BLOCK = 2**18  # samples of all channels that are decoded at once, or that resampling makes of them
 SHORT_BLOCK = 2**10  # where the file is damaged: a block that cannot be decoded is lost whole
 SIXTEEN_BITS = ("PCM_16", "PCM_S8", "PCM_U8")  # what libsndfile calls formats of 16 bits and fewer
+PADDING = 16  # zero bytes at a file's end, more than a frame of FLAC ends with
 UNKNOWN = 2**62  # frames, from which libsndfile means that a file does not say
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz: below telephony's 8,000, for slow recordings; the highest that converters have
 
@@ -153,7 +154,7 @@ class Decoder:
         """The parts of the file, of which nothing is missing unless it is salvaged."""
         parts = parts_of(self._source)
         if not parts:
-            raise self._unreadable(f"it is {other}" if (other := other_format(self._source)) else "its format is not known")
+            raise self._unreadable(f"it is {other}" if (other := other_format(self._source)) else "Format not recognised")
         for number, part in enumerate(parts, 1):
             if part.missing:
                 self._damaged(part.missing + (f" (in the {number}. of {len(parts)} parts)" if len(parts) > 1 else ""))
@@ -185,9 +186,7 @@ class Decoder:
     def _resampled(self, mixed: Iterator[Array]) -> Iterator[Array]:
         stream = None
         if self.file_rate != self.sample_rate:
-            import soxr
-
-            stream = soxr.ResampleStream(self.file_rate, self.sample_rate, self.channels if self._kept else 1, dtype="float32", quality="HQ")
+            stream = required("soxr").ResampleStream(self.file_rate, self.sample_rate, self.channels if self._kept else 1, dtype="float32", quality="HQ")
         given = 0
         for block in mixed:
             if not np.isfinite(block).all():
@@ -291,15 +290,19 @@ class Decoder:
                 return
             done += len(block)
             yield block
-        if part.kind == "flac" and done < most:  # it may declare fewer than there are, and what is not sound may follow
-            try:
-                block = file.read(min(SHORT_BLOCK, most - done))
-            except SoundError:
-                return
-            while len(block):
+        if part.kind == "flac" and done < most:
+            yield from self._undeclared(file, most - done, at_once)
+
+    def _undeclared(self, file: Sound, most: int, at_once: int) -> Iterator[Array]:
+        """What follows the samples that a FLAC stream declares."""
+        done = 0
+        try:
+            while done < most and len(block := file.read(min(at_once, most - done))):
                 done += len(block)
                 yield block
-                block = file.read(min(at_once, most - done)) if done < most else block[:0]
+        except SoundError:
+            if done or not self._source.is_zero(self._source.size - PADDING):
+                raise
 
     def _rest(self, part: Part, first: int, done: int, most: int) -> Iterator[Array]:
         """What can be decoded of the block in which the part is damaged."""
@@ -320,7 +323,9 @@ class Decoder:
         libsndfile is a hundred samples off in the last page of Vorbis, and the first frames of MP3 want bits of those before them. So it
         is sent to an earlier place, from which decoding is exact (MP3: to 1e-4 in places); a page of Vorbis holds 255 packets of at most 1,024 new samples.
         """
-        before = max(0, first - BLOCK) if file.format in ("OGG", "MP3", "MPEG") else first
+        before = first if file.seekable else 0
+        if file.format in ("OGG", "MP3", "MPEG"):
+            before = max(0, before - BLOCK)
         if before:
             file.seek(before)
         while before < first and len(block := file.read(min(first - before, BLOCK // self.channels + 1))):

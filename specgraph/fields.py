@@ -125,7 +125,7 @@ def json_value(name: str, text: str) -> Any:
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # fails on half of a surrogate pair, which is no character
     except (ValueError, RecursionError) as error:
-        raise Wrong(f"{name} cannot be read ({type(error).__name__}: {str(error):.200})") from None
+        raise Wrong(f"{name} cannot be read ({type(error).__name__}: {error!s:.200})") from None
     return value
 
 

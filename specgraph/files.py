@@ -18,7 +18,7 @@ LONGEST_SUFFIX = 16  # characters of a suffix that a temporary name keeps: some 
 
 def check_writable(path: Path) -> None:
     """Raise ``OSError``, in a sentence, where a file cannot be written to ``path``: before any work is done for it."""
-    path = _resolved(path)
+    path = resolved(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file in it")
     if path.exists() and not path.is_file():
@@ -48,7 +48,7 @@ def whole(path: str | Path, within: Path | None = None) -> Iterator[Path]:
     """
     path = Path(path)
     check_writable(path)
-    path = _resolved(path)
+    path = resolved(path)
     with _in_a_sentence(path):
         handle, name = tempfile.mkstemp(dir=within or path.parent, prefix=".specgraph-", suffix=path.suffix[-LONGEST_SUFFIX:])
         os.close(handle)
@@ -79,8 +79,12 @@ def _in_a_sentence(path: Path) -> Iterator[None]:
         raise
 
 
-def _resolved(path: Path) -> Path:
-    """What a link leads to, or the path itself."""
+def resolved(path: Path) -> Path:
+    """What a link leads to, or the path itself.
+
+    Raises:
+        OSError: the link leads to itself.
+    """
     try:
         return path.resolve() if path.is_symlink() else path
     except (OSError, RuntimeError):

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-# What libsndfile reads. Its other formats are of samplers and instruments, or have endings that files of another kind have too.
+# Of the formats that specgraph.containers knows.
 SUFFIXES = (
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
-    ".sph", ".nist", ".voc", ".paf", ".svx", ".8svx", ".sf", ".ircam", ".avr", ".pvf",
+    ".sph", ".nist",
 )  # fmt: skip
 OTHERS = 6  # suffixes that are counted each
 

@@ -124,7 +124,7 @@ class Metadata:
         try:
             known = [one.name for one in dataclasses.fields(cls) if one.name in text]
             read = Fields("", {name: text[name] if name in TEXTS else json_value(name, text[name]) for name in known})
-            return cls(
+            made = cls(
                 name=read.text("name"),
                 version=read.text("version"),
                 sample_rate=read.whole("sample_rate", 1, FASTEST),
@@ -142,8 +142,11 @@ class Metadata:
                 dtype=read.one_of("dtype", DTYPES, "float32"),
                 data=_data(read.fields("data", {})),
             )
+            if made.slicing.cut and all(output.before is not None for output in made.outputs.values()):
+                raise Wrong("slicing.cut is of files with an output that looks at the whole clip, and none does")
         except Wrong as error:
             raise MetadataError(f"{path} has damaged specgraph metadata: {error}; export it again") from None
+        return made
 
 
 def format_of(properties: Mapping[str, str], path: str) -> int:

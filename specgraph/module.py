@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from functools import cache
+from keyword import iskeyword
 from typing import Any
 
 import torch
@@ -13,31 +16,49 @@ from specgraph.constraints import constrain, originals
 from specgraph.graph import Graph
 from specgraph.groups import parameter_groups
 from specgraph.lowering import lower, trained_parts_expanded
-from specgraph.module_inputs import ModuleInputs
+from specgraph.module_inputs import HALVES, ModuleInputs
 from specgraph.op import Constant, Input
 from specgraph.shapes import arranged
 from specgraph.silence import without_silence
-from specgraph.tracing import traced
+from specgraph.tracing import any_length, as_script, traced
+
+DTYPES = torch.float32, torch.float64, *HALVES
 
 
 class GraphModule(nn.Module):
     """(batch, samples) -> the graph's output, or a dict of its outputs where there are several.
 
-    A graph with lengths gives a pair, ``features, features_lens = net(waveforms, waveforms_lens)``, or a pair of dicts. The
+    ``forward`` takes the graph's inputs by their names, usually ``waveforms``. A graph with lengths gives a pair, ``features, features_lens = net(waveforms, waveforms_lens)``, or a pair of dicts. The
     lengths, whole numbers (batch,), may be left out, every clip then being as long as the tensor, and may stay on the CPU.
 
-    A clip without a batch axis, (samples,), gives features without one, and likewise for a graph that takes features. Trainable constants are parameters, named as
-    they are in the graph ("fourier", "mel", ...); fixed ones are buffers outside of ``state_dict``. The module works in
-    the dtype it was made in or moved to, float32 or float64, on any device; gradients are finite everywhere, silence
-    included.
+    Leading axes are kept: (samples,) gives features without a batch axis, (batch, 1, samples) gives (batch, 1, bins, frames), and
+    likewise for a graph that takes features. Trainable constants are parameters, named as they are in the graph ("fourier", "mel", ...);
+    fixed ones are buffers outside of ``state_dict``. Gradients are finite everywhere, silence included.
+
+    The module computes in float32 or float64, on any device. In half precision, ``module.half()`` or ``dtype=torch.bfloat16``, it
+    takes half or float32 inputs and gives half features; parameters and all arithmetic stay float32, under autocast too. float16 holds
+    numbers up to 65504, which the power of a loud spectrum exceeds; a logarithm or bfloat16 has no such limit.
+
+    ``torch.export.export`` makes one program for any batch and length, with ``dynamic_shapes={"waveforms": {0: Dim.DYNAMIC, 1:
+    Dim.DYNAMIC}}``. ``torch.jit.trace`` and ``torch.jit.script`` do likewise.
 
     Args:
         graph: any graph; parts of it that are not trained run through ``torch.fft``.
-        dtype: ``torch.float32`` (default) or ``torch.float64``, to which constants are exact.
+        dtype: ``torch.float32`` (default) or ``torch.float64``, to which constants are exact; or ``torch.float16`` or
+            ``torch.bfloat16``, which features are given in.
         prefer: lowerings by compound op instead of the cheapest, such as ``{"ConstantQ": "grouped"}``.
         constraints: by trained part, a name ("non-negative", "band", "unit-norm", "quadrature"), an object of
             ``specgraph.constraints``, or a list of these; they hold after every optimizer step, and what is exported keeps them.
     """
+
+    _made_of: type[GraphModule]  # of a class with named inputs, the class that it was made of
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> GraphModule:
+        """An instance of a subclass whose ``forward`` has an argument for each input of the graph."""
+        graph = args[0] if args else kwargs.get("graph")
+        if hasattr(cls, "_made_of") or not isinstance(graph, Graph):
+            return super().__new__(cls)
+        return super().__new__(_taking(cls, *_arguments(graph)))
 
     def __init__(
         self,
@@ -47,6 +68,10 @@ class GraphModule(nn.Module):
         constraints: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if dtype is not None and dtype not in DTYPES:
+            raise TypeError(f"dtype must be {', '.join(map(str, DTYPES[:-1]))} or {DTYPES[-1]}, not {dtype!r}")
+        self._half = dtype if dtype in HALVES else None
+        held = torch.float64 if dtype == torch.float64 else torch.float32
         self._source = trained_parts_expanded(graph)
         self.prefer = dict(prefer or {})
         lowered = lower(without_silence(self._source), "torch", prefer)
@@ -56,13 +81,13 @@ class GraphModule(nn.Module):
         place = {value: i for i, value in enumerate(values)}
         for value in values:  # before the fixed ones, so that a part has its own name
             if isinstance(value.op, Constant) and value.op.trainable and value.op not in self._names:
-                self._hold(value.op, torch.float32 if dtype is None else dtype)
+                self._hold(value.op, held)
         self._constants: list[tuple[int, str]] = []
         self._steps: list[tuple[int, Any, tuple[int, ...]]] = []
         for value in values:
             op = value.op
             if isinstance(op, Constant):
-                name = self._names.get(op) or self._hold(op, torch.float32 if dtype is None else dtype)
+                name = self._names.get(op) or self._hold(op, held)
                 self._constants.append((place[value], name))
             elif not isinstance(op, Input):
                 self._steps.append((place[value], op, tuple(place[operand] for operand in value.inputs)))
@@ -97,12 +122,21 @@ class GraphModule(nn.Module):
         return [(constant, name) for constant, name in self._names.items() if constant.trainable]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Copies and pickles of a constrained module too, which torch makes of a class that has no name to be found by."""
+        """For copies and pickles, of classes that have no name to be found by: made for the names of inputs, or for constraints."""
+        taken = self._made_of, self._takes.names, self._takes.lengths
         if not parametrize.is_parametrized(self):
-            return super().__reduce_ex__(protocol)
+            return _blank, taken, self.__dict__
         lists = {name: held for name, held in self.parametrizations.items()}  # type: ignore[union-attr, operator]
         modules = {name: held for name, held in self._modules.items() if name != "parametrizations"}
-        return _constrained_again, (self.__dict__ | {"_modules": modules}, lists)
+        return _constrained_again, (taken, self.__dict__ | {"_modules": modules}, lists)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As ``nn.Module``'s; what was pickled before half precision was taken has none."""
+        super().__setstate__({"_half": None} | state)
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What ``torch.jit.script`` takes in its place: this module traced, for any length."""
+        return as_script(self)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, *lists: Any) -> None:
         """As ``nn.Module``'s; a part that was saved without constraints is loaded under them, and what cannot be says so."""
@@ -136,9 +170,19 @@ class GraphModule(nn.Module):
         return parameter_groups(self, lr, front_end_lr)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> GraphModule:
-        """As ``nn.Module``'s; a fixed constant that becomes float64 is set from its design, not from its float32."""
+        """As ``nn.Module``'s, but half precision is of what is given, and not of parameters and constants.
+
+        A fixed constant that becomes float64 is set from its design, not from its float32.
+        """
+        asked = fn(torch.empty(0, dtype=self._half or self.working_dtype or torch.float32)).dtype
         before = {name: buffer.dtype for name, buffer in self.named_buffers(recurse=False)}
-        super()._apply(fn, recurse)
+
+        def kept(tensor: torch.Tensor) -> torch.Tensor:
+            made = fn(tensor)
+            return tensor.to(made.device, torch.float32) if made.dtype in HALVES else made
+
+        super()._apply(kept, recurse)
+        self._half = asked if asked in HALVES else None
         for constant, name in self._names.items():
             if not constant.trainable:
                 buffer = getattr(self, name)
@@ -179,34 +223,51 @@ class GraphModule(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> Any:
         """The features of ``inputs``, in the order that the graph names them; usually one tensor of waveforms."""
+        return self._features(*inputs)
+
+    def _features(self, *inputs: torch.Tensor) -> Any:
+        """What ``forward`` gives."""
         return arranged(self.outputs(*inputs), self._takes.lengths)
 
     @property
     def working_dtype(self) -> torch.dtype | None:
-        """The dtype that it works in, None where it has no constants and takes any."""
+        """The dtype that it computes in, None where it has no constants and takes float32 and float64."""
         held = next(iter((*self.parameters(), *self.buffers())), None)
-        return None if held is None else held.dtype
+        return None if held is None else torch.float32 if held.dtype in HALVES else held.dtype
 
     def outputs(self, *inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """All outputs by name."""
-        inputs, single = self._takes.checked(inputs, self.working_dtype)
-        found = traced(self, inputs) if torch.compiler.is_exporting() else self._run(inputs)
-        return {name: tensor[0] if single else tensor for name, tensor in zip(self._outputs, found, strict=True)}
+        inputs, leading = self._takes.checked(inputs, self.working_dtype)
+        given = inputs[0].dtype
+        inputs = tuple(tensor.float() if tensor.dtype in HALVES else tensor for tensor in inputs)
+        device = inputs[0].device.type
+        # Under autocast too a front end computes in its own dtype: half of it would be 40 dB of noise.
+        with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
+            found = traced(self, inputs) if any_length() else self._run(inputs)
+        wanted = self._half or (given if given in HALVES and self.working_dtype is None else None)
+        return {
+            name: self._given_as(tensor, leading, wanted) for name, tensor in zip(self._outputs, found, strict=True)
+        }
+
+    @staticmethod
+    def _given_as(tensor: torch.Tensor, leading: tuple[int, ...], dtype: torch.dtype | None) -> torch.Tensor:
+        """An output in the dtype that is wanted, with the leading axes of the input."""
+        tensor = tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+        return tensor if len(leading) == 1 else tensor.reshape((*leading, *tensor.shape[1:]))
 
     def _run(self, inputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
         env: list[Any] = [None] * self._size
         for place, tensor in zip(self._inputs, inputs, strict=True):
             env[place] = tensor
-        # Under autocast too a front end computes in its own dtype: half of it would be 40 dB of noise.
-        with torch.autocast(inputs[0].device.type, enabled=False):
-            for place, name in self._constants:
-                env[place] = getattr(self, name)
-            for (place, op, operands), done in zip(self._steps, self._done, strict=True):
-                env[place] = op.torch(*[env[operand] for operand in operands])
-                if op.reads == "int16":
-                    env[place] = env[place].to(self.working_dtype or torch.float32)
-                for operand in done:  # what nobody reads any more is not held until the end
-                    env[operand] = None
+        for place, name in self._constants:
+            held = getattr(self, name)  # what shards a model may have made it half
+            env[place] = held.float() if held.dtype in HALVES else held
+        for (place, op, operands), done in zip(self._steps, self._done, strict=True):
+            env[place] = op.torch(*[env[operand] for operand in operands])
+            if op.reads == "int16":
+                env[place] = env[place].to(self.working_dtype or torch.float32)
+            for operand in done:  # what nobody reads any more is not held until the end
+                env[operand] = None
         return [env[place] for place in self._outputs.values()]
 
     def extra_repr(self) -> str:
@@ -215,10 +276,41 @@ class GraphModule(nn.Module):
         return f"{self._source.name}, {self.sample_rate} Hz, trainable: {parts or 'nothing'}"
 
 
-def _constrained_again(state: dict[str, Any], lists: Mapping[str, Any]) -> GraphModule:
+Taken = tuple[type[GraphModule], tuple[str, ...], bool]
+
+
+def _arguments(graph: Graph) -> tuple[tuple[str, ...], bool]:
+    """The names of a graph's inputs, and whether the last is the clips' lengths, which may be left out."""
+    takes = ModuleInputs.of(graph)
+    return takes.names, takes.lengths
+
+
+@cache
+def _taking(cls: type[GraphModule], names: tuple[str, ...], lengths: bool) -> type[GraphModule]:
+    """A subclass whose ``forward`` has these arguments; torch reads them from its signature."""
+    if cls.forward is not GraphModule.forward:
+        return cls
+    called = [f"{name}_" if iskeyword(name) or name == "self" else name for name in names]
+    taken = ", ".join([*called[:-1], f"{called[-1]}=None"] if lengths else called)
+    given = f"*(() if {called[-1]} is None else ({called[-1]},))" if lengths else called[-1]
+    source = f"def forward(self, {taken}):\n    return self._features({', '.join([*called[:-1], given])})"
+    made: dict[str, Any] = {}
+    exec(source, {}, made)
+    forward = made["forward"]
+    forward.__doc__, forward.__qualname__ = GraphModule.forward.__doc__, f"{cls.__qualname__}.forward"
+    body = {"forward": forward, "_made_of": cls, "__module__": cls.__module__, "__doc__": cls.__doc__}
+    return type(cls.__name__, (cls,), body)
+
+
+def _blank(cls: type[GraphModule], names: tuple[str, ...], lengths: bool) -> GraphModule:
+    """A module of a class for these inputs, before it has its attributes."""
+    return nn.Module.__new__(_taking(cls, names, lengths))
+
+
+def _constrained_again(taken: Taken, state: dict[str, Any], lists: Mapping[str, Any]) -> GraphModule:
     """A constrained module, from its attributes without the constraints, and these."""
-    module = GraphModule.__new__(GraphModule)
-    module.__dict__.update(state)
+    module = _blank(*taken)
+    module.__setstate__(state)
     for name, held in lists.items():
         module.register_parameter(name, nn.Parameter(torch.empty(())))
         parametrize.register_parametrization(module, name, nn.Identity())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -13,9 +14,11 @@ from specgraph.graph import Graph
 from specgraph.op import Input
 from specgraph.ops.lengths import Mask
 from specgraph.ragged import has_lengths
-from specgraph.shapes import WAVEFORMS, check_lengths, check_shape, lacks_batch
+from specgraph.shapes import WAVEFORMS, check_lengths, check_shape, leading_axes, refuse_transposed
+from specgraph.tracing import any_length
 
 Tensors = tuple[torch.Tensor, ...]
+HALVES = torch.float16, torch.bfloat16
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class ModuleInputs:
         int16: the names of those that hold 16-bit samples.
         least: samples, or frames, that a clip needs.
         lengths: whether the graph takes waveforms and how long each of them is.
+        advice: what to do with a clip that is too short.
     """
 
     names: tuple[str, ...]
@@ -36,6 +40,7 @@ class ModuleInputs:
     int16: frozenset[str]
     least: int
     lengths: bool
+    advice: str
 
     @classmethod
     def of(cls, graph: Graph) -> ModuleInputs:
@@ -48,14 +53,15 @@ class ModuleInputs:
             frozenset(op.name for op, dtype in inputs if dtype == "int16"),
             graph.least_along_the_clip(),
             has_lengths(graph),
+            _advice(graph.parameters),
         )
 
-    def checked(self, inputs: Sequence[Any], held: torch.dtype | None) -> tuple[Tensors, bool]:
-        """The tensors with a batch axis, and with lengths where these were left out; and whether they had no batch axis.
+    def checked(self, inputs: Sequence[Any], held: torch.dtype | None) -> tuple[Tensors, tuple[int, ...]]:
+        """The tensors with one batch axis, and with lengths where these were left out; and the axes that they had in its place.
 
         Args:
             inputs: in the order of ``names``.
-            held: the dtype that the module works in, or None where it has no constants.
+            held: the dtype that the module computes in, or None where it has no constants.
 
         Raises:
             ValueError, TypeError: a wrong shape, dtype, length or number of tensors.
@@ -65,21 +71,28 @@ class ModuleInputs:
             if not isinstance(value, torch.Tensor):
                 shown = "the path " + repr(str(value)) if isinstance(value, str | PurePath) else f"a {type(value).__module__}.{type(value).__name__}"
                 raise TypeError(f"a module takes tensors, not {shown}; make one, by torch.from_numpy(array) say")
-        ragged = self.lengths and len(given) > 1 and not torch.compiler.is_exporting()
+        ragged = self.lengths and len(given) > 1 and not any_length()
         if self.lengths and len(given) == 1:
-            clips = given[0].shape[0] if given[0].ndim == len(self.sizes[0]) else 1
-            given = (*given, torch.ones(clips, dtype=torch.int64, device=given[0].device) * given[0].shape[-1])
+            leading = leading_axes(self.sizes[0], given[0].shape) or ()
+            given = (*given, torch.ones(leading, dtype=torch.int64, device=given[0].device) * given[0].shape[-1])
         if len(given) != len(self.names):
             raise TypeError(f"takes {len(self.names)} tensors, not {len(given)}")
-        single = (len(given) == 1 or self.lengths) and lacks_batch(self.sizes[0], given[0].ndim)
-        if single:
-            given = (given[0][None], *(lengths.reshape(-1) for lengths in given[1:]))
+        given, leading = self._with_batch(given)
         self._check(given, held)
         if self.lengths:
             given = (given[0], given[1].to(given[0].device, torch.int64))
         if ragged:  # an op never reads what stands behind a clip; its gradient multiplies that by zero, which NaN outlives
             given = (Mask().torch(*given), given[1])
-        return given, single
+        return given, leading
+
+    def _with_batch(self, given: Tensors) -> tuple[Tensors, tuple[int, ...]]:
+        """The tensors with one batch axis, and the leading axes that it stands for."""
+        first = given[0]
+        leading = leading_axes(self.sizes[0], first.shape) if len(given) == 1 or self.lengths else None
+        if leading is None or len(leading) == 1:
+            return given, tuple(first.shape[:1])
+        clips = math.prod(leading)
+        return (first.reshape(clips, *first.shape[len(leading) :]), *(lengths.reshape(-1) for lengths in given[1:])), leading
 
     def _check(self, inputs: Tensors, held: torch.dtype | None) -> None:
         for name, sizes, tensor in zip(self.names, self.sizes, inputs, strict=True):
@@ -87,29 +100,44 @@ class ModuleInputs:
                 if self.lengths:
                     self._check_lengths(name, tensor, inputs[0])
                 continue
-            waveforms = sizes == WAVEFORMS
-            if waveforms and tensor.ndim != 2:
-                raise ValueError(f"{name} must be (batch, samples) or (samples,), not of shape {tuple(tensor.shape)}")
             _check_dtype(name, tensor, torch.int16 if name in self.int16 else held, name in self.int16)
-            if waveforms and tensor.shape[0] == 0:
-                raise ValueError(f"{name} have shape {tuple(tensor.shape)}: there are no clips in them")
-            if waveforms and tensor.shape[1] < self.least:
-                raise ValueError(
-                    f"a clip needs at least {self.least} samples here and this one has {tensor.shape[1]}; "
-                    "pad it, or use center=True"
-                )
-            if not waveforms:
+            if sizes == WAVEFORMS:
+                self._check_waveforms(name, tensor)
+            else:
                 check_shape(name, sizes, tensor.shape, self.least if len(inputs) == 1 else 1)
+
+    def _check_waveforms(self, name: str, tensor: torch.Tensor) -> None:
+        if tensor.ndim != 2:
+            raise ValueError(f"{name} must be (..., samples), not of shape {tuple(tensor.shape)}")
+        if any_length():
+            if torch.compiler.is_exporting() and self.least > 1:
+                torch._check(tensor.shape[1] >= self.least)
+            return
+        if not torch.compiler.is_compiling():  # then a size is a symbol, which a comparison would restrict
+            refuse_transposed(name, *tensor.shape)
+        if tensor.shape[0] == 0:
+            raise ValueError(f"{name} have shape {tuple(tensor.shape)}: there are no clips in them")
+        if tensor.shape[1] < self.least:
+            raise ValueError(f"a clip needs at least {self.least} sample{'s' * (self.least > 1)} here and this one has {tensor.shape[1]}; {self.advice}")
 
     def _check_lengths(self, name: str, lengths: torch.Tensor, waveforms: torch.Tensor) -> None:
         if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool or lengths.ndim != 1:
             raise TypeError(f"{name} must be whole numbers (batch,), such as int64, not {lengths.dtype} {tuple(lengths.shape)}")
-        if torch.compiler.is_exporting():
+        if any_length():
             return  # the sizes vary then
         clips, samples = waveforms.shape[0], waveforms.shape[-1]
         known = lengths.device.type == "cpu" and not torch.compiler.is_compiling()  # elsewhere, reading them would wait
         held = lengths.tolist() if known else [samples] * len(lengths)
         check_lengths(name, self.names[0], held, clips, samples, self.least)
+
+
+def _advice(parameters: Mapping[str, Any]) -> str:
+    """What to do with a clip that is too short, for a front end with these parameters."""
+    if parameters.get("snip_edges") is True:
+        return "pad it, or use snip_edges=False"
+    if parameters.get("center") is False and parameters.get("align") != "start":
+        return "pad it, or use center=True"
+    return "pad it with zeros"
 
 
 def _check_dtype(name: str, tensor: torch.Tensor, held: torch.dtype | None, int16: bool) -> None:
@@ -122,7 +150,7 @@ def _check_dtype(name: str, tensor: torch.Tensor, held: torch.dtype | None, int1
             f"{name} must be floating-point, not {tensor.dtype}; "
             + ("divide 16-bit samples by 32768 first" if name == "waveforms" else "convert them by .float()")
         )
-    if held is not None and held != tensor.dtype:
+    if held is not None and tensor.dtype not in (held, *HALVES):
         raise TypeError(
             f"{name} are {tensor.dtype} and the module works in {held}; "
             f"convert one, by {name}.to(dtype) or module.to(dtype)"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from specgraph.files import check_writable, whole
 from specgraph.metadata import OutputMetadata
+from specgraph.outside_text import title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +52,7 @@ def save(panels: Sequence[Panel], path: str | Path, dpi: int = 150) -> None:
     check_picture(path)
     if not panels:
         raise ValueError("there is nothing to draw")
-    style: Any = {"font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.spines.top": False}
+    style: Any = {"font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.spines.top": False, "text.usetex": False}
     with mpl.rc_context(style):
         figure = Figure(figsize=(8.0, 0.6 + 2.4 * len(panels)), layout="constrained")
         FigureCanvasAgg(figure)
@@ -105,7 +106,7 @@ def check_picture(path: Path) -> None:
 
 
 def _draw(axes: Axes, bar: Axes, panel: Panel) -> None:
-    axes.set_title(panel.title)
+    axes.set_title(title(panel.title))
     features, about = np.asarray(panel.features, np.float64), panel.about
     if not about.hop:
         raise ValueError(f"{panel.title} ({', '.join(about.axes)}) has no frames whose times are known, and cannot be drawn")
@@ -119,7 +120,7 @@ def _draw(axes: Axes, bar: Axes, panel: Panel) -> None:
         features = np.hypot(features[..., 0], features[..., 1])
     if features.ndim == 1:
         axes.plot((np.arange(len(features)) * about.hop + about.centre) / panel.sample_rate, features, linewidth=0.6)
-        axes.set_ylabel(about.quantity or "value")
+        axes.set_ylabel(title(about.quantity or "value"))
         axes.margins(x=0)
         bar.set_axis_off()
         return
@@ -143,7 +144,7 @@ def _levels(
     """What is drawn, what it is called, and its colours and their limits."""
     if about.unit == "rad":
         return features, "phase (rad)", {"cmap": "twilight", "vmin": -np.pi, "vmax": np.pi}
-    label = about.quantity + (f" ({about.unit})" if about.unit else "")
+    label = title(about.quantity + (f" ({about.unit})" if about.unit else ""))
     if about.quantity in CEPSTRA:  # of either sign; the first two, level and tilt, would leave no colour for the others
         limit = float(np.abs(features[2:] if len(features) > 2 else features).max(initial=0.0)) or 1.0
         return features, label, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
@@ -153,7 +154,7 @@ def _levels(
     factor = 10 if "power" in about.quantity else 20
     level = factor * np.log10(np.maximum(features / peak, 10 ** (-RANGE / factor)))
     quantity = "magnitude" if about.quantity == "complex" else about.quantity
-    return level, f"{quantity} (dB below peak)", {"cmap": "magma"}
+    return level, f"{title(quantity)} (dB below peak)", {"cmap": "magma"}
 
 
 def _frequency_axis(axes: Axes, about: OutputMetadata, bins: int) -> None:

@@ -15,6 +15,7 @@ from specgraph.op import Array, Constant, Value
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.stft import Stft
+from specgraph.outside_text import title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +155,7 @@ def _rows(before: Part, after: Part | None) -> list[Any]:
                 axes.set_axis_off()
                 continue
             draw(axes, part)
-            axes.set_title(f"{part.name} {when}".strip(), loc="left")
+            axes.set_title(title(f"{part.name} {when}".strip()), loc="left")
         if after:
             right.sharey(left)
             left.autoscale(axis="y")
@@ -180,7 +181,7 @@ def _kernels(left: Axes, right: Axes, before: Part, after: Part | None) -> None:
                 line.set_label(label)
             right.plot(frequencies, level[number], color=colour, linewidth=wide)
     left.set_yticks(range(len(drawn)), [str(number) for number in drawn])
-    left.set(xlabel="time (ms)", ylabel="kernel", title=f"{before.name}: kernels{', real part' * (before.array.ndim == 3)}")
+    left.set(xlabel="time (ms)", ylabel="kernel", title=f"{title(before.name)}: kernels{', real part' * (before.array.ndim == 3)}")
     low, high, logarithmic = _range(before)
     right.set(xlabel="frequency (Hz)", ylabel="dB below peak", title="the same kernels' responses", ylim=(-RANGE, 3))
     right.set(xlim=(low, high), xscale="log" if logarithmic else "linear")
@@ -201,7 +202,7 @@ def _maps(left: Axes, right: Axes, before: Part, after: Part | None) -> None:
         image = axes.pcolormesh(
             columns, np.arange(len(level)), level, cmap="magma", vmin=-RANGE, vmax=0, shading="nearest", rasterized=True
         )
-        axes.set(xlabel="frequency (Hz)", ylabel="kernel", title=f"{part.name}: responses{when}", xscale="log" if logarithmic else "linear")
+        axes.set(xlabel="frequency (Hz)", ylabel="kernel", title=f"{title(part.name)}: responses{when}", xscale="log" if logarithmic else "linear")
         axes.figure.colorbar(image, ax=axes, label="dB below peak", fraction=0.05)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from specgraph import __version__
 from specgraph import ops as _ops  # noqa: F401  (registers every op)
 from specgraph.graph import About, Graph
 from specgraph.op import Array, Constant, GraphError, Op, Value
@@ -21,7 +22,8 @@ ARRAY, TUPLE = "__array__", "__tuple__"
 
 MOST_TEXT = 2**28  # characters of a definition
 MOST_NODES = 100_000
-MOST_UNPACKED = 2**30  # bytes of all arrays that a definition holds itself
+MOST_UNPACKED = 2**29  # bytes of all arrays that a definition holds itself, in float64
+FLOAT64 = 8  # bytes
 MOST_VIEWS = 4  # of one initializer, in other shapes and forms
 DEEPEST = 32  # lists and objects in one another
 
@@ -75,6 +77,11 @@ def to_json(graph: Graph, find: Find | None = None) -> str:
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     if len(text) > MOST_TEXT:
         raise GraphError(f"the definition of {graph.name} has {len(text):,} characters, and a file holds at most {MOST_TEXT:,}; choose smaller parameters")
+    own = sum(math.prod(node["array"]["shape"]) * FLOAT64 for node in nodes if ARRAY in node.get("array", ()))
+    if own > MOST_UNPACKED:
+        raise GraphError(
+            f"the definition of {graph.name} holds {own:,} bytes of arrays in float64, and at most {MOST_UNPACKED:,} are read back; give them in float32"
+        )
     return text
 
 
@@ -163,7 +170,7 @@ class _Reader:
             array = self._shared_array(node["array"]) if "initializer" in node["array"] else self._decoded(node["array"])
             return Constant(node["name"], array.shape, array, node["trainable"])
         if node["op"] not in Op.registry:
-            raise GraphError(f"op {node['op']!r:.100} is not known here; upgrade specgraph")
+            raise GraphError(f"{node['op']!s:.100} is not an op of specgraph {__version__}; import the module that defines it first")
         return Op.registry[node["op"]](**{name: self._decoded(value) for name, value in node["fields"].items()})
 
     def _shared_array(self, stored: dict[str, Any]) -> Array:
@@ -194,9 +201,9 @@ class _Reader:
         if dtype.kind not in "fiub" or not all(type(size) is int and size >= 0 for size in shape):
             raise GraphError(f"an array is of dtype {dtype} and shape {shape!r:.100}")
         size = math.prod(shape) * dtype.itemsize
-        self._left -= max(size, math.prod(shape) * 8 if dtype.kind == "f" else 0)
+        self._left -= max(size, math.prod(shape) * FLOAT64 if dtype.kind == "f" else 0)
         if self._left < 0:
-            raise GraphError(f"its arrays take more than {MOST_UNPACKED >> 30} GiB, which is not unpacked")
+            raise GraphError(f"its arrays take more than {MOST_UNPACKED >> 20} MiB, which are not unpacked")
         raw = zlib.decompressobj().decompress(base64.b64decode(stored[ARRAY]), size + 1)
         if len(raw) != size:
             raise GraphError(f"an array of {size} bytes holds {'more' if len(raw) > size else len(raw)}")

@@ -7,6 +7,8 @@ from typing import Any
 
 Sizes = Sequence[int | str]
 WAVEFORMS = "batch", "samples"
+MOST_CHANNELS = 8  # of an audio file that is taken for a batch of clips by mistake
+FEWEST_CLIPS = 100  # for each sample of a clip, where a batch is taken for such a file
 LENGTHS = "_lens"  # what the name of an input or output is followed by where it holds the lengths of another
 
 
@@ -20,9 +22,20 @@ def with_batch(sizes: Sizes) -> tuple[int | str, ...]:
     return ("batch", *sizes[1:]) if tuple(sizes[:1]) == (1,) else tuple(sizes)
 
 
-def lacks_batch(sizes: Sizes, rank: int) -> bool:
-    """Whether an array of this rank is a single item of an input with these sizes."""
-    return bool(sizes) and sizes[0] == "batch" and rank == len(sizes) - 1
+def leading_axes(sizes: Sizes, shape: Sequence[int]) -> tuple[int, ...] | None:
+    """The axes of an array in place of the batch of an input with these sizes: none, one or several; None where it has too few others."""
+    if not sizes or sizes[0] != "batch" or len(shape) < len(sizes) - 1:
+        return None
+    return tuple(shape[: len(shape) - len(sizes) + 1])
+
+
+def refuse_transposed(name: str, clips: int, samples: int) -> None:
+    """Raise ``ValueError`` where waveforms (clips, samples) are most likely an audio file's (samples, channels)."""
+    if 0 < samples <= MOST_CHANNELS and clips >= FEWEST_CLIPS * samples:
+        raise ValueError(
+            f"{name} of shape {(clips, samples)} would be {clips} clips of {samples} sample{'s' * (samples > 1)} each; "
+            "if it is the (samples, channels) of an audio file, mix its channels to one, by array.mean(1) say"
+        )
 
 
 def time_axis(sizes: Sizes) -> int | None:

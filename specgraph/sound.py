@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 from collections.abc import Iterator
@@ -19,16 +20,27 @@ class SoundError(Exception):
     """What libsndfile cannot open or decode, in its words."""
 
 
+def required(package: str) -> Any:
+    """A package that audio files need, and arrays do not.
+
+    Raises:
+        ImportError: it is not installed; the message says what to do.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise ImportError(f"audio files need {package}, which is not installed: pip install soundfile soxr; or give arrays") from None
+
+
 class Sound:
     """A file that libsndfile decodes, from its first sample on.
 
     Attributes:
-        samplerate, channels, frames, format, subtype: what libsndfile says of it.
+        samplerate, channels, frames, format, subtype, seekable: what libsndfile says of it.
     """
 
     def __init__(self, source: Source, part: Part, path: Path | None) -> None:
-        import soundfile
-
+        soundfile = required("soundfile")
         self._window: Window | None = None
         alone = part.pieces == ((0, source.size),) and path is not None and os.name == "posix"
         beside = path is not None and part.kind == "mpeg" and os.path.lexists(path.with_name(f"._{path.name}"))
@@ -39,9 +51,13 @@ class Sound:
             given = io.BufferedReader(self._window, 2**16)
         with self._guarded():
             self._file = soundfile.SoundFile(given)
+        self.seekable = bool(self._file.seekable())
         self._file.seekable = lambda: False  # or soundfile seeks after every block that it reads, which fails where the length is unknown
         self.samplerate, self.channels, self.frames = self._file.samplerate, self._file.channels, self._file.frames
         self.format, self.subtype = self._file.format, self._file.subtype
+        self._lead = part.lead
+        if self._lead:
+            self.read(self._lead)
 
     def read(self, frames: int) -> npt.NDArray[np.float32]:
         """Up to so many samples, (samples, channels), float32."""
@@ -51,7 +67,7 @@ class Sound:
     def seek(self, frame: int) -> None:
         """Go on from there."""
         with self._guarded():
-            self._file.seek(frame)
+            self._file.seek(self._lead + frame)
 
     def close(self) -> None:
         """Close the file."""

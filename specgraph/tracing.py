@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from specgraph.cost import target_named
+from specgraph.dims import Dim
 from specgraph.graph import Graph
 from specgraph.lowering import lower
 from specgraph.op import Constant, GraphError, Input, Value
@@ -38,6 +40,33 @@ class _Traceable:
 _made: WeakKeyDictionary[GraphModule, _Traceable] = WeakKeyDictionary()  # by the module: most are never exported
 
 
+def any_length() -> bool:
+    """Whether what runs now is being recorded, by ``torch.export``, ``torch.onnx`` or ``torch.jit``, to be run at other lengths."""
+    import torch
+
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
+def as_script(module: GraphModule) -> Any:
+    """What ``torch.jit.script`` compiles in place of ``module``: a call of the module as traced, which is for any batch and length."""
+    import torch
+    from torch import fx
+
+    definition = module.definition
+    along = max(definition.least_along_the_clip(), 2)
+    device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    example = []
+    for value in definition.inputs:
+        sizes = [size.at(2 if size.root == "batch" else along) if isinstance(size, Dim) else size for size in value.shape]
+        held = along if value.dtype == "int64" else 0
+        example.append(torch.full(sizes, held, dtype=getattr(torch, value.dtype), device=device))
+    with torch.no_grad():
+        recorded = torch.jit.trace(module, tuple(example), check_trace=False)
+    graph = fx.Graph()
+    graph.output(graph.call_module("traced", tuple(graph.placeholder(value.op.label) for value in definition.inputs)))
+    return fx.GraphModule({"traced": recorded}, graph)
+
+
 def traced(module: GraphModule, inputs: tuple[Any, ...]) -> list[Any]:
     """The outputs, in the order of the graph's, for checked inputs with a batch axis, while torch exports."""
     replaced = stand_in.get()
@@ -46,7 +75,22 @@ def traced(module: GraphModule, inputs: tuple[Any, ...]) -> list[Any]:
     made = _made.get(module)
     if made is None:
         made = _made[module] = _traceable(module)
-    return _run(made, module, inputs)
+    with _without_guards(inputs):
+        return _run(made, module, inputs)
+
+
+def _without_guards(inputs: tuple[Any, ...]) -> AbstractContextManager[Any]:
+    """A context in which ``torch.export`` restricts no size.
+
+    It would record each comparison that torch itself makes of sizes, such as whether there is one frame only, as what holds of all
+    inputs. The ops that are traced are right at any length.
+    """
+    import torch
+    from torch._guards import detect_fake_mode
+
+    mode = None if torch.compiler.is_dynamo_compiling() else detect_fake_mode(inputs)
+    sizes = None if mode is None else mode.shape_env
+    return nullcontext() if sizes is None else sizes.suppress_guards()
 
 
 def _traceable(module: GraphModule) -> _Traceable:

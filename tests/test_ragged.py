@@ -500,7 +500,7 @@ def test_what_torch_exports_takes_lengths_of_any_batch(name: str, options: dict)
     net = small(name, **options).module(lengths=True)
     waves, lengths = (torch.from_numpy(array) for array in batch([150, 40]))
     vary = torch.export.Dim.DYNAMIC
-    program = torch.export.export(net, (waves, lengths), dynamic_shapes=(({0: vary, 1: vary}, {0: vary}),), strict=False)
+    program = torch.export.export(net, (waves, lengths), dynamic_shapes=({0: vary, 1: vary}, {0: vary}), strict=False)
     waves, lengths = (torch.from_numpy(array) for array in batch([177, 7, 60], longest=177))
     got, counts = program.module()(waves, lengths)
     wanted, wanted_counts = net(waves, lengths)

@@ -154,7 +154,7 @@ def test_a_file_is_read_back(name: str, tmp_path: Path) -> None:
 def test_what_torch_exports_takes_lengths_of_any_batch(name: str) -> None:
     net, vary = small(name).module(lengths=True), torch.export.Dim.DYNAMIC
     inputs = torch.randn(2, 4011), torch.tensor([4011, 2000])  # of Kaldi's blocks of 80 torch asks that both or neither be whole
-    program = torch.export.export(net, inputs, dynamic_shapes=(({0: vary, 1: vary}, {0: vary}),), strict=False)
+    program = torch.export.export(net, inputs, dynamic_shapes=({0: vary, 1: vary}, {0: vary}), strict=False)
     waves, lengths = torch.randn(3, 5001), torch.tensor([5001, 2222, 3000])
     got, counts = program.module()(waves, lengths)
     wanted, wanted_counts = net(waves, lengths)

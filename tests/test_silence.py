@@ -151,7 +151,7 @@ def test_whisper_for_any_length(tmp_path) -> None:
 def test_torch_exports_any_length() -> None:
     net = preset("whisper-80", length=32000).module()
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("samples", min=2)}
-    exported = torch.export.export(net, (torch.randn(2, 7000),), dynamic_shapes=((sizes,),)).module()
+    exported = torch.export.export(net, (torch.randn(2, 7000),), dynamic_shapes=(sizes,)).module()
     for samples in (100, 31_999, 32_001):
         clip = torch.randn(3, samples)
         torch.testing.assert_close(exported(clip), net(clip), atol=1e-4, rtol=0)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 import specgraph as sg
 from specgraph.runtimes.triton import Options, write_repository
@@ -230,3 +231,47 @@ def test_triton_serves_it(mel: Path, tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def test_a_configuration_that_was_edited_is_not_replaced(mel_file: Path, tmp_path: Path) -> None:
+    write_repository(mel_file, tmp_path / "repository", "mel")
+    write_repository(mel_file, tmp_path / "repository", "mel", version=2)
+    config = tmp_path / "repository" / "mel" / "config.pbtxt"
+    config.write_text(config.read_text() + "# tuned\n")
+    held = config.read_text()
+    with pytest.raises(ValueError, match="config.pbtxt was edited, or not written by specgraph, and would be replaced"):
+        write_repository(mel_file, tmp_path / "repository", "mel", version=3)
+    assert config.read_text() == held
+    assert sorted(path.name for path in config.parent.iterdir()) == ["1", "2", "config.pbtxt"]
+
+
+def test_arrays_in_other_files_come_along(mel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a joined model, and of one behind a front end: onnxruntime loads both from where Triton would."""
+    from specgraph.export import joined_file
+
+    means = onnx.load(mean_over_time(tmp_path / "means.onnx", 8, batch="batch"))
+    means.graph.initializer.append(numpy_helper.from_array(np.full(8, 2.0, np.float32), "scale"))
+    means.graph.node.append(helper.make_node("Mul", ["means", "scale"], ["scaled"]))
+    means.graph.output[0].name = "scaled"
+    folder = tmp_path / "apart"
+    folder.mkdir()
+    onnx.save_model(means, folder / "means.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    monkeypatch.setattr(joined_file, "MOST_BYTES", 100)
+    transform = sg.MelSpectrogram(sample_rate=RATE, n_fft=64, hop_length=32, n_mels=8)
+    sg.attach(transform, folder / "means.onnx", tmp_path / "joined.onnx")
+    assert (tmp_path / "joined.onnx_data").exists()
+    wave = np.sin(np.arange(4000, dtype=np.float32))[None]
+    wanted = sg.load(tmp_path / "joined.onnx")(wave)
+    write_repository(tmp_path / "joined.onnx", tmp_path / "models")
+    there = tmp_path / "models" / "joined" / "1"
+    assert sorted(file.name for file in there.iterdir()) == ["joined.onnx_data", "model.onnx"]
+    session = onnxruntime.InferenceSession(there / "model.onnx", providers=["CPUExecutionProvider"])
+    assert peak_error(session.run(None, {"waveforms": wave})[0], wanted) < 1e-6
+    sg.to_onnx(transform, tmp_path / "mel8.onnx")
+    write_repository(tmp_path / "mel8.onnx", tmp_path / "two", then=folder / "means.onnx")
+    assert sorted(file.name for file in (tmp_path / "two" / "means" / "1").iterdir()) == ["model.onnx", "weights.bin"]
+    onnxruntime.InferenceSession(tmp_path / "two" / "means" / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+    (folder / "weights.bin").unlink()
+    with pytest.raises(FileNotFoundError, match="means.onnx needs weights.bin beside it; copy both"):
+        write_repository(tmp_path / "mel8.onnx", tmp_path / "three", then=folder / "means.onnx")
+    assert not (tmp_path / "three").exists()

@@ -405,7 +405,7 @@ def plainly_exported(model: nn.Module, path: Path, samples: int, **arguments: An
         warnings.simplefilter("ignore")
         torch.onnx.export(
             model.eval(), (noise(2, samples),), path, dynamo=True, opset_version=18, external_data=False, verbose=False,
-            dynamic_shapes=(axes,) if isinstance(model, nn.Sequential) else ((axes,),), **arguments,
+            dynamic_shapes=(axes,), **arguments,
         )  # fmt: skip
     logger.setLevel(level)
     held = onnx.load(path)

@@ -214,7 +214,7 @@ def _check_settings(head: Mapping[str, Any], settings: Settings, folder: Path) -
         if head[name] != value:
             was, now = ("another model", "this one") if name == "model" else (_told(name, head[name]), _told(name, value))
             hashes = f" (SHA-256 {head[name][:12]}..., not {value[:12]}...)" if name == "model" else ""
-            advice = f"give what it was begun with, choose another output, or remove {folder}"
+            advice = f"choose another output, give what it was begun with, or remove {folder}"
             raise ValueError(f"{folder} holds a job of {was}, not of {now}{hashes}; {advice}")
 
 

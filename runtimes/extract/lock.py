@@ -97,8 +97,9 @@ def alone(folder: Path) -> Iterator[Held]:
         ValueError: another job holds it; or it holds what no job of specgraph made.
         OSError: it cannot be written to.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; name a folder, or a file that ends in .parquet")
+    if os.path.lexists(folder) and not folder.is_dir():
+        what = "a file" if folder.exists() else "a link that leads nowhere"
+        raise ValueError(f"{folder} is {what}; name a folder, or a file that ends in .parquet")
     check_folder(folder if folder.exists() else folder.parent)
     _check_contents(folder)
     file, made, before = _locked(folder)

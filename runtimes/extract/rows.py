@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from specgraph.decoding import AudioError, Decoder, together
+from specgraph.decoding import DEFAULT, AudioError, Decoder, Limits, together
 from specgraph.runtimes.base import AHEAD, Runner
 from specgraph.runtimes.workers import ordered, pool
 
@@ -97,17 +97,18 @@ class Extractor:
         runner: a front end that takes waveforms.
         on_damage: "salvage" to take what can be decoded of a damaged file, and say in its row what is missing; "skip" for a row
             with the error alone; "fail" to raise the first error of a file.
+        limits: what one file may cost.
 
     Raises:
         ValueError: the model does not take waveforms, or its outputs have no fixed size in each frame.
     """
 
-    def __init__(self, runner: Runner, on_damage: str = "skip") -> None:
+    def __init__(self, runner: Runner, on_damage: str = "skip", limits: Limits = DEFAULT) -> None:
         if on_damage not in ON_DAMAGE:
             raise ValueError(f"on_damage must be 'fail', 'salvage' or 'skip', not {on_damage!r}")
         if not runner.takes_waveforms:
             raise ValueError(f"{runner.path} takes {', '.join(runner.input_names)}, not audio, so there is nothing to extract from files with it")
-        self.runner, self.on_damage = runner, on_damage
+        self.runner, self.on_damage, self.limits = runner, on_damage, limits
         self.columns = _columns(runner)
         try:
             runner.stream()
@@ -156,7 +157,7 @@ class Extractor:
         run = self.runner
         decoder = Decoder(
             item.source, run.sample_rate, run.channels, run.input_types[0], item.path, self.on_damage == "salvage", item.offset, item.duration,
-            item.channel,
+            item.channel, self.limits,
         )  # fmt: skip
         begun = _Begun(item, decoder)
         blocks, samples = decoder.blocks(), 0

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from specgraph.files import check_writable, whole
+from specgraph.decoding import DEFAULT, Limits
+from specgraph.files import check_writable, resolved, whole
 from specgraph.runtimes.extract.arrow import GROUP, WRITING, pyarrow_module
 from specgraph.runtimes.extract.crew import Crew, Event
 from specgraph.runtimes.extract.inputs import read_corpus
@@ -37,6 +38,8 @@ def extract(
     format: str = "parquet",
     on_damage: str = "skip",
     channel: int | None = None,
+    max_seconds: float = DEFAULT.seconds,
+    max_bytes: int = DEFAULT.bytes,
     device: str = "cpu",
     workers: int | None = None,
     engine: str = "local",
@@ -61,6 +64,8 @@ def extract(
         on_damage: "skip" for an error row alone; "salvage" for the features of what can be decoded too; "fail" as "skip", for a
             caller that looks at ``Summary.wrong``.
         channel: the one to take of files for which a manifest names none, from 0; None for the mix of all.
+        max_seconds: of sound in a file, or in the part of it that is meant; a file with more is a row with its error.
+        max_bytes: of a file's samples, as the model takes them.
         device: of every worker: "cpu", "cuda", "cuda:N", "auto".
         workers: processes, or with Ray actors, each with a session on one thread; None for one on each core.
         engine: "local", or "ray" for Ray Data, to which ``address`` ("auto", "ray://...") and ``num_gpus`` of each actor belong.
@@ -82,6 +87,7 @@ def extract(
         raise ValueError("address and num_gpus belong to the engine ray")
     if channel is not None and (isinstance(channel, bool) or not isinstance(channel, int) or channel < 0):
         raise ValueError(f"channel must be a whole number, 0 or more, or None, not {channel!r}")
+    limits = Limits(max_seconds, max_bytes)
     count = worker_count(workers, available_cores())
     pyarrow_module()
     merged, folder = _places(output, format)
@@ -98,7 +104,7 @@ def extract(
         if merged is not None and _merged_job(merged) == job.digest():
             _divide(merged, job, held)
         pending = job.pending(retry_errors)
-        how = _how(pinned, held, device, settings, job.names_channels)
+        how = _how(pinned, held, device, settings, job.names_channels, limits)
         done, now_files, now_seconds = job.files - sum(len(batch.places) for batch in pending), 0, 0.0
         report(done, job.files, 0.0)
         with contextlib.closing(_events(engine, how, pending, count if engine == "local" else workers, address, num_gpus, held.file)) as events:
@@ -115,7 +121,7 @@ def extract(
     if merged is not None and job.made:
         with contextlib.suppress(OSError):
             folder.rmdir()
-    now = {"duplicates": job.duplicates, "passed_over": job.passed_over, "now_files": now_files, "now_seconds": now_seconds}
+    now: dict[str, Any] = {"duplicates": job.duplicates, "passed_over": job.passed_over, "now_files": now_files, "now_seconds": now_seconds}
     return replace(found, **now, elapsed=time.monotonic() - began)
 
 
@@ -125,21 +131,25 @@ def _places(output: Path, format: str) -> tuple[Path | None, Path]:
         return None, output
     suffix = output.suffix.lower()
     if suffix == ".parquet" and format == "parquet":
-        output = output.resolve() if output.is_symlink() else output
+        output = resolved(output)
         return output, output.with_name(output.name + ".parts")
     if suffix == ".parquet":
         raise ValueError(f"{output} is a Parquet file, and --format {format} writes a folder; name a folder")
     if suffix[1:2].isalpha() and not output.exists():
-        raise ValueError(f"{output} ends in {suffix}, which is not written; name a .parquet file, or a folder, for --format {', '.join(WRITERS)}")
+        raise ValueError(
+            f"{output} ends in {suffix}, which is not a format that is written; name a file that ends in .parquet, "
+            f"or a folder with --format {', '.join([*WRITERS][:-1])} or {[*WRITERS][-1]}"
+        )
     return None, output
 
 
-def _how(model: PinnedModel, held: Held, device: str, settings: Settings, channel: bool) -> dict[str, Any]:
+def _how(model: PinnedModel, held: Held, device: str, settings: Settings, channel: bool, limits: Limits) -> dict[str, Any]:
     """What workers are told, the model being kept for them as it was read."""
     (held.work / "model.onnx").write_bytes(model.data)
     return {
         "model": os.path.abspath(model.path), "digest": model.digest, "files": dict(model.files), "device": device, "on_damage": settings.on_damage,
         "format": settings.format, "folder": os.path.abspath(held.folder), "work": os.path.abspath(held.work), "channel": channel,
+        "limits": [limits.seconds, limits.bytes],
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from specgraph.decoding import Limits
 from specgraph.runtimes.base import AHEAD
 from specgraph.runtimes.extract.inputs import Input
 from specgraph.runtimes.extract.job import Batch
@@ -39,7 +40,7 @@ def main() -> None:
     given = _lines()
     how = next(given)
     try:
-        extractor = Extractor(load(_model(how), device=how["device"], threads=1), how["on_damage"])
+        extractor = Extractor(load(_model(how), device=how["device"], threads=1), how["on_damage"], Limits(*how["limits"]))
         writer = WRITERS[how["format"]](Path(how["folder"]), Path(how["work"]), extractor.columns, how["channel"])
     except Exception as error:  # noqa: BLE001  (the job's, said where it was started)
         send(failed=one_line(error))
@@ -108,8 +109,8 @@ def _among(held: Iterable[Row], again: set[int], rows: Iterator[Row]) -> Iterato
 
 def one_line(error: Exception) -> str:
     """What an error says, in one line."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror.lower()}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()
     return " ".join(str(error).split()) or type(error).__name__
 
 

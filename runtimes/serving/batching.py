@@ -25,6 +25,7 @@ class Limits:
         delay: seconds that a request may wait for others to share its call, where a worker is free.
         queue: most requests of a model that wait; more are refused at once.
         request_bytes: most bytes of a request, as it was sent, unpacked, or decoded from audio.
+        message_bytes: most bytes of a message over gRPC, which copies it while nothing else is answered: half a millisecond for each megabyte.
         answer_bytes: most bytes of an answer's tensors.
         memory: most bytes that all requests hold together, and that one call takes beside them.
         free_bytes: bytes of each request that do not count to ``memory``.
@@ -38,10 +39,11 @@ class Limits:
     clips: int = 32
     delay: float = 0.0
     queue: int = 256
-    request_bytes: int = 64 << 20
-    answer_bytes: int = 128 << 20
-    memory: int = 256 << 20
-    free_bytes: int = 256 << 10
+    request_bytes: int = 32_000_000
+    message_bytes: int = 8_000_000
+    answer_bytes: int = 128_000_000
+    memory: int = 256_000_000
+    free_bytes: int = 256_000
     connections: int = 512
     calls: int = 512
     seconds: float = 30.0
@@ -80,6 +82,7 @@ class Batcher:
             if job in self._waiting:
                 self._remove(job)
             self._metrics.seconds.labels(*self._labels).observe(self._now() - job.arrived)
+            del job  # or its error, whose traceback has this frame, would keep the inputs until the next search for cycles
 
     def _start(self) -> None:
         while self._waiting and self._busy < self._workers:

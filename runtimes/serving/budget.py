@@ -18,13 +18,15 @@ class Budget:
     A request that needs more than is left takes it from those that have waited longest for their own clients: half-sent bodies and
     answers that are not read. Where there are none, it is refused.
 
+    ``used`` are the bytes that are held now, ``taken`` those that were since the start.
+
     Args:
         most: bytes of all requests together.
         free: bytes of each request that are not counted, so that small requests are never refused for memory.
     """
 
     def __init__(self, most: int, free: int) -> None:
-        self.most, self.free, self.used = most, free, 0
+        self.most, self.free, self.used, self.taken = most, free, 0, 0
         self._waiting: dict[Holding, float] = {}
 
     def take(self, holding: Holding, count: int) -> None:
@@ -42,6 +44,7 @@ class Budget:
                 raise Refusal(Kind.BUSY, f"the requests here already hold {self.used / 1e6:,.0f} MB of memory; send this one again later")
             victim.evict()
         self.used += count
+        self.taken += count
 
     def wait(self, holding: Holding, waits: bool) -> None:
         """Note that a request begins to wait for its client, or that it does not any more."""

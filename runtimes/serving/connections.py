@@ -28,9 +28,9 @@ class BadRequest(Exception):
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, with bounds on what it takes. At most ``limits.connections`` are open: one more ends the one that waited longest for its client."""
 
-    def __init__(self, limits: Limits, **others: Any) -> None:
+    def __init__(self, limits: Limits, oldest: dict[Connection, None], **others: Any) -> None:
         super().__init__(**others)
-        self._limits = limits
+        self._limits, self._oldest = limits, oldest
         self._since = time.monotonic()  # when the connection, its request or its pause between requests began
         self._paused: float | None = None  # since when the client reads no more of an answer
         self._arriving = self._heads = False
@@ -48,13 +48,22 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) <= self._limits.connections:
-            return
-        others = [(since, id(one), one) for one in self.connections if one is not self and (since := one.waiting_since) is not None]
-        if others:
-            min(others)[2].abort()
-        else:
-            self._refuse(503, f"{self._limits.connections} connections are open already; try again later")
+        if len(self.connections) > self._limits.connections:
+            if victim := next((one for one in self._oldest if one.waiting_since is not None), None):
+                victim.abort()
+            else:
+                self._refuse(503, f"{self._limits.connections} connections are open already; try again later")
+        self._begin()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._oldest.pop(self, None)
+        super().connection_lost(exc)
+
+    def _begin(self) -> None:
+        """Note that the connection, its request or its pause begins now."""
+        self._since = time.monotonic()
+        self._oldest.pop(self, None)
+        self._oldest[self] = None
 
     def data_received(self, data: bytes) -> None:
         self._unparsed += len(data)
@@ -64,7 +73,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._arriving = self._heads = True
-        self._since = time.monotonic()
+        self._begin()
         self._head_bytes = self._head_fields = 0
         super().on_message_begin()
         self.scope["extensions"] = {ABORT: {"call": self.abort}}
@@ -102,7 +111,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         if not self._arriving:
-            self._since = time.monotonic()
+            self._begin()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
@@ -116,6 +125,7 @@ class Connection(HttpToolsProtocol):
     def abort(self) -> None:
         """End the connection at once, with what it has not sent."""
         self.connections.discard(self)
+        self._oldest.pop(self, None)
         self.transport.abort()
 
     def expire(self, now: float) -> None:
@@ -127,7 +137,7 @@ class Connection(HttpToolsProtocol):
         if now - since <= (max(KEEP_ALIVE, self._limits.arrival) if idle else self._limits.arrival + SWEEP):  # read_body refuses in time
             return
         if self._heads and not self.transport.is_closing():
-            self._since = now
+            self._begin()
             self._refuse(408, f"the headers did not arrive within {self._limits.arrival:g} s")
         else:
             self.abort()

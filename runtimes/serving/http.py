@@ -63,7 +63,9 @@ def application(service: Service) -> Starlette:
     for prefix in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
         paths += [(prefix, _model, "GET"), (f"{prefix}/ready", _model_ready, "GET"), (f"{prefix}/infer", _infer_counted, "POST")]
     routes = [Route(path, answering(handler), methods=[method]) for path, handler, method in paths]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _no_such_path})
+    made = Starlette(routes=routes, exception_handlers={HTTPException: _no_such_path})
+    made.router.redirect_slashes = False
+    return made
 
 
 async def _server(service: Service, _: Request) -> Response:
@@ -169,6 +171,7 @@ async def _unless_gone(request: Request, answer: Any) -> Answer:
     finally:
         task.cancel()
         gone.cancel()
+        del task  # or its error, whose traceback has this frame, would keep the request until the next search for cycles
 
 
 async def _gone(request: Request) -> None:
@@ -187,5 +190,5 @@ def _refused(refusal: Refusal) -> Response:
 
 async def _no_such_path(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    sentence = f"{request.method} {request.url.path} is not part of the protocol; inference is POST /v2/models/NAME/infer"
+    sentence = f"{request.method} {request.scope['path']:.200} is not part of the protocol; inference is POST /v2/models/NAME/infer"
     return JSONResponse({"error": sentence}, error.status_code)

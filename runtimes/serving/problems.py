@@ -36,7 +36,7 @@ class Refusal(Exception):
     """A request that is not answered; the message is for who sent it."""
 
     def __init__(self, kind: Kind, sentence: str) -> None:
-        super().__init__(sentence)
+        super().__init__(sentence.encode("utf-8", "backslashreplace").decode())  # JSON may hold halves of characters, which nothing can send
         self.kind = kind
 
 

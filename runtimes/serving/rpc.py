@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
+from grpc._cython import cygrpc
 
 from specgraph.runtimes.serving import messages
 from specgraph.runtimes.serving.budget import Holding
@@ -31,7 +32,7 @@ IDLE = 60.0  # seconds without a call after which a connection is closed
 def server(service: Service, shared: bool = False) -> grpc.aio.Server:
     """A gRPC server without an address yet, which with ``shared`` other processes may have too."""
     options = {
-        "grpc.max_receive_message_length": service.limits.request_bytes + OVERHEAD, "grpc.max_send_message_length": -1, "grpc.so_reuseport": int(shared),
+        "grpc.max_receive_message_length": service.limits.message_bytes + OVERHEAD, "grpc.max_send_message_length": -1, "grpc.so_reuseport": int(shared),
         "grpc.max_concurrent_streams": STREAMS, "grpc.max_connection_idle_ms": round(1e3 * IDLE),
         "grpc.server_handshake_timeout_ms": round(1e3 * HANDSHAKE), "grpc.keepalive_time_ms": round(1e3 * IDLE),
     }  # fmt: skip
@@ -44,11 +45,11 @@ def server(service: Service, shared: bool = False) -> grpc.aio.Server:
 
 
 class Arrivals:
-    """Messages that arrive. gRPC holds those that are not whole, so few are read at once: those may have ``limits.memory`` together."""
+    """Messages that arrive. gRPC holds those that are not whole, so few are read at once: those may have half of ``limits.memory`` together."""
 
     def __init__(self, service: Service) -> None:
         self._limits = service.limits
-        self._turns = asyncio.Semaphore(max(self._limits.memory // self._limits.request_bytes - 1, 1))
+        self._turns = asyncio.Semaphore(max(self._limits.memory // self._limits.message_bytes // 2, 1))
         self._waiting: dict[asyncio.Timeout, float] = {}  # in the order of their calls, and since when they are read
 
     async def read(self, context: Any) -> bytes:
@@ -97,17 +98,19 @@ def _method(service: Service, arrivals: Arrivals, name: str) -> Callable[[Any, A
     async def method(_: Any, context: Any) -> None:
         holding = Holding(service.budget)
         try:
-            data = await arrivals.read(context)
-            answer = await (_infer_counted(service, data, context, holding) if name == "ModelInfer" else _small(answers[name], service, name, data))
-            await _send(service, context, answer, holding)
+            await _send(service, context, await answered(context, holding), holding)
             return
-        except Refusal as found:
-            refusal = found
+        except Refusal as refusal:
+            kind, sentence = refusal.kind, str(refusal)
         except Exception as error:  # noqa: BLE001
-            refusal = unforeseen(error)
+            kind, sentence = Kind.INTERNAL, str(unforeseen(error))
         finally:
             holding.close()
-        await context.abort(grpc.StatusCode[refusal.kind.grpc], str(refusal))
+        await context.abort(grpc.StatusCode[kind.grpc], sentence)  # whose error keeps this frame, which therefore has no name for the request
+
+    async def answered(context: Any, holding: Holding) -> bytes:
+        data = await arrivals.read(context)
+        return await (_infer_counted(service, data, context, holding) if name == "ModelInfer" else _small(answers[name], service, name, data))
 
     return method
 
@@ -115,7 +118,10 @@ def _method(service: Service, arrivals: Arrivals, name: str) -> Callable[[Any, A
 async def _send(service: Service, context: Any, answer: bytes, holding: Holding) -> None:
     """Write an answer; a ``Refusal`` where its client does not read it."""
     async with holding.within(service.limits.arrival, "the answer was not read"):
-        await context.write(answer)
+        try:
+            await context.write(answer)
+        except cygrpc.ExecuteBatchError:  # the client is gone
+            raise asyncio.CancelledError from None
 
 
 async def _small(answer: Callable[[Service, Any], dict[str, Any]], service: Service, name: str, data: bytes) -> bytes:

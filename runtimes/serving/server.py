@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import uvicorn
 
@@ -20,7 +23,13 @@ from specgraph.runtimes.serving.service import Service
 from specgraph.runtimes.workers import available_cores
 
 LOOPBACK = "127.0.0.1"
-BACKLOG = 256  # connections that the system accepts before this process does, and those that are accepted at once
+BACKLOG = 2048  # connections that the system holds until they are accepted
+ACCEPTED = 16  # connections that are accepted at once, while others wait
+
+SWITCH = 5e-4  # seconds after which a thread lets another have Python's lock
+M_ARENA_MAX, ARENAS = -8, 2  # of glibc's malloc; each arena keeps what was freed in it
+M_MMAP_THRESHOLD, MAPPED = -3, 1 << 18  # bytes from which memory that is freed goes back to the system
+TRIM, TRIM_BYTES = 0.5, 50_000_000  # seconds from one to the next, and bytes that requests took in between
 
 
 @dataclass(frozen=True)
@@ -84,15 +93,17 @@ class Server:
         if self.addresses.http is not None:
             listening = self._listening or bound(host, self.addresses.http)
             self.http_port = listening.getsockname()[1]
+            made: Any = partial(connections.Connection, self.limits, {})  # uvicorn calls it as it would the class
             config = uvicorn.Config(
-                http.application(self.service), log_level="warning", access_log=False, lifespan="off", backlog=BACKLOG,
-                http=partial(connections.Connection, self.limits), ws="none", timeout_graceful_shutdown=None, timeout_keep_alive=connections.KEEP_ALIVE,
+                http.application(self.service), log_level="warning", access_log=False, lifespan="off", backlog=ACCEPTED,
+                http=made, ws="none", timeout_graceful_shutdown=None, timeout_keep_alive=round(connections.KEEP_ALIVE),
             )  # fmt: skip
             self._uvicorn = _Uvicorn(config)
-            self._sweeping = asyncio.create_task(connections.sweep(self._uvicorn.server_state.connections))
+            self._sweeping = asyncio.create_task(connections.sweep(self._uvicorn.server_state.connections))  # type: ignore[arg-type]
             self._serving = asyncio.create_task(self._uvicorn.serve([listening]))
             while not self._uvicorn.started and not self._serving.done():
                 await asyncio.sleep(0.005)
+            listening.listen(BACKLOG)
         if self.addresses.grpc is not None:
             self._grpc = rpc.server(self.service, self._shared)
             bound(host, self.addresses.grpc, self._shared).close()  # gRPC's own complaint about a port that is taken has three lines
@@ -125,13 +136,48 @@ class Server:
 
     async def run(self, started: Callable[[Server], None] = lambda server: None) -> None:
         """Start, call ``started``, and serve until SIGINT or SIGTERM."""
+        _own_process()
+        trimming = asyncio.create_task(self._trim())
         told, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, told.set)
         await self.start()
         started(self)
         await told.wait()
+        trimming.cancel()
         await self.stop()
+
+    async def _trim(self) -> None:
+        """Give memory that requests held back to the system: glibc keeps what is free between what is not, and gRPC's messages are many pieces."""
+        libc = _glibc()
+        trimmed = 0
+        while libc is not None:
+            await asyncio.sleep(TRIM)
+            if self.service.budget.taken - trimmed > TRIM_BYTES:
+                trimmed = self.service.budget.taken
+                await self.service.aside(libc.malloc_trim, 0)
+
+
+def _own_process() -> None:
+    """Set what a process that does nothing but serve is better off with."""
+    sys.setswitchinterval(SWITCH)
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if libc := _glibc():
+        libc.mallopt(M_ARENA_MAX, ARENAS)
+        libc.mallopt(M_MMAP_THRESHOLD, MAPPED)
+
+
+def _glibc() -> Any:
+    """The C library, where its malloc is the one that Python uses; None elsewhere."""
+    with contextlib.suppress(OSError):
+        libc = ctypes.CDLL("libc.so.6")
+        if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):
+            return libc
+    return None
 
 
 def bound(host: str, port: int, shared: bool = False) -> socket.socket:

@@ -132,16 +132,23 @@ def _row(name: str, found: Outcome) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def served(path: Path, *options: str, pinned: bool = False) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """A server in a process of its own: its port and it; ``pinned`` to one core."""
+    """A server in a process of its own, without gRPC: its port and it; ``pinned`` to one core."""
+    with started(path, "--no-grpc", *options, pinned=pinned) as (ports, process):
+        yield ports[0], process
+
+
+@contextlib.contextmanager
+def started(path: Path, *options: str, pinned: bool = False) -> Iterator[tuple[list[int], subprocess.Popen[str]]]:
+    """A server in a process of its own: its ports and it; ``pinned`` to one core."""
     pin = ["taskset", "-c", "0"] if pinned and shutil.which("taskset") else []
-    command = [*pin, sys.executable, "-m", "specgraph", "serve", str(path), "--port", "0", "--no-grpc", *options]
+    command = [*pin, sys.executable, "-m", "specgraph", "serve", str(path), "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         line = next((line for line in process.stdout if line.startswith("listening at")), None)
         if line is None:
             raise RuntimeError("the server did not start")
-        yield int(line.split(";")[0].rsplit(":", 1)[1]), process
+        yield [int(place.rsplit(":", 1)[1]) for place in line.split(";")[0].removeprefix("listening at ").split(" and ")], process
     finally:
         process.terminate()
         process.wait()

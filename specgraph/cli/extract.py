@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from specgraph.cli.show import console, error_console
+from specgraph.folders import passed_over_text
+from specgraph.interrupts import raise_on_termination
 
 if TYPE_CHECKING:
     from specgraph.runtimes.extract import Summary
@@ -32,6 +32,12 @@ def extract(
     on_damage: Annotated[
         str, typer.Option(help="Of a damaged file: skip it, salvage what can be decoded, or skip it and fail in the end.")
     ] = "skip",
+    channel: Annotated[
+        int | None,
+        typer.Option(help="The one channel to take, from 0, where a manifest names none; the mix of all if not given.", min=0, show_default=False),
+    ] = None,
+    max_seconds: Annotated[float, typer.Option(help="Of sound in a file; one that has more is a row with its error.", min=0.001)] = 86400.0,
+    max_mb: Annotated[float, typer.Option(help="Of a file's samples as the model takes them, in megabytes.", min=0.001)] = 2147.0,
     workers: Annotated[int | None, typer.Option(help="Processes, or actors with Ray; one for each core if not given.", show_default=False)] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
     engine: Annotated[str, typer.Option(help="local, or ray for one machine or a cluster.")] = "local",
@@ -45,37 +51,18 @@ def extract(
 
     Example: specgraph extract mel.onnx recordings -o features.parquet
     """
+    raise_on_termination("stopped; what is done is kept, and the same command goes on from there")
     from specgraph.runtimes import extract as job
 
-    with _progress() as report, _terminable():
-        try:
-            found = job.extract(
-                model, corpus, output, format=format, on_damage=on_damage, workers=workers, device=device,
-                engine=engine, address=address, num_gpus=num_gpus, retry_errors=retry_errors, report=report,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            error_console().print("stopped; what is done is kept, and the same command goes on from there")
-            raise typer.Exit(130) from None
+    with _progress() as report:
+        found = job.extract(
+            model, corpus, output, format=format, on_damage=on_damage, channel=channel,
+            max_seconds=max_seconds, max_bytes=round(max_mb * 1e6), workers=workers, device=device, engine=engine,
+            address=address, num_gpus=num_gpus, retry_errors=retry_errors, report=report,
+        )  # fmt: skip
     _tell(found)
     if on_damage == "fail" and found.wrong:
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM stops as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -114,8 +101,10 @@ def _tell(found: Summary) -> None:
         )
     else:
         out.print("all of it was there already")
+    complaints = error_console()
+    if over := passed_over_text(found.passed_over):
+        complaints.print(f"passed over: {over}", markup=False, highlight=False)
     if found.wrong:
-        complaints = error_console()
         kinds = ", ".join(f"{count} {kind}" for kind, count in found.kinds.items())
         complaints.print(f"[bold red]{found.wrong} files with errors:[/] {escape(kinds)}")
         for sentence in found.errors:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from specgraph.cli.run import Device, Model, end, inputs, refuse_several_inputs, run_all
+from specgraph.cli.run import Channel, Device, Model, draw, end, inputs, refuse_several_inputs, run_all
 from specgraph.cli.show import console
 
 
@@ -23,6 +23,7 @@ def plot(
         bool, typer.Option("--kernels", help="Draw what the model holds, in time and in frequency, and how it differs in a second one.")
     ] = False,
     device: Device = "cpu",
+    channel: Channel = None,
 ) -> None:
     """Draw the features of audio files, with axes in seconds and hertz; or with --kernels what was learned.
 
@@ -35,13 +36,17 @@ def plot(
         return
     if not others:
         raise ValueError(f"name the audio files to draw the features of, after {model}; or --kernels, which needs none")
+    from specgraph.plot import check_picture
     from specgraph.runtimes import load
 
     files = [(file, str(name)) for file, name in inputs(others)]
     runner = load(model, device=device)
     refuse_several_inputs(runner)
-    failed = run_all(runner, files, output, lambda name, features: None)
-    end(failed, len(files))
+    check_picture(output)
+    found = run_all(runner, files, True, lambda name, features: None, channel)
+    if found.features:
+        draw(runner, found, output)
+    end(found.failed, len(files))
 
 
 def _kernels(models: list[Path], output: Path, device: str) -> None:

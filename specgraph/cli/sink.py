@@ -28,6 +28,10 @@ class Sink:
         if self.folder is not None:
             if output.exists() and not output.is_dir():
                 raise ValueError(f"{output} is a file; name a folder, a .npy or a .npz file")
+            read = {file.resolve() for file, _ in files}
+            for _, name in self.files:
+                if (path := self._path(self.folder, name)).resolve() in read:
+                    raise ValueError(f"{path} is one of the inputs; choose another output")
             return
         suffix = output.suffix.lower()
         if suffix not in (".npy", ".npz"):
@@ -41,17 +45,31 @@ class Sink:
         """Keep or write the features of one input."""
         self.written += 1
         if self.folder is None:
+            name = encodable(name)
             for output, value in features.items():
                 self._held[name if self._single else output if len(self.files) == 1 else f"{name}:{output}"] = value
             return
-        path = self.folder / f"{name}{'.npy' if self._single else '.npz'}"
+        path = self._path(self.folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         _save(path, features)
+
+    def _path(self, folder: Path, name: str) -> Path:
+        """Where the features of an input go in a folder."""
+        return folder / f"{name}{'.npy' if self._single else '.npz'}"
 
     def close(self) -> None:
         """Write what was kept."""
         if self._held:
             _save(self.output, self._held)
+
+
+def encodable(name: str) -> str:
+    """The name as an archive can hold it: bytes that are no text as escapes, and backslashes then doubled."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return name.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
+    return name
 
 
 def _named(files: list[tuple[Path, Path]], stems: bool) -> list[Named]:

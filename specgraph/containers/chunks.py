@@ -31,13 +31,14 @@ class Layout:
         first: where the first chunk begins, from the container's start.
         data: the name of the chunk of samples.
         skip: bytes before the samples in it.
-        mark: bytes at the start of a container that samples do not hold by chance, and their place.
+        marks: bytes near the start of a container that samples do not hold by chance.
+        mark_at: their place in it.
     """
 
     size: str
     first: int
     data: bytes
-    mark: bytes
+    marks: re.Pattern[bytes]
     mark_at: int
     name: int = 4
     whole: bool = False
@@ -55,14 +56,15 @@ class Layout:
         return UNKNOWN if struct.calcsize(self.size) == 4 else FAR
 
 
+WAVE = re.compile(rb"WAVE(fmt |ds64|JUNK|bext)")
 W64 = Layout(
-    "<Q", 40, b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a", b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00", 0, name=16, whole=True, align=8
+    "<Q", 40, b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a", re.compile(rb"riff\x2e\x91\xcf\x11\xa5\xd6"), 0, name=16, whole=True, align=8
 )
 LAYOUTS: tuple[tuple[re.Pattern[bytes], Layout], ...] = (
-    (re.compile(rb"(RIFF|RF64|BW64)....WAVE", re.DOTALL), Layout("<I", 12, b"data", b"WAVEfmt ", 8)),
-    (re.compile(rb"RIFX....WAVE", re.DOTALL), Layout(">I", 12, b"data", b"WAVEfmt ", 8)),
-    (re.compile(rb"FORM....AIF[FC]", re.DOTALL), Layout(">I", 12, b"SSND", b"AIFFCOMM", 8, skip=8)),
-    (re.compile(rb"caff\x00\x01"), Layout(">Q", 8, b"data", b"caff\0\1\0\0desc", 0, align=1, skip=4)),
+    (re.compile(rb"(RIFF|RF64|BW64)....WAVE", re.DOTALL), Layout("<I", 12, b"data", WAVE, 8)),
+    (re.compile(rb"RIFX....WAVE", re.DOTALL), Layout(">I", 12, b"data", WAVE, 8)),
+    (re.compile(rb"FORM....AIF[FC]", re.DOTALL), Layout(">I", 12, b"SSND", re.compile(rb"AIFFCOMM|AIFCFVER"), 8, skip=8)),
+    (re.compile(rb"caff\x00\x01"), Layout(">Q", 8, b"data", re.compile(rb"caff\x00\x01\x00\x00desc"), 0, align=1, skip=4)),
     (re.compile(rb"riff\x2e\x91\xcf\x11"), W64),
 )
 
@@ -91,12 +93,14 @@ def chunked(source: Source, start: int, layout: Layout, starts: Starts) -> tuple
     for chunk in _chunks(source, start + layout.first, layout):
         if chunk.name == b"ds64":
             wide = int.from_bytes(source.read(chunk.body + 8, 8), "little")
-        elif chunk.name == b"fmt ":
+        elif chunk.name[:4] == b"fmt ":
             frame, wrong = _wav_frame(source.read(chunk.body, 26), layout.size[0])
             if wrong:
                 return [Part(((start, source.size),), wrong)], source.size
         elif chunk.name == b"COMM":
-            frame, declared_frames = _aiff_frame(source.read(chunk.body, 22))
+            frame, declared_frames = _aiff_frame(source.read(chunk.body, min(chunk.size, 22)))
+        elif chunk.name == b"desc":
+            frame = _caf_frame(source.read(chunk.body, 32))
         elif chunk.name == layout.data:
             size = wide if wide is not None and chunk.size >= UNKNOWN else chunk.size
             return _samples(source, start, layout, Chunk(chunk.name, chunk.body, size), frame, declared_frames, starts)
@@ -132,7 +136,7 @@ def _samples(
     rest = source.size - chunk.body
     end, missing = chunk.body + chunk.size, ""
     if chunk.size >= layout.unknown or (chunk.size <= layout.skip and _after(source, end, layout, starts)[1]):
-        end = source.find(layout.mark, chunk.body, source.size)
+        end = source.search(layout.marks, chunk.body)
         end = source.size if end < 0 else end - layout.mark_at
         following = end
     elif chunk.size > rest:
@@ -147,12 +151,12 @@ def _samples(
         missing = missing or "ends in the middle of a sample"
     if frame and not missing and held < declared_frames * frame and declared_frames * frame < UNKNOWN:
         missing = f"has {held // frame} of {declared_frames} samples"
-    return [Part(_pieces(source, start, layout, chunk, end, following), missing)], following
+    stop = end if layout.whole or (frame == 0 and layout.skip == 0) else following  # libsndfile may take what follows for samples
+    return [Part(_pieces(source, start, layout, chunk, end, stop), missing)], following
 
 
-def _pieces(source: Source, start: int, layout: Layout, chunk: Chunk, end: int, following: int) -> tuple[bytes | tuple[int, int], ...]:
-    """The part with its right size, and without what follows the samples where libsndfile would take it for more of them."""
-    stop = end if layout.whole else following
+def _pieces(source: Source, start: int, layout: Layout, chunk: Chunk, end: int, stop: int) -> tuple[bytes | tuple[int, int], ...]:
+    """The part up to ``stop``, with the right size of its samples, which end at ``end``."""
     size_at = chunk.body - struct.calcsize(layout.size)
     written = source.read(size_at, struct.calcsize(layout.size))
     magic = source.read(start, 4)
@@ -218,3 +222,8 @@ def _aiff_frame(comm: bytes) -> tuple[int, int]:
     channels, frames, bits = struct.unpack(">HIH", comm[:8])
     plain = len(comm) < 22 or comm[18:22] in (b"NONE", b"twos", b"sowt")
     return channels * ((bits + 7) // 8) if plain else 0, frames
+
+
+def _caf_frame(desc: bytes) -> int:
+    """Bytes of a sample of all channels, 0 where it is compressed."""
+    return int.from_bytes(desc[16:20], "big") if desc[8:12] == b"lpcm" else 0

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from specgraph.containers.source import Part, Source
+from specgraph.containers.source import Part, Source, Span
+from specgraph.containers.tags import tag_length
 
 MARKER = b"fLaC"
 INFO = (b"\0\0\0\x22", b"\x80\0\0\x22")  # the header of the first block, 34 bytes of stream information; the second is the last block too
-TOTAL = 2**36  # values of the number of samples, the low bits of bytes 10 ... 17 of the stream information
-TRAILER = 128  # bytes of an ID3v1 tag
+TOTAL = 2**36  # values of the number of samples, the low bits of the eight bytes between these places of a stream
+TOTAL_AT, INFO_END = 18, 26
+ID3V1, APE = 128, 32  # bytes of a tag, and of the end of one
 
 
 def streams(source: Source, start: int) -> Iterator[Part]:
     """The parts of a file of FLAC streams from ``start`` on."""
-    stop = source.find(b"TAG", source.size - TRAILER, source.size - TRAILER + 1)
-    end = source.size if stop < start else stop
+    end = _end(source)
     while start < end:
-        following = _next(source, _after_metadata(source, start), end)
-        yield _part(source, start, following)
+        frames = _after_metadata(source, start)
+        following = _next(source, frames, end)
+        yield counted(source, ((start, _before_tag(source, frames, following)),))
         start = following
 
 
-def _part(source: Source, start: int, stop: int) -> Part:
+def _end(source: Source) -> int:
+    """Where the tags after the last frame begin."""
+    end = source.size
+    if source.read(end - ID3V1, 3) == b"TAG":
+        end -= ID3V1
+    footer = source.read(end - APE, APE)
+    if footer[:8] == b"APETAGEX":
+        end -= int.from_bytes(footer[12:16], "little") + (APE if int.from_bytes(footer[20:24], "little") >> 31 else 0)
+    return max(end, 0)
+
+
+def counted(source: Source, spans: tuple[Span, ...], missing: str = "") -> Part:
     """A stream whose number of samples is set to 0, unknown: libFLAC decodes no more than it declares."""
-    head = source.read(start, 26)
-    if head[4:8] not in INFO or len(head) < 26:
-        return Part(((start, stop),), kind="flac")  # which libsndfile refuses
-    number = int.from_bytes(head[18:26], "big")
+    start, stop = spans[0]
+    head = source.read(start, INFO_END)
+    if head[4:8] not in INFO or len(head) < INFO_END or stop < start + INFO_END:
+        return Part(spans, missing, kind="flac")  # which libsndfile refuses
+    number = int.from_bytes(head[TOTAL_AT:INFO_END], "big")
     total = number % TOTAL
-    return Part(((start, start + 18), (number - total).to_bytes(8, "big"), (start + 26, stop)), frames=total or None, kind="flac")
+    pieces = ((start, start + TOTAL_AT), (number - total).to_bytes(8, "big"), (start + INFO_END, stop), *spans[1:])
+    return Part(pieces, missing, total or None, kind="flac")
 
 
 def _after_metadata(source: Source, start: int) -> int:
@@ -40,6 +55,16 @@ def _after_metadata(source: Source, start: int) -> int:
         if head[0] & 0x80:
             break
     return at
+
+
+def _before_tag(source: Source, start: int, stop: int) -> int:
+    """Where an ID3 tag begins that ends at ``stop``, or else that."""
+    at = start
+    while (at := source.find(b"ID3", at, stop)) >= 0:
+        if at + tag_length(source, at) == stop:
+            return at
+        at += 1
+    return stop
 
 
 def _next(source: Source, at: int, end: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -21,7 +20,8 @@ BITRATES = {  # kbit/s by index, of (MPEG-1, layer)
 RATES = (44100, 48000, 32000)  # of MPEG-1; MPEG-2 has half of them, MPEG-2.5 a quarter
 VBRI_AT = 36  # bytes before that tag in a frame
 HEAD = 54  # bytes of a frame that say all that is asked of it
-LEAST_TAG = 64  # bytes of a frame that holds it
+LEAST_TAG = 64  # bytes of a frame that holds a Xing tag
+DELAY = 529  # samples, of a decoder of layer III
 MOST_JUNK = 2**16  # bytes that are searched for the next frame
 NO_TAG = b"ID3\x04\0\0\0\0\0\n" + bytes(10)  # a tag that holds padding, by which libsndfile knows MP3 without looking at files beside it
 
@@ -159,12 +159,20 @@ def _resynchronized(source: Source, at: int) -> int | None:
 
 
 def _part(run: _Run) -> Part:
-    """A stream with a tag that counts its frames: without one libsndfile guesses their number, and decodes no more."""
+    """A stream with a tag that counts its frames: without one libsndfile guesses their number, and decodes no more.
+
+    By a tag the decoder drops its own delay, which it does not of a stream without one. A silent frame makes up for that.
+    """
     if run.tag and run.tag.frames is not None and run.tag.frames >= run.frames:
         missing = run.missing if run.tag.frames == run.frames else ""  # or else the samples are counted, which says more
         return Part(_merged([run.tag.span, *run.spans]), missing, kind="mpeg")
-    head = b"" if run.frame.format[1] != 3 else _tag(run)
-    return Part((NO_TAG, head, *run.spans), run.missing, run.frames * run.frame.samples, kind="mpeg")
+    samples, layer = run.frame.samples, run.frame.format[1]
+    if layer != 3:  # of which every frame has the same length, so that the guess is right
+        return Part((NO_TAG, *run.spans), run.missing, run.frames * samples, kind="mpeg")
+    header, frame = _small_frame(run)
+    tag = header + bytes(frame.tag_at - 4) + b"Xing\0\0\0\1" + (run.frames + 1).to_bytes(4, "big")
+    pieces = (NO_TAG + tag.ljust(frame.length, b"\0") + header.ljust(frame.length, b"\0"), *run.spans)
+    return Part(pieces, run.missing, run.frames * samples, kind="mpeg", lead=samples - DELAY)
 
 
 def _merged(spans: list[Span]) -> tuple[Span, ...]:
@@ -177,13 +185,10 @@ def _merged(spans: list[Span]) -> tuple[Span, ...]:
     return tuple(merged)
 
 
-def _tag(run: _Run) -> bytes:
-    """A frame with a VBRI tag that holds the number of frames; by a Xing tag a decoder drops 529 samples, its own delay."""
+def _small_frame(run: _Run) -> tuple[bytes, _Frame]:
+    """The header of the smallest frame of a stream's format that holds a tag."""
     for index in range(1, 15):
         header = bytes((run.header[0], run.header[1] | 1, index << 4 | run.header[2] & 0x0C, run.header[3]))
-        frame = frame_of(header)
-        if frame and frame.length >= LEAST_TAG:
-            size = sum(stop - start for start, stop in run.spans)
-            tag = b"VBRI\0\1" + bytes(4) + struct.pack(">IIHHHH", min(size, 2**32 - 1), run.frames, 0, 1, 2, 1)
-            return (header + bytes(VBRI_AT - 4) + tag).ljust(frame.length, b"\0")
+        if (frame := frame_of(header)) and frame.length >= LEAST_TAG:
+            return header, frame
     raise AssertionError("every format has frames that hold a tag")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import io
 import itertools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -55,6 +56,13 @@ class Source:
             start += PIECE
         return -1
 
+    def search(self, pattern: re.Pattern[bytes], start: int) -> int:
+        """The first place from ``start`` on where ``pattern`` matches, which takes at most 64 bytes; or -1."""
+        for at in range(start, self.size, PIECE):
+            if found := pattern.search(self.fresh(at, PIECE + 63)):
+                return at + found.start()
+        return -1
+
     def is_zero(self, start: int) -> bool:
         """Whether there are only zero bytes from ``start`` on."""
         return not any(self.fresh(at, PIECE).strip(b"\0") for at in range(start, self.size, PIECE))
@@ -73,12 +81,14 @@ class Part:
         missing: what is missing of it by its own header, as the end of a sentence on it; empty where nothing is.
         frames: the samples of a channel that it declares, where libsndfile does not find them out; None where it does.
         kind: "flac", "mpeg", "ogg" or "pcm".
+        lead: samples before the first of its own, which are decoded and dropped.
     """
 
     pieces: tuple[bytes | Span, ...]
     missing: str = ""
     frames: int | None = None
     kind: str = "pcm"
+    lead: int = 0
 
 
 class Window(io.RawIOBase):
@@ -100,7 +110,8 @@ class Window(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = max(0, offset + (0, self._at, self._ends[-1])[whence])
+        size = self._ends[-1] if self._ends else 0
+        self._at = min(max(0, offset + (0, self._at, size)[whence]), size)  # a header may point anywhere
         return self._at
 
     def readinto(self, buffer) -> int:  # no annotation: the type of a buffer is not in typing before Python 3.12

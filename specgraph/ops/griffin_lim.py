@@ -101,15 +101,16 @@ class GriffinLim(Compound):
         magnitude, rng = operands[0], np.random.default_rng(0)
         off = tolerance * magnitude.max(axis=(1, 2), keepdims=True, initial=0.0)
         off = np.broadcast_to(off if spread[0] is None else off + spread[0], magnitude.shape)
-        moved = (magnitude + off * _signs(rng, (TRIALS, *off.shape))).reshape(-1, *magnitude.shape[1:])
 
         def rounded(spectrum: Array) -> Array:
-            peak = np.abs(spectrum).max(axis=(1, 2, 3), keepdims=True, initial=0.0)
+            peak = np.maximum(spectrum.max(axis=(1, 2, 3), keepdims=True), -spectrum.min(axis=(1, 2, 3), keepdims=True))
             return spectrum + tolerance * peak * _signs(rng, spectrum.shape)
 
-        every = self._iterated(moved, rounded).reshape(TRIALS, *result.shape)
-        change = np.abs(every - result).max(axis=(0, 2))[:, None]
-        peak = np.maximum(np.abs(result).max(axis=1), np.abs(every).max(axis=(0, 2)))[:, None]
+        change, peak = np.zeros((len(result), 1)), np.abs(result).max(axis=1, keepdims=True, initial=0.0)
+        for _ in range(TRIALS if off.any() else 0):  # one by one, they stay in the processor's cache
+            moved = self._iterated(magnitude + off * _signs(rng, off.shape), rounded)
+            change = np.maximum(change, np.abs(moved - result).max(axis=1, keepdims=True, initial=0.0))
+            peak = np.maximum(peak, np.abs(moved).max(axis=1, keepdims=True, initial=0.0))
         change = np.where(change > SETTLED * peak, 2 * peak, change)
         return np.broadcast_to(change, result.shape)
 
@@ -124,10 +125,10 @@ class GriffinLim(Compound):
 
 
 def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """-1 or 1 at random; a tenth of the time of ``rng.choice``."""
+    """-1 or 1 at random, as int8: ``rng.choice`` takes ten times as long."""
     count = math.prod(shape)
     bits = np.unpackbits(np.frombuffer(rng.bytes(-(-count // 8)), np.uint8), count=count)
-    return np.where(bits, 1.0, -1.0).reshape(shape)
+    return 2 * bits.view(np.int8).reshape(shape) - 1
 
 
 @GriffinLim.lowering

@@ -91,13 +91,15 @@ class Pad(Op):
         import torch
         from torch.nn import functional
 
+        from specgraph.tracing import any_length
+
         if lengths is not None:
             return self._torch_clips(signal, lengths)
         before, after = self.widths
         if self.mode == "constant":
             return functional.pad(signal, (0, 0) * (signal.ndim - 1 - self.axis) + (before, after), value=self.value)
         samples = signal.shape[self.axis]
-        if self.mode == "reflect" and signal.ndim == 2 and not torch.compiler.is_exporting() and max(before, after) < samples:
+        if self.mode == "reflect" and signal.ndim == 2 and not any_length() and max(before, after) < samples:
             return functional.pad(signal[:, None], (before, after), mode="reflect")[:, 0]
         # What is exported must work at every length, and ONNX has no reflection that is wider than the signal.
         place = torch.arange(before + after, device=signal.device) - before

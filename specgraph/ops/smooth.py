@@ -112,16 +112,17 @@ class Smooth(Op):
 
 def torch_smoothed(features: Any, within: Any, fading: Any, lefts: Iterable[tuple[int, Any]], initial: float) -> Any:
     """Blocks of (batch, bins, frames) smoothed by ``within`` and carried on; ``lefts``: (blocks, what is left after as many)."""
-    import torch
     from torch.nn import functional
+
+    from specgraph.tracing import any_length
 
     frames, block = features.shape[-1], within.shape[-1]
     # torch.export takes a size that is 1 while it traces for one that is always 1: there is a block more then.
-    spare = block if torch.compiler.is_exporting() else 0
+    spare = block if any_length() else 0
     local = functional.pad(features, (0, -frames % block + spare)).unflatten(-1, (-1, block)) @ within
     carry = functional.pad(local[..., -1], (1, -1), value=initial)
     for step, left in lefts:
-        if not torch.compiler.is_exporting() and step >= carry.shape[-1]:
+        if not any_length() and step >= carry.shape[-1]:
             break  # what is exported must work at every length, and has all of the steps
         carry = carry + left * functional.pad(carry, (step, 0))[..., : carry.shape[-1]]
     return (local + carry[..., None] * fading).flatten(-2)[..., :frames]

@@ -14,6 +14,7 @@ from specgraph.graph import About, Graph
 from specgraph.op import Input, Value
 from specgraph.ragged import with_lengths
 from specgraph.transforms import parse
+from specgraph.transforms.parse import OTHER_NAMES
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +78,13 @@ class Transform(FrontEnd):
     output_name: ClassVar[str] = "features"  # of the only output; an inverse gives "waveforms"
 
     sample_rate: int = parameter(22050, "samples a second of the waveforms, in hertz")
+
+    if not TYPE_CHECKING:  # for whom the parameters are those of __init__
+
+        def __new__(cls, *positional: Any, **named: Any) -> Self:
+            """Refuse in a sentence what ``__init__`` refuses in Python's words."""
+            _check_call(cls, positional, named)
+            return super().__new__(cls)
 
     def __init_subclass__(cls) -> None:
         if not inspect.isabstract(cls) and cls.command:
@@ -152,14 +160,37 @@ def check_names(owner: str, given: Iterable[str], names: Sequence[str]) -> None:
             raise ValueError(f"{owner} has no parameter {name!r}{parse.nearest(name, names)}; it has {', '.join(names)}")
 
 
+def _check_call(cls: type[Transform], positional: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+    names = [field.name for field in dataclasses.fields(cls)]
+    if positional:
+        raise TypeError(f"parameters go by name: {cls.__name__}({names[0]}={positional[0]!r:.40})")
+    for name in named.keys() - {*names}:
+        if name.startswith("trainable"):
+            parts = (*cls.trainable_parts, *cls.smooth_parts)
+            how = f"name them where the module is made: {cls.__name__}().module(trainable={_example(parts)})" if parts else "it has none to train"
+            raise TypeError(f"{cls.__name__} has no parameter {name!r}; {how}")
+        called = OTHER_NAMES.get(name)
+        if called not in names:
+            raise TypeError(f"{cls.__name__} has no parameter {name!r}{parse.nearest(name, names)}; it has {', '.join(names)}")
+        how = "htk=True, or False for Slaney's" if name == "mel_scale" else called
+        raise TypeError(f"{cls.__name__} has no parameter {name!r}; it is called {how}")
+
+
+def _example(parts: Sequence[str]) -> str:
+    return f'("{"mel" if "mel" in parts else parts[0]}",)'
+
+
 def parts_to_train(owner: str, wanted: Sequence[str], parts: Sequence[str], smooth: Mapping[str, str] = MappingProxyType({})) -> frozenset[str]:
     """The parts wanted, a name or several, of ``parts`` and of ``smooth``, the parts of a few numbers with what each makes.
 
     Raises:
         ValueError: ``owner`` has no such part, or one is wanted beside what it makes.
     """
-    chosen = (wanted,) if isinstance(wanted, str) else tuple(wanted)
     every = (*parts, *smooth)
+    if not isinstance(wanted, Iterable):  # trainable=True, as elsewhere
+        example = f"name the parts to train: trainable={_example(every)}; " if every else ""
+        raise TypeError(f"{example}{owner} has {', '.join(every) or 'no part to train'}")
+    chosen = (wanted,) if isinstance(wanted, str) else tuple(wanted)
     for part in chosen:
         if part not in every:
             raise ValueError(f"{owner} has no part {part!r} to train; it has {', '.join(every) or 'none'}")

@@ -15,6 +15,25 @@ import numpy as np
 from specgraph.design.windows import WindowSpec
 
 NUMBERS = tuple[float, ...]
+OTHER_NAMES = {  # of parameters in torchaudio, librosa, nnAudio, Kaldi and transformers, and what they are called here
+    **dict.fromkeys(("sr", "fs", "rate", "samplerate", "sampling_rate", "sample_frequency", "orig_sr", "orig_freq"), "sample_rate"),
+    **dict.fromkeys(("f_min", "low_freq", "min_frequency", "fmin_hz"), "fmin"),
+    **dict.fromkeys(("f_max", "high_freq", "max_frequency", "fmax_hz"), "fmax"),
+    **dict.fromkeys(("hop", "hop_size", "hop_len", "hopsize", "stride", "n_hop"), "hop_length"),
+    **dict.fromkeys(("win", "win_size", "win_len", "window_size", "window_length", "n_window"), "win_length"),
+    **dict.fromkeys(("nfft", "fft_size", "fft_length", "n_ffts"), "n_fft"),
+    **dict.fromkeys(("window_fn", "window_type", "win_type"), "window"),
+    **dict.fromkeys(("n_mel", "nmels", "num_mels", "num_mel_bins", "mel_bins", "num_mel_filters", "nb_mels"), "n_mels"),
+    **dict.fromkeys(("padding_mode", "pad_type"), "pad_mode"),
+    **dict.fromkeys(("n_cep", "n_ceps", "num_ceps", "numcep"), "n_mfcc"),
+    **dict.fromkeys(("preemph", "pre_emphasis", "preemphasis_coefficient"), "preemphasis"),
+    **dict.fromkeys(("n_iters", "num_iters"), "n_iter"),
+    **dict.fromkeys(("cepstral_lifter", "liftering"), "lifter"),
+    "new_sr": "new_freq",
+    "mel_scale": "htk",
+    "mel_norm": "norm",
+    "octave_bins": "bins_per_octave",
+}
 
 
 @cache
@@ -42,10 +61,17 @@ def type_text(annotation: Any) -> str:
     return " | ".join(names)
 
 
+def meant(name: str, names: Iterable[str]) -> str:
+    """The one of ``names`` that was meant by another; nothing where none is like it."""
+    every = list(names)
+    other = OTHER_NAMES.get(name, "")
+    return other if other in every else next(iter(difflib.get_close_matches(name, every, 1)), "")
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint at the name that was meant, or nothing."""
-    near = difflib.get_close_matches(name, list(names), 1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    near = meant(name, names)
+    return f" (did you mean {near!r}?)" if near else ""
 
 
 def checked(name: str, value: Any, annotation: Any) -> Any:
