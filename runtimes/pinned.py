@@ -61,13 +61,13 @@ class PinnedModel:
         """
         before = {name: self._checked(name) for name in self.files}
         yield
-        if any(_state(Path(self.folder, name)) != state for name, state in before.items()):
+        if any(state_of(Path(self.folder, name)) != state for name, state in before.items()):
             raise ModelChanged(f"{self.path} changed while it was loaded; run the command again once nothing writes it")
 
     def _checked(self, name: str) -> tuple[int, ...]:
         """The state of a file whose hash is right; what was hashed in this state already is not read again."""
         file = Path(self.folder, name)
-        state = _state(file)
+        state = state_of(file)
         if name not in self._seen and state is None:
             raise FileNotFoundError(f"{self.path} needs {name} beside it, which is not there; copy both")
         if state is None or (self._seen.get(name) != state and (not self.files[name] or _hash(file) != self.files[name])):
@@ -96,7 +96,7 @@ def opened(path: str | Path) -> PinnedModel:
     for name in model.files:
         if not name or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
             raise ValueError(f"{path} keeps tensors in {name!r:.100}, which is outside its folder; save it with its files beside it")
-        if (state := _state(Path(model.folder, name))) is not None:
+        if (state := state_of(Path(model.folder, name))) is not None:
             model._seen[name] = state
     return model
 
@@ -145,7 +145,7 @@ def _unreadable(path: Path, error: OSError | ValueError) -> Exception:
     return type(error)(f"{path} cannot be read: {why}")
 
 
-def _state(file: Path) -> tuple[int, ...] | None:
+def state_of(file: Path) -> tuple[int, ...] | None:
     """What changes whenever a file is written or replaced; None where there is no such file."""
     try:
         found: Any = file.stat()

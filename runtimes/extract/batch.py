@@ -12,6 +12,7 @@ from specgraph.runtimes.base import Runner
 from specgraph.runtimes.extract import arrow
 from specgraph.runtimes.extract.rows import Extractor, Item
 from specgraph.runtimes.loading import load
+from specgraph.runtimes.pinned import state_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -58,7 +59,7 @@ def extract_batch(
         ImportError: pyarrow is not installed.
     """
     arrow.pyarrow_module()
-    made = Extractor(model, on_damage) if isinstance(model, Runner) else _loaded(str(model), _written(model), device, on_damage)
+    made = Extractor(model, on_damage) if isinstance(model, Runner) else _loaded(str(model), state_of(Path(model)), device, on_damage)
     channels: list[bool] = []
 
     def named() -> Iterator[Item]:
@@ -69,11 +70,7 @@ def extract_batch(
     return arrow.table(list(made.rows(named())), made.columns, any(channels))
 
 
-def _written(model: str | Path) -> int:
-    path = Path(model)
-    return path.stat().st_mtime_ns if path.exists() else 0  # load says that it is missing
-
-
 @lru_cache(LOADED)
-def _loaded(model: str, written: int, device: str, on_damage: str) -> Extractor:
+def _loaded(model: str, state: tuple[int, ...] | None, device: str, on_damage: str) -> Extractor:
+    """A model by its path and the state of its file, None where there is none, which ``load`` says."""
     return Extractor(load(model, device=device, threads=1), on_damage)

@@ -127,6 +127,10 @@ def extract(
 
 def _places(output: Path, format: str) -> tuple[Path | None, Path]:
     """The file that is written at the end, or None, and the folder of the job."""
+    try:
+        os.path.abspath(output).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{output} is not UTF-8, and Parquet files are written to such paths alone; choose another output") from None
     if output.is_dir():
         return None, output
     suffix = output.suffix.lower()
