@@ -98,16 +98,13 @@ def inputs(audio: list[Path]) -> list[tuple[Path, Path]]:
     from specgraph.audio import audio_files
     from specgraph.folders import audio_below
 
-    for folder in filter(Path.is_dir, audio):
-        if (below := audio_below(folder)).passed_over:
-            error_console().print(f"passed over in {folder}: {below}", markup=False, highlight=False)
     files = list({file.resolve(): (file, name) for file, name in reversed(audio_files(audio))}.values())[::-1]
-    over = [f"{printable(str(path))}: {below}" for path in audio if path.is_dir() and (below := audio_below(path)).passed_over]
+    over = [f"{printable(str(folder))}: {below}" for folder in audio if folder.is_dir() and (below := audio_below(folder)).passed_over]
     if not files:
         told = f"; passed over in {', '.join(over)}" if over else ""
         raise ValueError(f"there is no audio in {', '.join(map(str, audio))}{told}")
     for one in over:
-        console().print(f"passed over in {one}", markup=False)
+        error_console().print(f"passed over in {one}", markup=False, highlight=False)
     return files
 
 
