@@ -23,6 +23,7 @@ from specgraph.export.joined_model import joined
 from specgraph.export.joined_outputs import described_outputs, name_axes
 from specgraph.export.joined_sizes import JoinedSizes, sizes_after, sizes_before
 from specgraph.export.made_inputs import MadeInputs
+from specgraph.export.neighbours import MIXES, mixing
 from specgraph.export.read import read_graph
 from specgraph.export.report import Report
 from specgraph.export.verification import checked, default_tolerance
@@ -30,6 +31,7 @@ from specgraph.export.write import as_graph, check_asked, runner, verified
 from specgraph.graph import Graph
 from specgraph.lowering import lower
 from specgraph.metadata import Metadata
+from specgraph.op import Array
 from specgraph.runtimes.session import first_line
 
 TOLERANCE = 1e-5  # of an output's peak
@@ -81,8 +83,10 @@ def attach(
         prefer: lowerings by compound op, such as ``{"Stft": "conv"}``, instead of the cheapest.
         tune: time the candidates with onnxruntime on this machine instead of estimating them.
         tolerance: largest difference from the two parts apart, as a fraction of an output's peak; None is 1e-5, or where
-            numbers of 16 bits are connected twice what rounding to those changes, and at least 1e-3.
-        examples: arrays by name for inputs of the model that need more than what is made up.
+            numbers of 16 bits are connected twice what rounding to those changes, and at least 1e-3. A larger one than the front
+            end's own, a fraction of its spectrum's peak, holds for its check too.
+        examples: arrays by name for inputs that need more than what is made up. An example of the first one says how long the clips
+            of a model of fixed length are, where several lengths give as many frames, and of one clip that the file takes one.
 
     A model that says that it takes any batch or length, and takes one only, gives a file that says that one.
 
@@ -109,12 +113,13 @@ def attach(
         graph, connections = feeding(graph, source, output, input, lengths, inputs, layout)
     lowered = lower(graph.frozen(), target, prefer, tune)
     run = runner(serialized(emit(lowered)), 1)
-    checked(graph, run, lowered.choices, default_tolerance(lowered.choices), torch=False)
+    front_end = checked(graph, run, lowered.choices, max(tolerance or 0.0, default_tolerance(lowered.choices)), torch=False)
     names = tuple(str(value.name) for value in source.model.graph.inputs)
+    arrays = {name: np.asarray(array) for name, array in (examples or {}).items()}
     made_of, called = joined(source, lowered, connections, after, keep)
-    sizes = sizes_after(source, names) if after else sizes_before(graph, source, names, connections, called)
+    sizes = sizes_after(source, names) if after else sizes_before(graph, source, names, connections, called, arrays)
     apart = Apart(graph, run, runner(str(model), path=str(model)), names, connections, called, after, keep, tuple(one.name for one in sizes.specs))
-    sizes, made, traced = _working(sizes, _maker(graph, sizes, called, examples, model), apart, model)
+    sizes, made, traced = _working(sizes, _maker(graph, sizes, called, arrays, model), apart, model)
     halves = any(one.dtype == ir.DataType.FLOAT16 for one in connections)
     allowed = tolerance or (max(HALF_TOLERANCE, ROUNDINGS * apart.rounding(made, traced)) if halves else TOLERANCE)
     with draft(made_of, path) as file:
@@ -123,7 +128,7 @@ def attach(
         found = comparer.compared(1 if after else graph.least_along_the_clip())
         name_axes(made_of, sizes.fixed({name: traced[name] for name in found.fixed}), sizes.axes, found)
         before = source.metadata
-        report = Report(path, target, "cpu", 0, len(made_of.graph), lowered.choices, found.checks, allowed)
+        report = Report(path, target, "cpu", 0, len(made_of.graph), lowered.choices, found.checks, allowed, front_end)
         own = _about(graph, connections, after)
         metadata = Metadata(
             name=model.stem,
@@ -152,9 +157,8 @@ def _graph(front_end: Any, path: Path) -> Graph:
     return read_graph(front_end)
 
 
-def _maker(graph: Graph, sizes: JoinedSizes, called: Mapping[str, str], examples: Mapping[str, Any] | None, model: Path) -> MadeInputs:
-    """What the joined model is compared on."""
-    arrays = {name: np.asarray(array) for name, array in (examples or {}).items()}
+def _maker(graph: Graph, sizes: JoinedSizes, called: Mapping[str, str], arrays: Mapping[str, Array], model: Path) -> MadeInputs:
+    """What the joined model is compared on; ``arrays`` are the examples."""
     specs = {spec.name: spec for spec in sizes.specs}
     derived = dict(sizes.derived)
     for name, array in arrays.items():
@@ -180,9 +184,26 @@ def _working(sizes: JoinedSizes, made: MadeInputs, apart: Apart, model: Path) ->
         if tried.get("batch") == 1:
             sizes = sizes.fixed({"batch": 1})
             return sizes, replace(made, specs=sizes.specs), {name: size for name, size in tried.items() if name != "batch"}
+        _refuse_mixed(sizes, made, apart, tried, model)
         return sizes, made, tried
     takes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.sizes))})" for spec in sizes.specs)
     raise ValueError(f"{model} cannot be run on what was made up for {takes}: {failure}; give examples={{NAME: array}} of what it takes")
+
+
+def _refuse_mixed(sizes: JoinedSizes, made: MadeInputs, apart: Apart, tried: Mapping[str, int], model: Path) -> None:
+    """Raise where a model that takes any batch mixes the clips of one, or gives another number of axes for a single clip."""
+    if "batch" not in tried:
+        return
+    several, more, one = (made("noise", {**tried, "batch": clips}) for clips in (tried["batch"], tried["batch"] + 1, 1))
+    try:
+        found = mixing(apart, several, more, one, first_only=True)
+    except Exception:  # noqa: BLE001  (onnxruntime's own types, for a batch that the model does not take)
+        return
+    if found is not None:
+        spec = sizes.specs[0]
+        shape = ", ".join(["1", *(str(tried.get(str(size), size)) for size in spec.sizes[1:])])
+        instead = f"; give examples={{{spec.name!r}: an array of shape ({shape})}} for a file that takes one clip" if MIXES in found else ""
+        raise ValueError(f"{model} {found}{instead}")
 
 
 def _about(graph: Graph, connections: Sequence[Connection], after: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specgraph.export import signals
-from specgraph.export.report import Check
+from specgraph.export.report import Check, OutputError
 from specgraph.export.torch_export import Axes
 from specgraph.export.verification import VerificationError
 from specgraph.op import Array
@@ -178,7 +178,7 @@ class Comparer:
                 raise VerificationError(f"{where} {output} has shape {got[output].shape} and {array.shape} in {self.called}{self._hint(sizes)}")
         off = {output: differences(got[output], array) for output, array in wanted.items()}
         worst = error = max((relative(off[output], array) for output, array in wanted.items()), default=0.0)
-        difference = max((float(one.max(initial=0.0)) for one in off.values()), default=0.0)
+        errors = {output: OutputError.of(one) for output, one in off.items()}
         same = None
         if not worst <= self.tolerance and self.on_same_features is not None:
             try:
@@ -195,7 +195,7 @@ class Comparer:
             raise VerificationError(f"{where} {self._beyond(got, same or wanted, on_same=same is not None)}{self._hint(sizes)}{ANYWAY}")
         if same is not None:  # of the larger peak: one of the two may be zero where the other has rounding
             worst = max(relative(off[output], np.maximum(np.abs(array), np.abs(got[output]))) for output, array in wanted.items())
-        return Check(name, batch, length, error, worst if self.called == TORCH else None, difference, front_end_error=None if same is None else worst)
+        return Check(name, batch, length, error, worst if self.called == TORCH else None, errors, front_end_error=None if same is None else worst)
 
     def _beyond(self, got: dict[str, Array], wanted: dict[str, Array], on_same: bool) -> str:
         """What is said of the output that differs the most."""

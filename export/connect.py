@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from specgraph.export.arrange import Arrangement, LayoutError, Port, arranged
+from specgraph.export.arrange import Arrangement, LayoutError, Port, arranged, layout_text
 from specgraph.export.describe import AXES, describe
 from specgraph.export.foreign import FLOATS, WHOLE, Foreign
 from specgraph.graph import About, Graph
 from specgraph.op import Value
+from specgraph.ops.layout import is_time
 from specgraph.ragged import has_lengths, with_lengths
 from specgraph.shapes import LENGTHS, WAVEFORMS
 from specgraph.transforms.parse import nearest
 
+IMAGE = 4  # axes, of a batch of them
 SOUND = 1e-3  # seconds, from one position to the next, up to which an output is sound and not features
 
 
@@ -100,9 +102,22 @@ def _connection(ours: Port, value: ir.Value, source: Foreign, layout: str | None
         )
     theirs = source.port(value, layout)
     try:
-        return Connection(ours, theirs, arranged(ours, theirs, layout), ir.DataType(value.dtype or ir.DataType.FLOAT))
+        arrangement = arranged(ours, theirs, layout)
     except LayoutError as error:
         raise ValueError(f"{error}{_already(source, value)}") from None
+    if layout is None:
+        _refuse_windows(ours, theirs, arrangement)
+    return Connection(ours, theirs, arrangement, ir.DataType(value.dtype or ir.DataType.FLOAT))
+
+
+def _refuse_windows(ours: Port, theirs: Port, arrangement: Arrangement) -> None:
+    """Raise where a model's batch may be one of windows: any number of images, of a fixed number of frames each."""
+    frames = [size for axis, size in zip(arrangement.order, theirs.sizes, strict=True) if axis is not None and isinstance(size, int) and is_time(ours.sizes[axis])]
+    if len(theirs.sizes) >= IMAGE and not isinstance(theirs.sizes[0], int) and frames:
+        raise ValueError(
+            f"{theirs} takes windows of {frames[0]} frames, and a longer clip would be several of them; "
+            f"give layout={layout_text(arrangement, ours)!r} for a file that takes clips of one window each, and cut longer ones before it"
+        )
 
 
 def _input_for(graph: Graph, ours: Port, source: Foreign, wanted: str | None, layout: str | None) -> str:

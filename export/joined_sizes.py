@@ -57,9 +57,13 @@ class JoinedSizes:
 
 
 def sizes_before(
-    graph: Graph, source: Foreign, names: Sequence[str], connections: Sequence[Connection], called: Mapping[str, str]
+    graph: Graph, source: Foreign, names: Sequence[str], connections: Sequence[Connection], called: Mapping[str, str], examples: Mapping[str, Array]
 ) -> JoinedSizes:
-    """For a front end in front of a model that took ``names``; ``called`` is what the front end's inputs are called in the joined model."""
+    """For a front end in front of a model that took ``names``; ``called`` is what the front end's inputs are called in the joined model.
+
+    Where the model takes one number of frames, clips are as long as in ``examples``, or the shortest that give so many.
+    """
+    asked = _sizes_of(graph, called, examples)
     fixed: dict[str, int] = {}
     derived: dict[str, Dim | int] = {}
     batches: set[str] = set()
@@ -69,7 +73,7 @@ def sizes_before(
         for place, axis in enumerate(one.arrangement.order):
             our, their = (1 if axis is None else one.ours.sizes[axis]), one.theirs.sizes[place]
             if isinstance(our, Dim) and isinstance(their, int):
-                _fix(fixed, our, their, one)
+                _fix(fixed, our, their, one, asked.get(our.root))
             elif our == BATCH and isinstance(their, str):
                 batches.add(their)
             elif isinstance(our, Dim | int):
@@ -91,12 +95,37 @@ def sizes_after(source: Foreign, names: Sequence[str]) -> JoinedSizes:
     return JoinedSizes(tuple(_others(values, set(), {}, "batch", ())), {}, rate)
 
 
-def _fix(fixed: dict[str, int], size: Dim, wanted: int, one: Connection) -> None:
-    """The size of the root at which ``size`` is what a model wants."""
-    root = size.least(wanted)
-    if size.at(root) != wanted or fixed.get(size.root, root) != root:
+def _sizes_of(graph: Graph, called: Mapping[str, str], examples: Mapping[str, Array]) -> dict[str, int]:
+    """The sizes along the clip of the examples of a graph's own inputs, by name."""
+    found: dict[str, int] = {}
+    for value in graph.inputs:
+        assert isinstance(value.op, Input)
+        array = examples.get(called[value.op.name])
+        if array is not None and array.ndim == len(value.op.sizes):
+            found |= {size: array.shape[axis] for axis, size in enumerate(value.op.sizes) if isinstance(size, str) and size != "batch"}
+    return found
+
+
+def _fix(fixed: dict[str, int], size: Dim, wanted: int, one: Connection, asked: int | None) -> None:
+    """The size of the root at which ``size`` is what a model wants: the one that is asked for, or the least."""
+    least = size.least(wanted)
+    root = least if asked is None else asked
+    if size.at(least) != wanted or fixed.get(size.root, root) != root:
         raise ValueError(f"{one.theirs} takes {wanted} only, and {one.ours} never has {size} = {wanted}")
+    if size.at(root) != wanted:
+        raise ValueError(
+            f"{one.theirs} takes {wanted} only, and {root} {size.root}, as in examples, give {size.at(root)}; "
+            f"from {least} to {_most(size, least)} give {wanted}"
+        )
     fixed[size.root] = root
+
+
+def _most(size: Dim, least: int) -> int:
+    """The largest root size at which ``size`` is what it is at ``least``; ``least`` itself where there is no largest one."""
+    try:
+        return max(size.least(size.at(least) + 1) - 1, least)
+    except ValueError:
+        return least
 
 
 def _others(values: Sequence[ir.Value], batches: set[str], derived: Mapping[str, Dim | int], batch: int | str, others: Collection[str]) -> list[InputSpec]:

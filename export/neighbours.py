@@ -16,7 +16,7 @@ RESHAPE = "name the axis that is squeezed, and keep the batch in every reshape"
 Arrays = tuple[Array, ...]
 
 
-def mixing(run: Run, inputs: Arrays, larger: Arrays, alone: Arrays | None = None) -> str | None:
+def mixing(run: Run, inputs: Arrays, larger: Arrays, alone: Arrays | None = None, first_only: bool = False) -> str | None:
     """What a model does that a file for any batch may not, and what to change, in a clause; or None.
 
     Args:
@@ -24,6 +24,7 @@ def mixing(run: Run, inputs: Arrays, larger: Arrays, alone: Arrays | None = None
         inputs: of at least two clips.
         larger: the same of one clip more, which tells the axes of clips.
         alone: the same of one clip, where the model is to take that.
+        first_only: look at what the first input changes, not the others.
 
     Raises:
         Exception: whatever ``run`` raises, but for one clip.
@@ -43,8 +44,9 @@ def mixing(run: Run, inputs: Arrays, larger: Arrays, alone: Arrays | None = None
             return f"{MIXES} {name} has shape {wanted[name].shape} for {clips} clips and {grown[name].shape} for {clips + 1}; {RESHAPE}"
     if alone is not None and (found := _other_rank(run, alone, wanted, clips)):
         return found
+    changing = [axis if number == 0 or not first_only else None for number, axis in enumerate(taken)]
     for kept in (0, clips - 1):
-        got = run(tuple(array if axis is None else _others_changed(array, axis, kept) for array, axis in zip(inputs, taken, strict=True)))
+        got = run(tuple(array if axis is None else _others_changed(array, axis, kept) for array, axis in zip(inputs, changing, strict=True)))
         for name, axis in axes.items():
             if _different({name: _clip(wanted[name], axis, kept, clips)}, {name: _clip(got[name], axis, kept, clips)}):
                 what = "is one answer for a whole batch" if axis is None else "of a clip changes with the other clips of its batch"

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from specgraph.export.describe import describe
 from specgraph.export.emit import OPSETS, emit, serialized
-from specgraph.export.report import Check, Report
+from specgraph.export.report import Check, Report, largest_errors
 from specgraph.export.slicing import cut, slicing
 from specgraph.export.verification import checked, default_tolerance
 from specgraph.files import check_writable, whole
@@ -204,10 +204,12 @@ def _properties(graph: Graph, model: ir.Model, report: Report, pieces: Slicing) 
 
 
 def verified(report: Report) -> dict[str, Any]:
-    """What a file says of its verification."""
+    """What a file says of its verification. Torch's own rounding is not the file's, differs between processors, and is left out."""
+    inner = largest_errors(report.front_end_checks)
     return {
         "error": _rounded(report.error),
-        "torch_error": _rounded(report.torch_error),
+        "output_errors": {name: _rounded_up(error) for name, error in report.output_errors.items()},
+        **({"front_end_output_errors": {name: _rounded_up(error) for name, error in inner.items()}} if inner else {}),
         "tolerance": report.tolerance,
         "device": report.device,
         "checks": [_check(check) for check in report.checks],
@@ -215,12 +217,22 @@ def verified(report: Report) -> dict[str, Any]:
 
 
 def _check(check: Check) -> dict[str, Any]:
-    return {"signal": check.signal, "batch": check.batch, "samples": check.samples, "error": _rounded(check.error)}
+    errors = {output: {name: _rounded_up(error) for name, error in asdict(one).items()} for output, one in check.output_errors.items()}
+    return {"signal": check.signal, "batch": check.batch, "samples": check.samples, "error": _rounded(check.error), "output_errors": errors}
 
 
 def _rounded(error: float | None) -> float | None:
     """Two digits: what follows differs between processors, and files should not."""
     return None if error is None else float(f"{error:.1e}")
+
+
+def _rounded_up(error: float) -> float:
+    """The next number of two digits that is no smaller."""
+    rounded = f"{error:.1e}"
+    if float(rounded) >= error:
+        return float(rounded)
+    digits, exponent = rounded.split("e")
+    return float(f"{float(digits) + 0.1:.1f}e{exponent}")
 
 
 def _finder(model: ir.Model) -> Any:

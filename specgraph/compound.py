@@ -42,6 +42,11 @@ class Compound(Op):
         """The error that a lowering may make, as a fraction of the peak; None: none but rounding."""
         return None
 
+    @property
+    def hardest_tone(self) -> float | None:
+        """The frequency in hertz at which a lowering that approximates errs most, where it is known."""
+        return None
+
     def bound(self, lowering: str) -> float | None:
         """A bound on a lowering's error that is known from its constants, as a fraction of the peak, if there is one."""
         return None

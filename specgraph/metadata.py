@@ -232,6 +232,15 @@ def _verified(read: Fields) -> dict[str, Any]:
     for name in read.names():
         if name == "tolerance" or name.endswith("error"):
             read.number_or_none(name)
+    for errors in (read.fields("output_errors", {}), read.fields("front_end_output_errors", {})):
+        for output in errors.names():
+            errors.number(output, 0, 1e300)
+    for check in read.several("checks", ()):
+        check.text("signal")
+        errors = check.fields("output_errors", {})
+        for output in errors.names():
+            for name in ("largest", "percentile"):
+                errors.fields(output).number(name, 0, 1e300)
     return read.plain()
 
 

@@ -58,6 +58,7 @@ class Op:
     clears: ClassVar[bool] = False  # given lengths, the result is zero beyond them
     reads: ClassVar[Dtype] = "float"  # what its operands hold, but for lengths
     makes: ClassVar[Dtype] = "float"
+    jumps: ClassVar[bool] = False  # by a whole step where an operand changes by next to nothing, as a comparison does
     moves: ClassVar[bool] = False  # elements as they are: 16-bit samples too, of which it makes such
 
     def __init_subclass__(cls) -> None:
@@ -149,6 +150,11 @@ class Op:
     def on_the_way(self, *operands: Array) -> Array | None:
         """What is rounded before it becomes the result, where that is larger than the result: its rounding stays."""
         return None
+
+    @property
+    def settling(self) -> int:
+        """Positions after which the result holds less than 1e-12 of what came before; 0 where no memory decays."""
+        return 0
 
     @classmethod
     def examples(cls) -> Iterator[tuple[Any, ...]]:

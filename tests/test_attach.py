@@ -734,6 +734,13 @@ def test_command_line(cli: Any) -> None:
     cli("export", "log-mel", "-o", "mel.onnx", "-s", "sample_rate=8000", "-s", "n_fft=256", "-s", "hop_length=80", "-s", "n_mels=16")
     assert cli("attach", "mel.onnx", model, "-o", "again.onnx", "--connect", "features=input_features")[0] == 0
     assert Path("again.onnx").read_bytes() == Path("joined.onnx").read_bytes()
+    recorded = ("--input-dtype", "int16", "--input-rate", "16000", "--channels", "2")
+    for front_end in ("mel.onnx", "joined"):
+        parameters = ("-s", "sample_rate=8000", "-s", "n_fft=256", "-s", "hop_length=80", "-s", "n_mels=16") if front_end == "joined" else ()
+        name = "log-mel" if front_end == "joined" else front_end
+        assert cli("attach", name, model, "-o", f"recorded-{front_end}.onnx", *parameters, *recorded)[0] == 0
+        run = sg.load(f"recorded-{front_end}.onnx")
+        assert (run.sample_rate, run.channels, run.input_types) == (16000, 2, ("int16",))
     vocoder(Path("vocoder.onnx"), ("N", "T", 129))
     code, out, _ = cli("attach", "griffin-lim", "vocoder.onnx", "-o", "sound.onnx", "-s", "n_fft=256", "-s", "hop_length=64", "-s", "n_iter=1", "--after", "--keep")
     assert code == 0
@@ -744,7 +751,8 @@ def test_command_line(cli: Any) -> None:
     for arguments, message in (
         (("whisper-81", model), "did you mean 'whisper-80'"),
         (("mel.onnx", model, "-s", "n_mels=3"), "--set is for a transform or a preset"),
-        (("mel.onnx", model, "--input", "x"), "has no input 'x'"),
+        (("mel.onnx", model, "--input-name", "x"), "has no input 'x'"),
+        (("mel.onnx", model, "--input-dtype", "int8"), "dtype must be 'float32' or 'int16', not 'int8'"),
         (("mel.onnx", model, "--connect", "features"), "--connect takes name=value, such as --connect features=input_features"),
         (("mel.onnx", model, "--examples", model), "is not a .npz file"),
         (("mel.onnx", "nowhere.onnx"), "there is no file nowhere.onnx"),
@@ -811,3 +819,79 @@ def test_an_arrangement_and_back(order: list[int], new: list[int], left_out: int
     assert moved.shape == tuple(1 if axis is None else shape[axis] for axis in kept)
     np.testing.assert_array_equal(arrangement.back().numpy(moved), array)
     assert arrangement.back().back() == arrangement
+
+
+TANH = [helper.make_node("Tanh", ["x"], ["y"])]
+
+
+def of_features(path: Path, nodes: Sequence[onnx.NodeProto], shape: Sequence[Any] | None, sizes: Sequence[Any] = ("N", BINS, "T"), **arrays: np.ndarray) -> Path:
+    """A model of features x of these sizes, whose output y has this shape."""
+    graph = helper.make_graph(
+        nodes,
+        "model",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, sizes)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    onnx.save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+    return path
+
+
+def mean_of(axes: Sequence[int], keepdims: int = 0) -> tuple[onnx.NodeProto, np.ndarray]:
+    return helper.make_node("ReduceMean", ["x", "axes"], ["mean" if keepdims else "y"], keepdims=keepdims), np.array(axes, np.int64)
+
+
+def test_clips_of_a_batch_are_not_mixed(tmp_path: Path) -> None:
+    mean, axes = mean_of((0, 2))
+    pooled, last = mean_of((1, 2), keepdims=1)
+    frames = np.array([-1, BINS, 51], np.int64)
+    turned = [helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]), helper.make_node("Reshape", ["t", "three"], ["y"])]
+    cases = {
+        "softmax": (of_features(tmp_path / "a.onnx", [helper.make_node("Softmax", ["x"], ["y"], axis=0)], ("N", BINS, "T")), "y of a clip changes with the other clips"),
+        "mean": (of_features(tmp_path / "b.onnx", [mean], (BINS,), axes=axes), "y is one answer for a whole batch"),
+        "reshape": (of_features(tmp_path / "c.onnx", turned, ("N", BINS, "T"), three=frames), "y of a clip changes with the other clips"),
+        "squeeze": (
+            of_features(tmp_path / "d.onnx", [pooled, helper.make_node("Squeeze", ["mean"], ["y"])], None, axes=last),
+            r"y has shape \(\) for one clip and \(2,\) for 2",
+        ),
+    }
+    for case, (model, message) in cases.items():
+        given = {"waveforms": noise(2, 4000)} if case == "reshape" else {}
+        with pytest.raises(ValueError, match=f"does not compute clip by clip: {message}.*give examples="):
+            sg.attach(log_mel(), model, tmp_path / "joined.onnx", examples=given)
+        sg.attach(log_mel(), model, tmp_path / "joined.onnx", examples={"waveforms": noise(1, 4000)})
+        assert session(tmp_path / "joined.onnx").get_inputs()[0].shape == [1, "samples" if case != "reshape" else 4000]
+        (wanted,) = session(model).run(None, {"x": features(log_mel(), noise(1, 4000))})
+        (got,) = session(tmp_path / "joined.onnx").run(None, {"waveforms": noise(1, 4000)})
+        assert peak_error(got, wanted) < CLOSE
+    chance = [helper.make_node("RandomNormalLike", ["x"], ["r"]), helper.make_node("Add", ["x", "r"], ["y"])]
+    with pytest.raises(ValueError, match="gives another y when the same clips are given again"):
+        sg.attach(log_mel(), of_features(tmp_path / "e.onnx", chance, ("N", BINS, "T")))
+
+
+def test_examples_say_how_long_a_clip_of_a_fixed_length_is(tmp_path: Path) -> None:
+    model = encoder(tmp_path / "model.onnx", ("N", BINS, 51))
+    report = attached(log_mel(), model, 4079, 4079, examples={"waveforms": noise(2, 4079)})
+    assert session(report.path).get_inputs()[0].shape == ["batch", 4079]
+    with pytest.raises(ValueError, match="takes 51 only, and 4080 samples, as in examples, give 52; from 4000 to 4079 give 51"):
+        sg.attach(log_mel(), model, examples={"waveforms": noise(2, 4080)})
+
+
+def test_windows_are_asked_about(tmp_path: Path) -> None:
+    """A batch of images of a fixed number of frames may be the windows of one clip."""
+    model = of_features(tmp_path / "model.onnx", TANH, ("N", 76, BINS, 1), ("N", 76, BINS, 1))
+    with pytest.raises(ValueError, match=r"takes windows of 76 frames, and a longer clip would be several of them; give layout='btfc'"):
+        sg.attach(log_mel(), model)
+    attached(log_mel(), model, 6000, 6000, layout="btfc", apart=lambda x: x.transpose(0, 2, 1)[..., None])
+
+
+def test_the_tolerance_is_the_front_ends_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from specgraph.export import attachment
+
+    allowed = []
+    checked = attachment.checked
+    monkeypatch.setattr(attachment, "checked", lambda *a, **k: (allowed.append(a[3]), checked(*a, **k)))
+    model = encoder(tmp_path / "model.onnx")
+    for tolerance in (None, 1e-6, 1e-3):
+        sg.attach(log_mel(), model, tolerance=tolerance)
+    assert allowed == [2e-6, 2e-6, 1e-3]

@@ -282,10 +282,10 @@ def test_allowances_follow_the_spectrum() -> None:
 
 def test_trials_cover_short_clips_and_every_signal() -> None:
     made = list(trials(sg.MFCC(n_fft=400, n_mels=40).graph()))
-    assert {name for name, _ in made} == set(SIGNALS)
+    assert {name for names, _ in made for name in names} == set(SIGNALS)
     lengths = {inputs[0].shape[1] for _, inputs in made}
     assert {1, 7, 200, 399, 400, 401} <= lengths
-    assert {inputs[0].shape[0] for _, inputs in made} == {1, 2, 3}
+    assert {inputs[0].shape[0] for names, inputs in made if len(names) == 1} == {1, 2, 3}
 
 
 @pytest.mark.parametrize("options", [{"n_fft": 256, "n_mels": 23}, {"n_fft": 401, "win_length": 301, "n_mels": 40, "top_db": None}])

@@ -76,8 +76,8 @@ def put(place: Path, which: str, target: str = "model.onnx") -> None:
 def test_each_file_once_by_one_model(place: Path, tmp_path: Path, format: str) -> None:
     """Kill after kill on one output, until it is done; then on the next."""
     rng = random.Random(f"{format} {KILLS}")
-    hit, outputs = 0, [begin(tmp_path, 0, format)]
-    for _ in range(-(-KILLS // len(FORMATS))):
+    hit, between, outputs = 0, 0, [begin(tmp_path, 0, format)]
+    for number in range(-(-KILLS // len(FORMATS))):
         if is_done(outputs[-1], format):
             outputs.append(begin(tmp_path, len(outputs), format))
         first, second = rng.sample(["one", "two"], 2) if rng.random() < 0.3 else ("one", "two")
@@ -86,19 +86,21 @@ def test_each_file_once_by_one_model(place: Path, tmp_path: Path, format: str) -
         if rng.random() < 0.5:  # another job with another model, at the same time
             time.sleep(rng.uniform(0, 0.7))
             jobs.append(start(place, f"{second}.onnx", outputs[-1], format))
-        time.sleep(rng.uniform(0.2, 2.0))
+        wait(outputs[-1], format, jobs, rng, starting=number % 3 == 1)
         put(place, second)
         workers = [child for job in jobs for child in children(job.pid)]
         if workers and rng.random() < 0.3:
             os.kill(rng.choice(workers), signal.SIGKILL)
             time.sleep(rng.uniform(0, 0.3))
         hit += any(job.poll() is None for job in jobs)
+        between += 0 < parts(outputs[-1], format) < FILES
         for job in jobs:
             if job.poll() is None:
                 (os.killpg if rng.random() < 0.3 else os.kill)(job.pid, signal.SIGKILL)
             said = job.communicate()[1]
             assert not said or said.startswith("refused: "), said
-    print(f"{format}: {hit} kills of running jobs, {len(outputs)} outputs")
+    print(f"{format}: {hit} kills of running jobs, {between} between the first part and the last, {len(outputs)} outputs")
+    assert between
     for output in outputs:
         finish(place, output, output.with_name(output.name + ".parts") if format == "parquet file" else output, format)
         check(place, output, format)
@@ -112,7 +114,23 @@ def begin(folder: Path, number: int, format: str) -> Path:
 
 
 def is_done(output: Path, format: str) -> bool:
-    return output.is_file() or len(list((output / ("" if format == "parquet" else "index")).glob("part-*"))) == FILES
+    return output.is_file() or parts(output, format) == FILES
+
+
+def parts(output: Path, format: str) -> int:
+    folder = output.with_name(output.name + ".parts") if format == "parquet file" else output if format == "parquet" else output / "index"
+    return len(list(folder.glob("part-*")))
+
+
+def wait(output: Path, format: str, jobs: list[subprocess.Popen[str]], rng: random.Random, starting: bool) -> None:
+    """For a moment of the start, or for some parts and a moment."""
+    if starting:
+        time.sleep(rng.uniform(0.1, 1.5))
+        return
+    wanted, limit = parts(output, format) + rng.randint(0, 4), time.monotonic() + 20
+    while parts(output, format) < wanted and time.monotonic() < limit and any(job.poll() is None for job in jobs):
+        time.sleep(0.005)
+    time.sleep(rng.uniform(0, 0.1))
 
 
 def finish(place: Path, output: Path, folder: Path, format: str) -> None:

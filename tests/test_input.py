@@ -548,7 +548,7 @@ def test_what_is_not_finite_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_command_line(cli, tmp_path: Path) -> None:
-    code, out, err = cli("export", "log-mel", "-o", "m.onnx", "-s", "sample_rate=16000", "--input", "int16", "--input-rate", 48000, "--channels", 2)
+    code, out, err = cli("export", "log-mel", "-o", "m.onnx", "-s", "sample_rate=16000", "--input-dtype", "int16", "--input-rate", 48000, "--channels", 2)
     assert code == 0, err
     assert "next: specgraph run m.onnx" in out
     code, out, _ = cli("inspect", "m.onnx")
@@ -585,7 +585,7 @@ def test_command_line(cli, tmp_path: Path) -> None:
 
 def test_command_line_refuses_in_a_sentence(cli) -> None:
     for arguments, sentence in (
-        (("--input", "int8"), "the input's dtype must be 'float32' or 'int16', not 'int8'"),
+        (("--input-dtype", "int8"), "the input's dtype must be 'float32' or 'int16', not 'int8'"),
         (("--input-rate", 4410001), "4410001 Hz to 22050 Hz"),
         (("--channels", 0), "channels must be from 1 to 64, not 0"),
     ):
@@ -597,6 +597,7 @@ def test_command_line_refuses_in_a_sentence(cli) -> None:
 def test_preset_of_the_issue(cli) -> None:
     code, _, err = cli("export", "whisper-80", "-o", "w.onnx", "-s", "length=16000", "--input", "int16", "--input-rate", 48000)
     assert code == 0, err
+    assert "--input is called --input-dtype now" in one_sentence(err)
     run = sg.load("w.onnx")
     assert run.input_sizes == (("batch", "samples"),)
     assert (run.sample_rate, run.input_types) == (48000, ("int16",))

@@ -116,7 +116,8 @@ def read_corpus(source: Path, channel: int | None = None) -> Corpus:
     names = names_of({key.path: path for key, (path, _) in once.items()})
     sizes = {place: _size(place) for place in parts}
     inputs = []
-    for (place, *part), (path, file) in once.items():
+    for key, (path, file) in once.items():
+        place, part = key.path, (key.offset, key.duration, key.channel)
         suffix = part_suffix(*part) if parts[place] > 1 else ""
         inputs.append(Input(path, file, names[place] + suffix, -(-sizes[place] // parts[place]), *part))
     return Corpus(inputs, again, passed_over)

@@ -121,7 +121,7 @@ def extract(
     if merged is not None and job.made:
         with contextlib.suppress(OSError):
             folder.rmdir()
-    now = {"duplicates": job.duplicates, "passed_over": job.passed_over, "now_files": now_files, "now_seconds": now_seconds}
+    now: dict[str, Any] = {"duplicates": job.duplicates, "passed_over": job.passed_over, "now_files": now_files, "now_seconds": now_seconds}
     return replace(found, **now, elapsed=time.monotonic() - began)
 
 

@@ -19,7 +19,7 @@ from specgraph.runtimes.serving.service import Service
 async def decoded(service: Service, model: ServedModel, body: bytes, holding: Holding) -> dict[str, npt.NDArray[Any]]:
     """The model's input for an audio file, wav, flac, ogg or mp3.
 
-    It is decoded block by block, so that files share the threads, and one ends within a block of its deadline or of its client.
+    It is decoded block by block, so that files take turns, and one ends within a block of its deadline or of its client.
 
     Raises:
         Refusal: it is not audio, takes longer than ``limits.seconds``, or decodes to more than ``limits.request_bytes``, as a small
@@ -36,9 +36,9 @@ async def decoded(service: Service, model: ServedModel, body: bytes, holding: Ho
     try:
         async with asyncio.timeout(seconds):
             open_body = partial(Decoder, body, runner.sample_rate, runner.channels, runner.input_types[0], "the request", limits=limits)
-            decoder = await service.aside(open_body)
+            decoder = await service.unpack(open_body)
             blocks = decoder.blocks()
-            while (block := await service.aside(next, blocks, None)) is not None:
+            while (block := await service.unpack(next, blocks, None)) is not None:
                 held.append(block)
                 size += block.nbytes
                 holding.add(block.nbytes)

@@ -25,6 +25,7 @@ class Limits:
         delay: seconds that a request may wait for others to share its call, where a worker is free.
         queue: most requests of a model that wait; more are refused at once.
         request_bytes: most bytes of a request, as it was sent, unpacked, or decoded from audio.
+        message_bytes: most bytes of a message over gRPC, which copies it while nothing else is answered: half a millisecond for each megabyte.
         answer_bytes: most bytes of an answer's tensors.
         memory: most bytes that all requests hold together, and that one call takes beside them.
         free_bytes: bytes of each request that do not count to ``memory``.
@@ -39,6 +40,7 @@ class Limits:
     delay: float = 0.0
     queue: int = 256
     request_bytes: int = 32_000_000
+    message_bytes: int = 8_000_000
     answer_bytes: int = 128_000_000
     memory: int = 256_000_000
     free_bytes: int = 256_000

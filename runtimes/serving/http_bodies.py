@@ -47,14 +47,17 @@ async def read_body(request: Request, service: Service, holding: Holding) -> byt
         async with holding.within(seconds, "the request did not arrive"):
             async for chunk in request.stream():
                 async for part in _unpacked(service, unpacked, chunk):
-                    found += part
                     size += len(part)
                     if size > most:
                         raise _too_large(most)
                     holding.hold(size)
-                    if len(found) > JOINED:
+                    if len(part) < PIECE:  # many small ones would take more memory than what they hold
+                        found += part
+                    if len(found) > JOINED or (found and len(part) >= PIECE):
                         whole.append(bytes(found))
                         found.clear()
+                    if len(part) >= PIECE:
+                        whole.append(part)
         if unpacked and (not unpacked.eof or unpacked.unused_data):
             raise zlib.error
     except zlib.error:
@@ -75,7 +78,7 @@ async def _unpacked(service: Service, unpacked: Any, chunk: bytes) -> AsyncItera
     while True:
         if unpacked.eof and chunk:  # which zlib would keep, however much of it comes
             raise zlib.error
-        part = await service.aside(unpacked.decompress, chunk, UNPACKED)
+        part = await service.unpack(unpacked.decompress, chunk, UNPACKED)
         yield part
         chunk = unpacked.unconsumed_tail
         if not chunk and len(part) < UNPACKED:

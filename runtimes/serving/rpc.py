@@ -32,7 +32,7 @@ IDLE = 60.0  # seconds without a call after which a connection is closed
 def server(service: Service, shared: bool = False) -> grpc.aio.Server:
     """A gRPC server without an address yet, which with ``shared`` other processes may have too."""
     options = {
-        "grpc.max_receive_message_length": service.limits.request_bytes + OVERHEAD, "grpc.max_send_message_length": -1, "grpc.so_reuseport": int(shared),
+        "grpc.max_receive_message_length": service.limits.message_bytes + OVERHEAD, "grpc.max_send_message_length": -1, "grpc.so_reuseport": int(shared),
         "grpc.max_concurrent_streams": STREAMS, "grpc.max_connection_idle_ms": round(1e3 * IDLE),
         "grpc.server_handshake_timeout_ms": round(1e3 * HANDSHAKE), "grpc.keepalive_time_ms": round(1e3 * IDLE),
     }  # fmt: skip
@@ -45,11 +45,11 @@ def server(service: Service, shared: bool = False) -> grpc.aio.Server:
 
 
 class Arrivals:
-    """Messages that arrive. gRPC holds those that are not whole, so few are read at once: those may have ``limits.memory`` together."""
+    """Messages that arrive. gRPC holds those that are not whole, so few are read at once: those may have half of ``limits.memory`` together."""
 
     def __init__(self, service: Service) -> None:
         self._limits = service.limits
-        self._turns = asyncio.Semaphore(max(self._limits.memory // self._limits.request_bytes - 1, 1))
+        self._turns = asyncio.Semaphore(max(self._limits.memory // self._limits.message_bytes // 2, 1))
         self._waiting: dict[asyncio.Timeout, float] = {}  # in the order of their calls, and since when they are read
 
     async def read(self, context: Any) -> bytes:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from specgraph.runtimes.serving import messages
+from specgraph.runtimes.serving.json_text import PAUSE
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
 from specgraph.runtimes.serving.service import Answer
 from specgraph.runtimes.serving.tensors import datatype_of, to_bytes
@@ -29,7 +30,7 @@ RESPONSE_RAW = 6
 CONTENTS = {
     "BOOL": 1, "INT8": 2, "INT16": 2, "INT32": 2, "INT64": 3, "UINT8": 4, "UINT16": 4, "UINT32": 4, "UINT64": 5, "FP32": 6, "FP64": 7,
 }  # fmt: skip
-PLAIN = {6: np.dtype("<f4"), 7: np.dtype("<f8")}
+PLAIN: dict[int, np.dtype[Any]] = {6: np.dtype("<f4"), 7: np.dtype("<f8")}
 
 
 @dataclass
@@ -102,7 +103,8 @@ class _Head:
 
 def _input(tensor: memoryview, found: InferRequest, head: _Head) -> bytes:
     """An input without its numbers, which are added to ``found``."""
-    kept, numbers = bytearray(), {}
+    kept = bytearray()
+    numbers: dict[int, list[memoryview]] = {}
     for number, value in fields(tensor):
         if number == TENSOR_CONTENTS and not isinstance(value, int):
             for place, part in fields(value):
@@ -131,7 +133,7 @@ def _varints(data: memoryview) -> npt.NDArray[np.uint64]:
             values[there] |= (piece[starts[there] + place] & np.uint8(127)).astype(np.uint64) << np.uint64(7 * place)
         found.append(values)
         begin += int(ends[-1]) + 1
-        time.sleep(0)
+        time.sleep(PAUSE)
     return np.concatenate(found)
 
 
@@ -139,7 +141,7 @@ def encoded(number: int, value: int | memoryview | bytes) -> bytes:
     """A field of a message."""
     if isinstance(value, int):
         return _varint(number << 3 | VARINT) + _varint(value)
-    return b"%b%b%b" % (_varint(number << 3 | 2), _varint(len(value)), value)
+    return b"".join([_varint(number << 3 | 2), _varint(len(value)), value])
 
 
 def _varint(value: int) -> bytes:

@@ -93,12 +93,13 @@ class Server:
         if self.addresses.http is not None:
             listening = self._listening or bound(host, self.addresses.http)
             self.http_port = listening.getsockname()[1]
+            made: Any = partial(connections.Connection, self.limits, {})  # uvicorn calls it as it would the class
             config = uvicorn.Config(
                 http.application(self.service), log_level="warning", access_log=False, lifespan="off", backlog=ACCEPTED,
-                http=partial(connections.Connection, self.limits, {}), ws="none", timeout_graceful_shutdown=None, timeout_keep_alive=connections.KEEP_ALIVE,
+                http=made, ws="none", timeout_graceful_shutdown=None, timeout_keep_alive=round(connections.KEEP_ALIVE),
             )  # fmt: skip
             self._uvicorn = _Uvicorn(config)
-            self._sweeping = asyncio.create_task(connections.sweep(self._uvicorn.server_state.connections))
+            self._sweeping = asyncio.create_task(connections.sweep(self._uvicorn.server_state.connections))  # type: ignore[arg-type]
             self._serving = asyncio.create_task(self._uvicorn.serve([listening]))
             while not self._uvicorn.started and not self._serving.done():
                 await asyncio.sleep(0.005)

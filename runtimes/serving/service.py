@@ -20,8 +20,8 @@ from specgraph.runtimes.workers import pool
 
 Result = TypeVar("Result")
 
-NICE = 5  # of the thread for large requests; not of those that hold Python's lock
-LARGE = 32_000_000  # bytes of a request's work from which it is run in a thread of its own
+NICE = 10  # of threads for large requests; not of those that hold Python's lock while they work
+LARGE = 16_000_000  # bytes of the largest value of a request from which it is run in threads of its own
 LEAST_SECONDS = 1e-3  # a shorter timeout was meant in another unit
 
 
@@ -39,10 +39,11 @@ class Service:
     def __init__(self, models: Sequence[ServedModel], workers: int, limits: Limits) -> None:
         self.repository, self.limits, self.metrics = Repository(models), limits, Metrics()
         self.budget = Budget(limits.memory, limits.free_bytes)
-        self._threads, self._large, self._aside = pool(workers), pool(1, NICE), pool(max(workers, 2))
+        self._threads, self._large = pool(workers), pool(max(workers // 2, 1), NICE)
+        self._aside, self._unpacking = pool(2), pool(1, NICE)
         self._queues = {model: Batcher(model, self._threads, workers, limits, self.metrics) for model in self.repository}
         alone = replace(limits, clips=1, delay=0.0)
-        self._large_queues = {model: Batcher(model, self._large, 1, alone, self.metrics, release=True) for model in self.repository}
+        self._large_queues = {model: Batcher(model, self._large, max(workers // 2, 1), alone, self.metrics, release=True) for model in self.repository}
         self.gate = Gate()
         self.closing = False  # whether it is about to stop, and should get no new requests
 
@@ -50,12 +51,16 @@ class Service:
         """Call a function that takes long, in another thread, while others are answered."""
         return await asyncio.get_running_loop().run_in_executor(self._aside, function, *arguments)
 
+    async def unpack(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a function that decodes a piece of what was sent, in one thread of lower priority for all requests, which take turns."""
+        return await asyncio.get_running_loop().run_in_executor(self._unpacking, function, *arguments)
+
     async def infer(
         self, model: ServedModel, arrays: Mapping[str, npt.NDArray[Any]], wanted: Sequence[str] | None, seconds: float | None, holding: Holding
     ) -> Answer:
         """Check a request, refuse it where it would cause too much, queue it, and wait for its outputs.
 
-        Requests of much work have one thread of their own, so that others never wait for them.
+        Requests of much work have threads of their own, so that others never wait for them.
 
         Args:
             model: which.
@@ -117,7 +122,7 @@ class Service:
 
     def close(self) -> None:
         """End the threads."""
-        for threads in (self._threads, self._large, self._aside):
+        for threads in (self._threads, self._large, self._aside, self._unpacking):
             threads.shutdown(wait=False, cancel_futures=True)
 
 

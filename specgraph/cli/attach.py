@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from specgraph.cli.files import Target, settings, transform_named
+from specgraph.cli.files import Channels, InputDtype, InputRate, Target, recorded, settings, transform_named
 from specgraph.cli.show import choices_table, console, joined_table
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def attach(
         list[str] | None, typer.Option("--set", "-s", help="A parameter of the front end, name=value; repeat for more.", show_default=False)
     ] = None,
     input_name: Annotated[
-        str | None, typer.Option("--input-name", "--input", help="The model's input; the one that fits if not given.", show_default=False)
+        str | None, typer.Option(help="The model's input; the one that fits if not given.", show_default=False)
     ] = None,
     output_name: Annotated[
         str | None, typer.Option(help="The front end's output, with --after the model's; the first, or the one that fits.", show_default=False)
@@ -39,6 +39,9 @@ def attach(
     ] = None,
     after: Annotated[bool, typer.Option("--after", help="Put it behind the model: an inverse.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Give what is connected as an output too.")] = False,
+    input_dtype: InputDtype = "float32",
+    input_rate: InputRate = None,
+    channels: Channels = 1,
     target: Target = "cpu",
     tolerance: Annotated[
         float | None, typer.Option(help="Largest difference from the two apart, as a fraction of an output's peak; 1e-5 if not given.", show_default=False)
@@ -59,7 +62,7 @@ def attach(
     from specgraph.listing import bytes_text
 
     report = attached(
-        _front_end(front_end, set_ or []),
+        recorded(_front_end(front_end, set_ or []), input_dtype, input_rate, channels),
         model,
         output,
         output=output_name,
@@ -85,6 +88,7 @@ def attach(
 
 
 def _front_end(name: str, pairs: list[str]) -> Any:
+    """A transform by its name, or the graph of a file."""
     if name.endswith(".onnx"):
         if pairs:
             raise ValueError(f"--set is for a transform or a preset; {name} has its parameters already")

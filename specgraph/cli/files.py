@@ -6,13 +6,13 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from specgraph.cli.show import checks_table, choices_table, console
+from specgraph.cli.show import checks_table, choices_table, console, error_console
 
 if TYPE_CHECKING:
     from specgraph.presets import Preset
@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 EXPORTED = "A transform or a preset, see specgraph list; or a file: preprocessor_config.json, NeMo's model_config.yaml or .nemo."
 MOST_NEAR = 3  # names that are shown in place of one that is not known
 Target = Annotated[str, typer.Option(help="What the lowerings are chosen for: cpu or cuda. The file runs on either.")]
+
+InputDtype = Annotated[str, typer.Option(help="Dtype of the samples: float32, or int16, divided by 32768 in the file.")]
+InputRate = Annotated[int | None, typer.Option(help="Hertz of the samples, resampled in the file.", show_default=False)]
+Channels = Annotated[int, typer.Option(help="Channels of the samples, mixed to mono in the file: (batch, channels, samples).")]
+
+
+def recorded(front_end: Any, dtype: str, rate: int | None, channels: int) -> Any:
+    """The front end, which may be in a file, for samples as they were recorded; itself where they are as it takes them."""
+    from specgraph.export import read_graph
+    from specgraph.recorded import with_input
+
+    if (dtype, rate, channels) == ("float32", None, 1):
+        return front_end
+    return with_input(read_graph(front_end) if isinstance(front_end, str) else front_end, dtype, rate, channels)
 
 
 def transform_named(name: str) -> type[Transform] | Preset:
@@ -137,9 +151,10 @@ def export(
     lengths: Annotated[
         bool, typer.Option("--lengths", help="Take clips of different lengths in one batch: waveforms_lens -> features_lens.")
     ] = False,
-    input_: Annotated[str, typer.Option("--input", help="Dtype of the samples: float32, or int16, divided by 32768 in the file.")] = "float32",
-    input_rate: Annotated[int | None, typer.Option(help="Hertz of the samples, resampled in the file.", show_default=False)] = None,
-    channels: Annotated[int, typer.Option(help="Channels of the samples, mixed to mono in the file: (batch, channels, samples).")] = 1,
+    input_dtype: InputDtype = "float32",
+    input_: Annotated[str | None, typer.Option("--input", hidden=True)] = None,
+    input_rate: InputRate = None,
+    channels: Channels = 1,
     dtype: Annotated[str, typer.Option(help="Dtype of the features: float32, or float16, rounded once at the end.")] = "float32",
 ) -> None:
     """Export a transform, a preset or a model's configuration as one verified .onnx file.
@@ -147,10 +162,12 @@ def export(
     Example: specgraph export mel -o mel.onnx --set sample_rate=16000 --set n_mels=80
     """
     from specgraph.export import to_onnx
-    from specgraph.recorded import with_input
 
+    if input_ is not None:
+        error_console().print("--input is called --input-dtype now, and is gone in the next release")
+        input_dtype = input_
     transform = transform_named(name).from_strings(settings(set_ or []))
-    graph = with_input(transform, input_, input_rate, channels) if (input_, input_rate, channels) != ("float32", None, 1) else transform
+    graph = recorded(transform, input_dtype, input_rate, channels)
     lowerings = settings(prefer or [], "--prefer", "Stft=conv")
     report = to_onnx(graph, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk, lengths=lengths, dtype=dtype)
     out = console()

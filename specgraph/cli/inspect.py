@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -93,6 +93,11 @@ def _show(
     largest, tolerance = meta.verified.get("error"), meta.verified.get("tolerance")
     if largest is not None and tolerance is not None:
         table.add_row("verified", f"{error} {largest:.1e} of {whose} peak, {tolerance:.0e} allowed")
+    for name in meta.verified.get("output_errors", {}):
+        unit = meta.outputs[name].unit if name in meta.outputs else ""
+        table.add_row(f"error of {escape(name)}", escape(_output_error(name, meta.verified, unit)))
+    for name, off in meta.verified.get("front_end_output_errors", {}).items():
+        table.add_row(f"error of {escape(name)}", f"at most {off:.1e} from its float64 definition, in its own unit")
     table.add_row("operators", escape(f"{nodes} nodes: {', '.join(f'{count} {op}' for op, count in sorted(operators.items()))}"))
     sizes = {file.name: file.stat().st_size for file in (path, *(path.with_name(name) for name in sorted(header.external)))}
     apart = f": {', '.join(f'{bytes_text(size)} in {name}' for name, size in sizes.items())}; they belong together" if header.external else ""
@@ -101,6 +106,20 @@ def _show(
     console().print(table)
     if meta.lowering:
         console().print(choices_table(tuple(Choice(**choice) for choice in meta.lowering), meta.target))
+
+
+def _output_error(name: str, verified: Mapping[str, Any], unit: str) -> str:
+    """The largest difference of an output in its own unit and the signal that shows it, and the 99.9th percentile of each signal's."""
+    checks = [(check["signal"], check.get("output_errors", {}).get(name)) for check in verified.get("checks", ())]
+    found = [(signal, error["largest"], error["percentile"]) for signal, error in checks if error]
+    in_unit = f" {unit}" if unit else ""
+    largest = f"at most {verified['output_errors'][name]:.1e}{in_unit}"
+    if not found:
+        return largest
+    signal = max(found, key=lambda one: one[1])[0]
+    percentiles = sorted(percentile for _, _, percentile in found)
+    middle = percentiles[len(percentiles) // 2]
+    return f"{largest}, on {signal}; 99.9 % of its values within {percentiles[-1]:.1e}{in_unit} on every signal, {middle:.1e}{in_unit} on half of them"
 
 
 def verify(

@@ -36,6 +36,7 @@ def serve(
     queue: Annotated[int, typer.Option(help="Most requests of a model that wait; more are refused.", min=1)] = 256,
     timeout: Annotated[float, typer.Option(help="Seconds within which a request is answered or refused.", min=0.001)] = 30.0,
     max_mb: Annotated[float, typer.Option("--max-request", help="Most megabytes of a request.", min=0.001)] = 32.0,
+    max_message: Annotated[float, typer.Option(help="Most megabytes of a message over gRPC.", min=0.001)] = 8.0,
     max_answer: Annotated[float, typer.Option(help="Most megabytes of an answer.", min=0.001)] = 128.0,
     memory: Annotated[float, typer.Option(help="Megabytes that all requests hold together, and a call besides; more are refused.", min=1)] = 256.0,
     connections: Annotated[int, typer.Option(help="Connections over HTTP; one more ends the one that waited longest for its client.", min=1)] = 512,
@@ -56,8 +57,8 @@ def serve(
     except ImportError as error:
         raise ImportError(f"serve needs {error.name}, which is not installed: pip install 'specgraph[serve]'") from None
     limits = Limits(
-        clips=max_batch, delay=delay / 1e3, queue=queue, request_bytes=int(max_mb * 1e6), answer_bytes=int(max_answer * 1e6), memory=int(memory * 1e6),
-        connections=connections, seconds=timeout, arrival=timeout, drain=drain,
+        clips=max_batch, delay=delay / 1e3, queue=queue, request_bytes=int(max_mb * 1e6), message_bytes=int(max_message * 1e6),
+        answer_bytes=int(max_answer * 1e6), memory=int(memory * 1e6), connections=connections, seconds=timeout, arrival=timeout, drain=drain,
     )  # fmt: skip
     addresses = Addresses(host, port, None if no_grpc else grpc_port)
     named = [_named(text, device) for text in models]

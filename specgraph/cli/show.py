@@ -24,18 +24,33 @@ def error_console() -> Console:
 
 
 def checks_table(checks: tuple[Check, ...], tolerance: float) -> Table:
-    """Signal, length, largest error against float64 and against torch."""
+    """Signal, length, largest error against float64 and against torch, and each output's own error."""
     table = Table(title=f"verified: largest error, as a fraction of the spectrum's peak ({tolerance:.0e} allowed)", title_justify="left")
     for name in ("signal", "batch", "samples", "against float64", "against torch"):
         table.add_column(name, justify="left" if name == "signal" else "right")
+    outputs = _output_columns(table, checks)
     if halves := [check.half_error for check in checks if check.half_error is not None]:
         table.caption = f"beside that, float16 rounds the features by up to {max(halves):.1e} of their peak"
     if inner := [check.front_end_error for check in checks if check.front_end_error is not None]:
         table.caption = f"on the same features: what float32 makes of them changes the outputs by up to {max(inner):.1e} of their peak"
     for check in checks:
         torch = "-" if check.torch_error is None else f"{check.torch_error:.1e}"
-        table.add_row(check.signal, str(check.batch), f"{check.samples:,}", f"{check.error:.1e}", torch)
+        table.add_row(check.signal, str(check.batch), f"{check.samples:,}", f"{check.error:.1e}", torch, *_output_cells(check, outputs))
     return table
+
+
+def _output_columns(table: Table, checks: tuple[Check, ...]) -> tuple[str, ...]:
+    """Add a column for each output; their names."""
+    outputs = tuple(dict.fromkeys(name for check in checks for name in check.output_errors))
+    for name in outputs:
+        table.add_column(f"{name}: largest / 99.9 %", justify="right")
+    return outputs
+
+
+def _output_cells(check: Check, outputs: tuple[str, ...]) -> tuple[str, ...]:
+    """The largest difference of each output in its own unit, and the 99.9th percentile."""
+    found = [check.output_errors.get(name) for name in outputs]
+    return tuple("-" if error is None else f"{error.largest:.1e} / {error.percentile:.1e}" for error in found)
 
 
 def joined_table(checks: tuple[Check, ...], tolerance: float) -> Table:
@@ -43,8 +58,9 @@ def joined_table(checks: tuple[Check, ...], tolerance: float) -> Table:
     table = Table(title=f"verified against the two apart: largest difference, as a fraction of an output's peak ({tolerance:.0e} allowed)", title_justify="left")
     for name in ("signal", "batch", "length", "difference"):
         table.add_column(name, justify="left" if name == "signal" else "right")
+    outputs = _output_columns(table, checks)
     for check in checks:
-        table.add_row(check.signal, str(check.batch), f"{check.samples:,}", f"{check.error:.1e}")
+        table.add_row(check.signal, str(check.batch), f"{check.samples:,}", f"{check.error:.1e}", *_output_cells(check, outputs))
     return table
 
 

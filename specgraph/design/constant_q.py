@@ -101,7 +101,7 @@ def kernels(
         tone = np.exp(2j * np.pi * (turns - np.round(turns)))  # whole turns off, so that no angle is large
         samples = analysis_window(window, count, count) * tone
         if norm is not None:
-            samples = samples / np.linalg.norm(samples, norm)
+            samples = samples / np.linalg.norm(samples, norm, axis=0)  # along an axis numpy does not ask BLAS
         elif convention == "nnaudio":
             samples = samples / count
         scale = {"librosa": math.sqrt(length), "convolutional": 1.0, "wrap": 2.0}[normalization]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,19 @@ def polynomial_slope(width: int, order: int) -> npt.NDArray[np.float64]:
     Savitzky and Golay's filter of ``scipy.signal.savgol_filter(deriv=order, polyorder=order)``, to be correlated with.
     The derivative of that order is the same everywhere in the window.
     """
-    places = np.arange(width) - width // 2
-    powers = places[:, None] ** np.arange(order + 1.0)
-    return math.factorial(order) * np.linalg.pinv(powers)[order]
+    places = [place - width // 2 for place in range(width)]
+    moments = [sum(place**power for place in places) for power in range(2 * order + 1)]
+    # Normal equations for the row of the highest power, in fractions: what LAPACK gives differs between processors.
+    rows = [[Fraction(moments[i + j]) for j in range(order + 1)] + [Fraction(i == order)] for i in range(order + 1)]
+    for pivot in range(order + 1):
+        rows[pivot] = [entry / rows[pivot][pivot] for entry in rows[pivot]]
+        for i in range(order + 1):
+            if i != pivot:
+                factor = rows[i][pivot]
+                rows[i] = [a - factor * b for a, b in zip(rows[i], rows[pivot], strict=True)]
+    weights = [row[-1] for row in rows]
+    slope = [sum(weight * place**power for power, weight in enumerate(weights)) for place in places]
+    return np.array([float(math.factorial(order) * value) for value in slope])
 
 
 def regression(width: int, order: int) -> npt.NDArray[np.float64]:
@@ -24,5 +35,8 @@ def regression(width: int, order: int) -> npt.NDArray[np.float64]:
     line = polynomial_slope(width, 1)
     kernel = np.ones(1)
     for _ in range(order):
-        kernel = np.convolve(kernel, line)
+        longer = np.zeros(len(kernel) + width - 1)
+        for place, weight in enumerate(line):
+            longer[place : place + len(kernel)] += weight * kernel
+        kernel = longer
     return kernel

@@ -64,6 +64,7 @@ class Plan:
     levels: tuple[Level, ...]
     stages: tuple[Stage, ...]
     bound: float
+    hardest_tone: float | None = None  # in hertz, of the deepest level's bins; None where every bin is at the signal's own rate
 
     def margins(self, half: int, hop_length: int) -> tuple[int, int]:
         """Samples before the first frame's centre and after the last one's, whole hops, that hold all that is read for them.
@@ -97,7 +98,7 @@ def plan(
     attenuation = MARGIN - 20 * math.log10(SHARE * tolerance)
     ladder = levels(hop_length, attenuation, HIGHEST * sample_rate / centres[0])
     stages: list[Stage] = []
-    placed, worst = 0, 0.0
+    placed, worst, hardest = 0, 0.0, None
     for number in range(len(ladder) - 1, 0, -1):
         factor = ladder[number].factor
         near = placed + int(np.searchsorted(centres[placed:], HIGHEST * sample_rate / factor))
@@ -108,13 +109,14 @@ def plan(
         good = int(np.argmax(np.append(errors, np.inf) > SHARE * tolerance))
         if good:
             stages.append(Stage(number, fitted.first, fitted.samples[:good]))
+            hardest = hardest or loudest_tone(fitted.residuals[:good], sample_rate)
             placed, worst = placed + good, max(worst, float(errors[:good].max()))
     if placed < len(bank):
         rest = bank[placed:]
         first, width = extent(rest)
         stages.append(Stage(0, first, in_rows(rest, first, width)))
     deepest = max(stage.level for stage in stages)
-    return Plan(tuple(ladder[: deepest + 1]), tuple(stages), worst)
+    return Plan(tuple(ladder[: deepest + 1]), tuple(stages), float(f"{worst:.3g}"), hardest)
 
 
 def bounds(
@@ -131,7 +133,7 @@ def bounds(
     largest sample over what the kernels give of an impulse as far from a frame's centre as one can be.
     """
     gains = np.array([np.abs(kernel.samples).sum() for kernel in bank])
-    energies = [np.linalg.norm(kernel.samples) for kernel in bank]
+    energies = [np.linalg.norm(kernel.samples, axis=0) for kernel in bank]  # along an axis numpy does not ask BLAS
     peaks = [_at(kernel, hop_length // 2) for kernel in bank]
     size = 2 * residuals.shape[1]
     frequencies = np.abs(np.fft.fftfreq(size, 1 / sample_rate))
@@ -140,9 +142,17 @@ def bounds(
     found = []
     for residual in residuals:  # one by one: together their spectra may not fit the memory
         tone = np.abs(np.fft.fft(residual, size) / reference).max()
-        noise, impulse = np.linalg.norm(residual) / max(energies), np.abs(residual).max() / max(*peaks, TINY)
+        noise, impulse = np.linalg.norm(residual, axis=0) / max(energies), np.abs(residual).max() / max(*peaks, TINY)
         found.append(max(tone, noise, impulse))
     return np.array(found)
+
+
+def loudest_tone(residuals: npt.NDArray[np.complex128], sample_rate: float) -> float:
+    """The frequency of the tone, in hertz, of which one of the residuals makes the most."""
+    size = 2 * residuals.shape[1]
+    responses = [np.abs(np.fft.fft(residual, size)) for residual in residuals]
+    place = int(np.argmax(np.max(responses, axis=0)))
+    return float(abs(np.fft.fftfreq(size, 1 / sample_rate)[place]))
 
 
 def _at(kernel: Kernel, distance: int) -> float:
@@ -177,9 +187,10 @@ def levels(hop_length: int, attenuation: float, deepest: float) -> list[Level]:
         if step > LARGEST_FACTOR or above.factor * step > deepest:
             break
         taps = decimator(step, attenuation)
-        spread = np.zeros((len(taps) - 1) * above.factor + 1)
-        spread[:: above.factor] = taps
-        made.append(Level(above.factor * step, step, taps, np.convolve(above.response, spread)))
+        response = np.zeros((len(taps) - 1) * above.factor + len(above.response))
+        for start, tap in zip(range(0, len(response), above.factor), taps, strict=False):
+            response[start : start + len(above.response)] += tap * above.response
+        made.append(Level(above.factor * step, step, taps, response))
     return made
 
 
@@ -198,7 +209,6 @@ def prime_factors(number: int) -> list[int]:
 
 def fit(bank: Sequence[Kernel], level: Level) -> Fit:
     """Kernels of similar lengths, fitted to a level by least squares."""
-    from scipy.linalg import solveh_banded
     from scipy.signal import fftconvolve
 
     factor, response = level.factor, level.response
@@ -212,7 +222,36 @@ def fit(bank: Sequence[Kernel], level: Level) -> Fit:
     # Normal equations. A response overlaps with few of its neighbours, so their matrix is banded.
     products = fftconvolve(response, response[::-1])[len(response) - 1 :: factor][:count]
     matched = fftconvolve(wanted, response[None, ::-1], axes=1)[:, len(response) - 1 :: factor][:, :count]
-    short = solveh_banded(np.tile(products[:, None], (1, count)), matched.T, lower=True).T
+    short = _solved(products, np.ascontiguousarray(matched.T)).T
     spread = np.zeros((len(bank), factor * (count - 1) + 1), np.complex128)
     spread[:, ::factor] = short
     return Fit(first, short, fftconvolve(spread, response[None, :], axes=1) - wanted)
+
+
+def _solved(products: npt.NDArray[np.float64], right: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+    """(count, bins): ``x`` with ``matrix @ x = right``, where ``matrix[i, j] = products[abs(i - j)]``, zeros beyond; by Cholesky.
+
+    Element by element: what LAPACK gives differs in the last digits between processors and numbers of threads, and files should not.
+    """
+    count, width = len(right), len(products)
+    band = np.zeros((count, 2 * width - 1))  # band[i, width - 1 + j - i] is matrix[i, j]
+    band[:, width - 1 :] = products
+    band[:, : width - 1] = products[:0:-1]
+    row, item = band.strides
+    x = right.view(np.float64).copy()
+    for i in range(count):
+        ahead = min(width, count - i) - 1
+        pivot = np.sqrt(band[i, width - 1])
+        below = np.lib.stride_tricks.as_strided(band[i + 1 :, width - 2 :], (ahead,), (row - item,)) if ahead else band[i, :0]
+        below /= pivot
+        band[i, width - 1] = pivot
+        x[i] /= pivot
+        if ahead:
+            corner = np.lib.stride_tricks.as_strided(band[i + 1 :, width - 1 :], (ahead, ahead), (row - item, item))
+            corner -= below[:, None] * below
+            x[i + 1 : i + 1 + ahead] -= below[:, None] * x[i]
+    for i in range(count - 1, -1, -1):
+        x[i] /= band[i, width - 1]
+        start = max(i - width + 1, 0)
+        x[start:i] -= band[i, width - 1 - (i - start) : width - 1, None] * x[i]
+    return x.view(np.complex128)

@@ -15,6 +15,8 @@ FLOAT32 = 1  # as ONNX numbers types
 class Less(_Binary):
     """(...), (...) -> (...): 1 where left < right, else 0, broadcast as numpy's; the gradient is zero."""
 
+    jumps = True
+
     def numpy(self, left, right):
         return np.less(left, right).astype(np.float64)
 

@@ -170,6 +170,11 @@ class ConstantQ(_Kernels):
         """Only lower rates and cut spectra are approximations."""
         return self.tolerance if lowering in ("multirate", "spectral") else None
 
+    @property
+    def hardest_tone(self) -> float | None:
+        """Where the kernels of the lowest rate, whose outputs are the largest, are farthest from those of the definition."""
+        return self.plan.hardest_tone
+
     def bound(self, lowering: str) -> float | None:
         """What the kernels of ``multirate`` say of its error."""
         return self.plan.bound if lowering == "multirate" else None

@@ -22,7 +22,8 @@ from specgraph.ops.starting_phase import StartingPhase
 from specgraph.ops.stft import Stft
 from specgraph.reach import WHOLE_CLIP, Reach
 
-TRIALS = 8  # perturbed runs that tell how well determined a result is: a phase near a jump may be missed by a few
+TRIALS = 4  # perturbed runs that tell how well determined a result is; each perturbation is some ten times what float32 makes
+SETTLED = 0.1  # of a clip's peak: where perturbed runs end farther apart, the iteration has gone to another solution
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,9 @@ class GriffinLim(Compound):
         """By how much float32 may differ: by as much as magnitudes, and the spectra of every iteration, off by ``tolerance`` of
         their peak would change the item.
 
+        Where a perturbed run ends at another solution, the magnitudes do not determine the clip. Any solution is as good then, and two of
+        them differ by no more than the sum of their peaks.
+
         The iteration widens small differences, by how much depends on the clip, and where a frame is symmetric, as padding
         by reflection makes the outer ones, a bin's phase has two values and jumps. Float32 must be as near as the exact
         result is for what float32 makes of each step.
@@ -102,10 +106,12 @@ class GriffinLim(Compound):
             peak = np.maximum(spectrum.max(axis=(1, 2, 3), keepdims=True), -spectrum.min(axis=(1, 2, 3), keepdims=True))
             return spectrum + tolerance * peak * _signs(rng, spectrum.shape)
 
-        change = np.zeros((len(result), 1))
+        change, peak = np.zeros((len(result), 1)), np.abs(result).max(axis=1, keepdims=True, initial=0.0)
         for _ in range(TRIALS if off.any() else 0):  # one by one, they stay in the processor's cache
             moved = self._iterated(magnitude + off * _signs(rng, off.shape), rounded)
             change = np.maximum(change, np.abs(moved - result).max(axis=1, keepdims=True, initial=0.0))
+            peak = np.maximum(peak, np.abs(moved).max(axis=1, keepdims=True, initial=0.0))
+        change = np.where(change > SETTLED * peak, 2 * peak, change)
         return np.broadcast_to(change, result.shape)
 
     def reach(self, *shapes: Shape) -> Reach:

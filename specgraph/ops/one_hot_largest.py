@@ -18,6 +18,8 @@ from specgraph.ops.layout import check_axis
 class OneHotLargest(Op):
     """(..., n, ...) -> the same: 1 at the largest entry along ``axis``, the first of several, else 0; the gradient is zero."""
 
+    jumps = True
+
     axis: int = 1
 
     def infer(self, features: Shape) -> Shape:

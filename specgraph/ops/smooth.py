@@ -52,6 +52,11 @@ class Smooth(Op):
         """What a frame keeps of the one before."""
         return 1.0 - self.coefficient
 
+    @property
+    def settling(self) -> int:
+        """Frames until the memory has decayed."""
+        return math.ceil(math.log(1e-12) / math.log1p(-self.coefficient)) if self.coefficient < 1 else 1
+
     @cached_property
     def within(self) -> npt.NDArray[np.float64]:
         """(BLOCK, BLOCK): what frame i of a block, a row, weighs in frame j, a column."""

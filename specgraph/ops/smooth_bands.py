@@ -33,6 +33,11 @@ class SmoothBands(Op):
             )
         return features
 
+    @property
+    def settling(self) -> int:
+        """As many frames as a coefficient of PCEN's default needs: the coefficients themselves are an operand."""
+        return 500
+
     def ragged(self, lengths: Callable[[Value], Value], *operands: Value) -> Value | None:
         features, coefficients = operands
         return self(Mask()(features, lengths(features)), coefficients)  # as ``Smooth``

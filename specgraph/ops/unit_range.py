@@ -10,16 +10,22 @@ import numpy as np
 from specgraph.cost import Cost
 from specgraph.dims import Shape
 from specgraph.op import Op, Value
-from specgraph.ops.arithmetic import Subtract
+from specgraph.ops.arithmetic import Add, Subtract
 from specgraph.ops.layout import axis_along_the_clip, check_batched
 from specgraph.ops.lengths import Mask
 from specgraph.ops.reduce import FARTHEST, Reduce
 from specgraph.reach import WHOLE_CLIP, Reach
 
+EQUAL = 2.0**-20  # eight times what rounding one number to float32 may change
+
 
 @dataclass(frozen=True, eq=False)
 class UnitRange(Op):
-    """(batch, ...) -> the same: ``(x - lowest) / (highest - lowest)`` of the batch item, as basic-pitch's; 0 where all of it is equal."""
+    """(batch, ...) -> the same: ``(x - lowest) / (highest - lowest)`` of the batch item, as basic-pitch's.
+
+    0 where all of an item is equal to within float32's rounding, ``EQUAL`` of its largest magnitude: dividing by a difference of one
+    rounding would make values between 0 and 1 of nothing.
+    """
 
     def infer(self, features: Shape) -> Shape:
         return check_batched(features)
@@ -32,7 +38,8 @@ class UnitRange(Op):
         lowest = Mask(axis, FARTHEST)(features, lengths(features))
         for other in range(1, len(features.shape)):
             lowest = Reduce("min", other)(lowest)
-        return self(Mask(axis)(Subtract()(features, lowest), lengths(features)))
+        within = Mask(axis)(Subtract()(features, lowest), lengths(features))
+        return self(Add()(within, lowest))
 
     @staticmethod
     def _ends(features):
@@ -41,22 +48,29 @@ class UnitRange(Op):
 
     def numpy(self, features):
         lowest, highest = self._ends(features)
-        return (features - lowest) / np.where(highest > lowest, highest - lowest, 1.0)
+        wide = self._wide(np, lowest, highest)
+        return np.where(wide, features - lowest, 0.0) / np.where(wide, highest - lowest, 1.0)
+
+    @staticmethod
+    def _wide(library, lowest, highest):
+        """Whether an item has more between its ends than rounding; ``library`` is numpy or torch."""
+        return highest - lowest > EQUAL * library.maximum(abs(lowest), abs(highest))
 
     def torch(self, features):
         import torch
 
         axes = tuple(range(1, features.ndim))
-        above = features - features.amin(axes, keepdim=True)
-        range_ = above.amax(axes, keepdim=True)
-        return above / torch.where(range_ > 0, range_, 1.0)
+        lowest, highest = features.amin(axes, keepdim=True), features.amax(axes, keepdim=True)
+        wide = self._wide(torch, lowest, highest)
+        return torch.where(wide, features - lowest, 0.0) / torch.where(wide, highest - lowest, 1.0)
 
     def onnx(self, onnx, features):
         axes = onnx.const(np.arange(1, onnx.rank(features)))
-        above = onnx.Sub(features, onnx.ReduceMin(features, axes))
-        range_ = onnx.ReduceMax(above, axes)
-        zero, one = onnx.const(np.float32(0)), onnx.const(np.float32(1))
-        return onnx.Div(above, onnx.Where(onnx.Less(zero, range_), range_, one))
+        lowest, highest = onnx.ReduceMin(features, axes), onnx.ReduceMax(features, axes)
+        range_ = onnx.Sub(highest, lowest)
+        wide = onnx.Less(onnx.Mul(onnx.const(np.float32(EQUAL)), onnx.Max(onnx.Abs(lowest), onnx.Abs(highest))), range_)
+        above = onnx.Where(wide, onnx.Sub(features, lowest), onnx.const(np.float32(0)))
+        return onnx.Div(above, onnx.Where(wide, range_, onnx.const(np.float32(1))))
 
     def carry(self, operands, spread, result):
         features, off = operands[0], spread[0]
@@ -68,7 +82,7 @@ class UnitRange(Op):
         return np.minimum(np.nan_to_num(room, nan=1.0), 1.0)  # 0 to 1 is all that there is
 
     def cost(self, out: tuple[int, ...], *shapes: tuple[int, ...]) -> Cost:
-        return Cost.elementwise(out, out, out, operations=4) + Cost(launches=5)
+        return Cost.elementwise(out, out, out, operations=5) + Cost(launches=9)
 
     def reach(self, *shapes: Shape) -> Reach:
         return WHOLE_CLIP

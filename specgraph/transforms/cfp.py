@@ -101,7 +101,7 @@ class PeriodicityTransform(Transform):
         from scipy.signal.windows import blackmanharris
 
         window = blackmanharris(self.win_length)
-        window = window / np.linalg.norm(window)
+        window = window / np.linalg.norm(window, axis=0)
         padded = Pad(self.n_fft // 2, mode="constant")(wave)
         if "window" in trainable:
             return WindowedStft(self.n_fft, self.hop_length)(padded, Constant.of("window", window, trainable=True))
