@@ -73,7 +73,7 @@ def run(
     if plot is not None and found.features:
         try:
             draw(runner, found, plot)
-        except Exception as error:  # whatever it is, the features are there
+        except Exception as error:  # noqa: BLE001  (whatever it is, the features are there)
             failed_picture = f"the features are written, and the picture {plot} is not: {sentence(error)}"
     end(found.failed, len(files), failed_picture)
 
@@ -148,7 +148,7 @@ def run_all(
             return _features(runner, named[0], channel, limits)
         except ImportError:
             raise  # of a package that all files need
-        except Exception as error:  # whatever a file does, it is its own failure
+        except Exception as error:  # noqa: BLE001  (whatever a file does, it is its own failure)
             return error
 
     single = len(files) == 1  # which has all threads to itself
