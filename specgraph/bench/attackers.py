@@ -88,7 +88,7 @@ def _together(count: int, seconds: float, do: Callable[[int, float], None]) -> N
 def _asking(port: int, count: int, seconds: float, request: bytes) -> None:
     """Clients that send a request and read its answer, over a connection each."""
 
-    def ask(_: int, end: float) -> None:
+    def ask(number: int, end: float) -> None:
         with _connected(port) as connection:
             while time.monotonic() < end:
                 connection.sendall(request)
