@@ -103,9 +103,11 @@ class Report:
     def output_errors(self) -> dict[str, float]:
         """The largest absolute difference of each output from its float64 definition, in the output's own unit.
 
-        Of a whole model, from the torch model, or from the two parts apart.
+        Of a whole model, from the torch model, or from the two parts apart; of a front end's output that an attached model keeps, from
+        float64 too.
         """
-        return largest_errors(self.checks)
+        inner = largest_errors(self.front_end_checks)
+        return {name: max(error, inner.get(name, 0.0)) for name, error in largest_errors(self.checks).items()}
 
     @property
     def torch_error(self) -> float | None:
@@ -135,7 +137,8 @@ class Report:
                 lines.append(f"    by its kernels within {choice.bound:.1e} of the peak, and {choice.tolerance:.1e} is allowed")
         lines.append(f"  verified on {self.device}: largest error {self.error:.1e} of the peak, allowed {self.tolerance:.1e}")
         for name, largest in self.output_errors.items():
-            worst = max((check for check in self.checks if name in check.output_errors), key=lambda check: check.output_errors[name].largest)
+            checks = [check for check in (*self.checks, *self.front_end_checks) if name in check.output_errors]
+            worst = max(checks, key=lambda check: check.output_errors[name].largest)
             percentile = worst.output_errors[name].percentile
             lines.append(f"    {name}: at most {largest:.1e} off in its own unit, on {worst.signal}; 99.9 % of its values there within {percentile:.1e}")
         if self.half_error is not None:

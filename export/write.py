@@ -92,7 +92,8 @@ def to_onnx(
             small that its digits are lost, are refused by the verification.
 
     Returns:
-        A report: the lowering chosen and the prices of the others, nodes, size, the error on every signal.
+        A report: the lowering chosen and the prices of the others, nodes, size, the error on every signal. ``report.output_errors``
+        is the largest absolute difference of each output from float64, in the output's own unit.
 
     Raises:
         VerificationError: the error is above the tolerance; nothing is written.
