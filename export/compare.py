@@ -31,6 +31,7 @@ SIGNALS: dict[str, Callable[[int], Array]] = {
 }
 
 
+MOST_SAMPLES = 10_000_000  # of a clip that is tried
 FEW = ("noise", "silence")
 
 
@@ -54,7 +55,7 @@ class Comparer:
     ``examples`` are the inputs that it was traced with, ``axes`` say which of their sizes vary; ``original`` and ``onnx`` compute
     the outputs by name. ``called`` is what errors call the original and ``hint`` what they say of sizes other than the examples';
     ``inputs`` makes the inputs for a signal at other sizes, where it is not the examples that are cut or repeated; ``lengths`` are the
-    numbers of those that hold lengths, which grow and shrink with the clip. With ``few`` a large model is run a few times only,
+    numbers of those that hold lengths, which grow and shrink with the clip; half more than ``limit`` along the clip is tried too. With ``few`` a large model is run a few times only,
     and ``least`` is taken as it is. ``on_same_features`` computes the original's outputs on the features that the model has in it, where
     these are what they may be: of a difference that is larger than the tolerance, what is left then is the layers'. Of that, ``rounding`` says by output how much rounding to float32 explains.
     """
@@ -69,6 +70,7 @@ class Comparer:
     inputs: Callable[[str, Sizes], tuple[Array, ...]] | None = None
     few: bool = False
     lengths: tuple[int, ...] = ()
+    limit: int | None = None
     on_same_features: Callable[[tuple[Array, ...]], dict[str, Array] | None] | None = None
     rounding: Callable[[tuple[Array, ...]], dict[str, float]] | None = None
 
@@ -123,7 +125,8 @@ class Comparer:
             if along:
                 yield "noise", traced | {along: traced[along] * 4 // 3 + 7}
             return
-        lengths = sorted({least, max(least, traced[along] // 2 + 1), traced[along] * 4 // 3 + 7}) if along else []
+        beyond = {self.limit * 3 // 2 + 1} if self.limit is not None and self.limit < MOST_SAMPLES else set()
+        lengths = sorted({least, max(least, traced[along] // 2 + 1), traced[along] * 4 // 3 + 7} | beyond) if along else []
         for number, length in enumerate(lengths):
             yield "noise", traced | {along: length} | ({batch: 1 + number} if batch else {})
         if batch:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import onnx_ir as ir
@@ -26,11 +27,15 @@ Axes = tuple[dict[int, str], ...]  # for each input, the axes that vary and what
 
 @dataclass(frozen=True)
 class Exported:
-    """The model with stand-ins, the modules that these stand for, and the axes that vary: equal names for equal sizes."""
+    """The model with stand-ins, the modules that these stand for, and the axes that vary: equal names for equal sizes.
+
+    ``limits`` are the largest sizes, by name, for which the trace is known to hold: an ``if`` may go another way beyond.
+    """
 
     model: ir.Model
     front_ends: tuple[Any, ...]
     axes: Axes
+    limits: dict[str, int]
 
 
 def export(
@@ -65,7 +70,8 @@ def export(
             try:
                 program = torch.export.export(model, inputs, dynamic_shapes=_by_parameter(model, varying), strict=False)
             except Exception as error:
-                raise ValueError(f"torch.export cannot trace {name}: {_first_line(error)}") from error
+                hint = "; an if or a loop of forward depends on a tensor's values: use torch.where" if "data-dependent" in str(error) else ""
+                raise ValueError(f"torch.export cannot trace {name}: {_first_line(error)}{hint}") from error
             found = _sizes(program)
             _refuse_fixed(name, found, axes, input_names)
             try:
@@ -78,7 +84,8 @@ def export(
                 raise ValueError(f"torch.onnx.export cannot write {name}: {_first_line(cause)}") from error
     finally:
         stand_in.reset(token)
-    return Exported(_simplified(made.model), tuple(numbers), _unified(found, axes))
+    unified = _unified(found, axes)
+    return Exported(_simplified(made.model), tuple(numbers), unified, _limits(program, unified))
 
 
 def _simplified(model: ir.Model) -> ir.Model:
@@ -115,9 +122,9 @@ def _quiet() -> Iterator[None]:
     """Without the notices of torch's exporter, which are about torch."""
     logger = logging.getLogger("torch")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):  # which torch prints a trace to that fails
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -143,6 +150,20 @@ def _sizes(program: Any) -> list[tuple[str, ...]]:
     wanted = set(program.graph_signature.user_inputs)
     inputs = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in wanted]
     return [tuple(map(str, node.meta["val"].shape)) for node in inputs]
+
+
+def _limits(program: Any, axes: Axes) -> dict[str, int]:
+    """The largest sizes, by name, of axes that have one."""
+    wanted = set(program.graph_signature.user_inputs)
+    inputs = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in wanted]
+    limits = {}
+    for tensor, one in zip(inputs, axes, strict=True):
+        for axis, name in one.items():
+            expression = getattr(getattr(tensor.shape[axis], "node", None), "expr", None)
+            bounds = program.range_constraints.get(expression)
+            if bounds is not None and getattr(bounds.upper, "is_Integer", False):
+                limits[name] = int(bounds.upper)
+    return limits
 
 
 def _refuse_fixed(name: str, found: list[tuple[str, ...]], axes: Axes, input_names: Sequence[str]) -> None:

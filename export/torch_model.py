@@ -49,10 +49,14 @@ def ready(model: Any) -> Iterator[Any]:
     if any(tensor.device.type != "cpu" for tensor in (*model.parameters(), *model.buffers())):
         model = copy.deepcopy(model).cpu()
     modes = {module: module.training for module in model.modules()}
+    held = set(front_ends(model))
+    buffers = [(buffer, buffer.clone()) for module in model.modules() if module not in held for buffer in module.buffers(recurse=False)]
     model.eval()
     try:
         yield model
     finally:
+        for buffer, before in buffers:
+            buffer.copy_(before)
         for module, training in modes.items():
             module.training = training
 
@@ -81,7 +85,7 @@ def example_inputs(model: Any, inputs: Any) -> tuple[torch.Tensor, ...]:
     """
     import torch
 
-    name = type(model).__name__
+    name, taken = type(model).__name__, _parameters(model)
     if inputs is not None:
         given = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
         for number, value in enumerate(given):
@@ -91,8 +95,15 @@ def example_inputs(model: Any, inputs: Any) -> tuple[torch.Tensor, ...]:
                 kind = str(array.dtype) if isinstance(array, torch.Tensor) else type(value).__name__
                 wanted = "float32" if number == 0 else "float32, int64, int32 or bool"
                 raise TypeError(f"inputs must be {wanted} tensors or arrays, one for each that forward takes, and number {number} is {kind}")
-        return tuple((torch.from_numpy(v) if isinstance(v, np.ndarray) else v).detach().cpu().contiguous() for v in given)
-    taken = _parameters(model)
+        tensors = tuple((torch.from_numpy(v) if isinstance(v, np.ndarray) else v).detach().cpu().contiguous() for v in given)
+        if tensors and tensors[0].ndim < 2:
+            raise ValueError(
+                f"the first of inputs has shape {tuple(tensors[0].shape)}, and a file takes a batch of clips; let forward of {name} take "
+                "(batch, samples), and give that"
+            )
+        return tensors
+    if not taken:
+        raise ValueError(f"forward of {name} takes nothing, and a file has inputs; let it take waveforms")
     if len(taken) != 1:
         raise ValueError(f"forward of {name} takes {', '.join(taken) or 'nothing'}; give an example of each, inputs=(...)")
     firsts = _of_waveforms(model)
@@ -158,12 +169,23 @@ def taken_dtypes(model: Any) -> tuple[torch.dtype, ...]:
 
 
 def _parameters(model: Any) -> list[str]:
-    """What forward must be given."""
-    return [
-        name
-        for name, parameter in inspect.signature(model.forward).parameters.items()
-        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    """What forward must be given.
+
+    Raises:
+        ValueError: some of it by keyword only.
+    """
+    kinds = inspect.Parameter
+    needed = [
+        parameter
+        for parameter in inspect.signature(model.forward).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind is not kinds.VAR_KEYWORD
     ]
+    if named := [parameter.name for parameter in needed if parameter.kind is kinds.KEYWORD_ONLY]:
+        raise ValueError(
+            f"forward of {type(model).__name__} takes {', '.join(named)} by keyword only, and a file's inputs have an order; give it a default, "
+            "or take it by place"
+        )
+    return [parameter.name for parameter in needed]
 
 
 def names_of_inputs(model: Any, given: Sequence[Any], names: Sequence[str] | None) -> tuple[str, ...]:
@@ -205,12 +227,25 @@ def _usual(number: int, tensor: Any, name: str) -> dict[int, str]:
     return {0: "batch"} | ({axis: "samples" if tensor.ndim == 2 or number or name == "waveforms" else "frames"} if axis else {})
 
 
+def several_clips(given: tuple[Any, ...], axes: Axes) -> tuple[Any, ...]:
+    """The inputs, with two clips where one was given and any number is to be taken: torch takes a size of one for a fixed one."""
+    made = []
+    for tensor, one in zip(given, axes, strict=True):
+        repeats = [CLIPS if axis in one and size == 1 else 1 for axis, size in enumerate(tensor.shape)]
+        made.append(tensor.repeat(repeats) if max(repeats, default=1) > 1 else tensor)
+    return tuple(made)
+
+
 def names_of_outputs(model: Any, given: tuple[Any, ...], names: Sequence[str] | None) -> tuple[str, ...]:
     """The names given; or the keys of the dict that forward returns; or ``output``, of several ``output_1``, ``output_2``, ..."""
     import torch
 
-    with torch.no_grad():
-        result = model(*given)
+    try:
+        with torch.no_grad():
+            result = model(*given)
+    except Exception as error:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in given)
+        raise ValueError(f"forward of {type(model).__name__} fails on inputs of shape {shapes}: {first_line(error)}") from error
     found = _flat(result)
     if found is None:
         raise ValueError(f"forward of {type(model).__name__} must return a tensor, or a tuple or dict of tensors, not {_kind(result)}")
@@ -247,6 +282,8 @@ def _flat(result: Any) -> list[Any] | None:
 
 
 def _kind(result: Any) -> str:
+    if isinstance(result, Mapping):
+        return f"a dict of {', '.join(f'{key}: {type(value).__name__}' for key, value in result.items()) or 'nothing'}"
     if isinstance(result, list | tuple):
         return f"a {type(result).__name__} of {', '.join(type(value).__name__ for value in result) or 'nothing'}"
     return f"a {type(result).__name__}"

@@ -53,25 +53,31 @@ def write_whole_model(
     with torch_model.ready(model) as ready:
         given = torch_model.example_inputs(ready, inputs)
         names = torch_model.names_of_inputs(ready, given, input_names)
+        axes = torch_model.varying_axes(names, given, dynamic_shapes)
+        given = torch_model.several_clips(given, axes)
         outputs = torch_model.names_of_outputs(ready, given, output_names)
-        exported = export(ready, given, torch_model.varying_axes(names, given, dynamic_shapes), names, outputs, opset)
+        in_torch = torch_model.runner(ready, outputs)
+        examples = tuple(tensor.numpy() for tensor in given)
+        lengths = tuple(number for number, array in enumerate(examples) if "len" in names[number] and array.dtype.kind == "i" and number)
+        comparer = Comparer(examples, axes, in_torch, in_torch, 0.0, lengths=lengths)
+        if inputs is not None:  # others were chosen so
+            _refuse_mixed(name, comparer)
+        exported = export(ready, given, axes, names, outputs, opset)
         if not exported.front_ends:
             raise ValueError(f"forward of {name} does not call the front end that it holds; call it there")
         graphs = [module.graph for module in exported.front_ends]
         lowered = [lower(graph.frozen(), target, prefer, tune) for graph in graphs]
         choices = tuple(choice for graph in lowered for choice in graph.choices)
-        in_torch = torch_model.runner(ready, outputs)
         allowed = tolerance or max(TOLERANCE, 2 * default_tolerance(choices))
         inner = inner_features(exported, graphs, lowered, in_torch, runner, allowed)
         joined = join(exported.model, [emit(replace(graph, dtype="float32"), opset) for graph in lowered])
         _refuse_large(name, joined)
         data = serialized(joined)
-        examples = tuple(tensor.numpy() for tensor in given)
         least = max((graph.least_along_the_clip() for graph in graphs if graph.takes_waveforms), default=1)
-        lengths = tuple(number for number, array in enumerate(examples) if "len" in names[number] and array.dtype.kind == "i" and number)
-        comparer = Comparer(examples, exported.axes, in_torch, _loaded(name, data), allowed, lengths=lengths, on_same_features=inner, rounding=inner.rounding)
-        if inputs is not None:
-            _refuse_mixed(name, comparer)
+        comparer = replace(
+            comparer, axes=exported.axes, onnx=_loaded(name, data), tolerance=allowed, limit=exported.limits.get(comparer.along),
+            on_same_features=inner, rounding=inner.rounding,
+        )  # fmt: skip
         found = comparer.compared(least)
         if found.fixed:
             size = found.shapes[0][0][found.fixed[0]]
@@ -107,7 +113,7 @@ def _loaded(name: str, data: bytes) -> Any:
 def _refuse_mixed(name: str, comparer: Comparer) -> None:
     """Raise where the clips of a batch that varies are mixed."""
     sizes, batch = comparer.traced_sizes(), comparer.axes[0].get(0)
-    if batch is None:
+    if batch is None or not batch.startswith("batch"):
         return
     sizes = sizes | {batch: max(2, sizes[batch])}
     try:

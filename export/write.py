@@ -16,7 +16,7 @@ from specgraph.export.describe import describe
 from specgraph.export.emit import OPSETS, emit, serialized
 from specgraph.export.report import Check, Report, largest_errors
 from specgraph.export.slicing import cut, slicing
-from specgraph.export.verification import checked, default_tolerance
+from specgraph.export.verification import checked, default_tolerance, log
 from specgraph.files import check_writable, whole
 from specgraph.graph import Graph
 from specgraph.lowering import lower
@@ -151,6 +151,7 @@ def _written(
 ) -> Report:
     frozen = graph.frozen()
     last = cut(frozen)
+    log.info("choosing lowerings")
     lowered = lower(replace(frozen, outputs={**frozen.outputs, **last}), target, prefer, tune)
     model = emit(lowered, opset, inner=last.keys() - graph.outputs.keys())
     tolerance = tolerance or default_tolerance(lowered.choices)

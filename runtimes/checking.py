@@ -20,6 +20,9 @@ from specgraph.runtimes.inputs import (
 )
 from specgraph.shapes import LENGTHS, is_lengths_of, is_waveforms, leading_axes, with_batch
 
+RATES = ("sr", "fs", "rate", "samplerate", "sampling_rate")  # what other libraries call the sample rate
+NEXT_STATE = "next_state"
+
 
 class Checking(Described):
     """Something with a file's metadata, and the names, sizes and types of its inputs."""
@@ -94,16 +97,26 @@ class Checking(Described):
             inputs, named = (), dict(zip(self.input_names, with_lengths(first, given[first], self.input_sizes[0], self._type(first)), strict=True))
             given = named
         if len(inputs) > len(self.input_names) or len(given) != len(inputs) + len(named) or set(given) != set(self.input_names):
-            raise TypeError(
-                f"{self.path} takes {', '.join(self.input_names)}; "
-                f"{len(inputs)} arrays and {', '.join(named) or 'no names'} were given"
-            )
+            raise TypeError(self._wrong_call(len(inputs), named))
         try:
             return [value if is_torch(value) else np.asarray(value) for value in map(given.__getitem__, self.input_names)]
         except ValueError:
             raise ValueError(
                 f"{first} are a list whose items have different lengths; run them one by one, or export with lengths=True"
             ) from None
+
+    def _wrong_call(self, given: int, named: dict[str, Any]) -> str:
+        """What is wrong with so many arrays and these names."""
+        unknown = next((name for name in named if name not in self.input_names), None)
+        if unknown is not None:
+            if unknown in RATES:
+                return f"run has no argument {unknown!r}; did you mean sample_rate=?"
+            return f"{self.path} takes {', '.join(self.input_names)}; it has no input {unknown!r}"
+        if NEXT_STATE in self.output_names and "state" in self.input_names:
+            state = ", ".join(map(str, self.input_sizes[self.input_names.index("state")]))
+            return f"{self.path} is a streaming file: run({', '.join(self.input_names)}); state begins as zeros(({state})), and is then {NEXT_STATE}"
+        what = f"{given} array{'s' * (given != 1)}" + (f" and {', '.join(named)}" if named else "")
+        return f"{self.path} takes {', '.join(self.input_names)}; {what} {'was' if given == 1 and not named else 'were'} given"
 
     def _all_checked(self, first: Any, others: list[Any], leading: tuple[int, ...] | None, on_device: bool) -> list[Any]:
         """All inputs, checked; the first stays a tensor ``on_device``, and lengths are an array always."""

@@ -131,7 +131,7 @@ def check_input(name: str, sizes: Sequence[int | str], shape: tuple[int, ...], p
     if batch == 0 or samples == 0:
         raise ValueError(f"{name} has shape {shape}: there are no {'clips' if batch == 0 else 'samples'} in it")
     if samples < least:
-        raise ValueError(f"{name} has {samples} samples and {path} needs at least {least}; pad the clip with zeros")
+        raise ValueError(f"{name} has {samples} sample{'s' * (samples != 1)} and {path} needs at least {least}; pad the clip with zeros")
 
 
 def with_lengths(name: str, waveforms: Any, sizes: Sequence[int | str] = WAVEFORMS, dtype: str = "float32") -> tuple[Any, npt.NDArray[np.int64]]:

@@ -81,7 +81,7 @@ class Stream:
         with self._one:
             self._check_open()
             if self.received < max(self._run.meta.min_samples, 1):
-                raise ValueError(f"the stream had {self.received} samples and {self._run.path} needs at least {max(self._run.meta.min_samples, 1)}")
+                raise ValueError(f"the stream had {self.received} sample{'s' * (self.received != 1)} and {self._run.path} needs at least {max(self._run.meta.min_samples, 1)}")
             self._finished = True
             return self._frames({name: output.count(self.received) for name, output in self._outputs.items()})
 

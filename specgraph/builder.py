@@ -52,12 +52,14 @@ class Builder:
 
     def build(
         self,
-        *,
+        *unnamed: Value,
         about: Mapping[str, About] | None = None,
         name: str = "Graph",
         **outputs: Value,
     ) -> Graph:
         """The graph with these named outputs; ``about`` says for an output what it holds, for plots and metadata."""
+        if unnamed:
+            raise TypeError("name the output: b.build(features=w)")
         for key, value in outputs.items():
             if not isinstance(value, Value):
                 raise TypeError(f"output {key} is a {type(value).__name__}; outputs are values that this builder made")

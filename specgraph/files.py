@@ -87,7 +87,9 @@ def resolved(path: Path) -> Path:
     """
     try:
         return path.resolve() if path.is_symlink() else path
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError) as error:
+        if getattr(error, "errno", 0) == errno.ENAMETOOLONG:
+            raise OSError(f"{path} cannot be written: the name is too long") from None
         raise OSError(f"{path} is a link that leads to itself; name a file") from None
 
 

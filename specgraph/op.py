@@ -25,6 +25,7 @@ from specgraph.reach import HERE, Reach
 
 Array = npt.NDArray[Any]
 Dtype = Literal["float", "int64", "int16"]
+MOST_SHOWN = 16  # items of an attribute in a message
 MOST_ELEMENTS = 2**29  # of a constant: 2 GB of float32, the most that an ONNX file can hold
 
 
@@ -81,7 +82,10 @@ class Op:
             for position, value in enumerate(inputs):
                 if value.dtype != (wanted := "int64" if position == self.lengths_at else "int16" if moved else self.reads):
                     raise GraphError(f"operand {position} is {value.dtype} and must be {wanted}")
-            return Value(self, inputs, self.infer(*(value.shape for value in inputs)), "int16" if moved else self.makes)
+            shape = self.infer(*(value.shape for value in inputs))
+            if 0 in shape and not any(0 in value.shape for value in inputs) and inputs:
+                raise GraphError(f"nothing is left, {text(shape)}")
+            return Value(self, inputs, shape, "int16" if moved else self.makes)
         except GraphError as error:
             operands = ", ".join(map(str, inputs))
             raise GraphError(f"{self} on {operands}: {error}") from None
@@ -250,6 +254,8 @@ class Constant(Op):
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, tuple) and len(value) > MOST_SHOWN:
+        return f"tuple of {len(value)}"
     return f"array{value.shape}" if isinstance(value, np.ndarray) else repr(value)
 
 

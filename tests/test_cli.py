@@ -84,7 +84,7 @@ def test_export_with_a_preference(cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["mell"], "no transform 'mell' (did you mean 'mel'?)"),
+        (["mell"], "no transform or preset 'mell' (did you mean 'mel'?)"),
         (["mel", "-s", "n_mel=3"], "no parameter 'n_mel' (did you mean 'n_mels'?)"),
         (["mel", "-s", "n_mels"], "--set takes name=value"),
         (["mel", "-s", "n_mels=many"], "n_mels must be int, not 'many'"),

@@ -65,12 +65,10 @@ def ogg_of_flac(data: bytes) -> bytes:
         last, at = data[at] & 0x80, at + 4 + int.from_bytes(data[at + 1 : at + 4], "big")
         if last:
             break
-    sync = data[at : at + 2]
-    starts = [at]
+    sync, starts = data[at : at + 2], [at]
     while (at := data.find(sync, at + 2)) >= 0:
-        if data[at + 2 : at + 4] == data[starts[0] + 2 : starts[0] + 4] or data.find(sync, at + 2) < 0:
-            if data[at + 4] == len(starts):  # the frame's number
-                starts.append(at)
+        if data[at + 4] == len(starts):  # the frame's number
+            starts.append(at)
     frames = [data[start:stop] for start, stop in zip(starts, [*starts[1:], len(data)], strict=True)]
     block = int.from_bytes(info[4:6], "big")
     total = int.from_bytes(info[14:22], "big") % 2**36
@@ -128,10 +126,12 @@ def test_tags_and_padding_change_nothing(name: str, subtype: str) -> None:
 @pytest.mark.parametrize(("name", "subtype"), FORMATS, ids=NAMES)
 def test_sound_of_another_format_after_it_is_not_lost(name: str, subtype: str) -> None:
     one, two = file(name, subtype), file("WAV", "PCM_16")
-    try:
+    if name in ("FLAC", "OGG", "MP3"):  # whose ends only decoding finds
+        with pytest.raises(AudioError) as caught:
+            decoded(one + two)
+        assert caught.value.kind == "damaged"
+    else:
         np.testing.assert_array_equal(decoded(one + two), np.concatenate([decoded(one), decoded(two)]))
-    except AudioError as error:
-        assert error.kind == "damaged"
 
 
 @pytest.mark.parametrize(("name", "subtype"), [("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"), ("FLAC", "PCM_16"), ("WAV", "PCM_16")])
@@ -404,7 +404,7 @@ def fuzzed(numbers: range) -> Iterator[str]:
             if way is concatenated or "\n" in text or not text.startswith("f "):
                 yield f"{number} {name} {subtype} {way.__name__}: {error!r}"
             continue
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (which is what must not be)
             yield f"{number} {name} {subtype} {way.__name__}: {error!r}"
             continue
         if not (np.isfinite(found).all() and found.dtype == np.float32 and len(found)):

@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "specgraph/presets": LIGHT,
     "specgraph/design": LIGHT | {"scipy"},
     "specgraph/bench": LIGHT,
+    "specgraph/containers": set(),
     "specgraph/cli": {"typer", "rich"},
     "export": LIGHT | {"onnx_ir"},
     "runtimes": LIGHT,

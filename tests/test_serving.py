@@ -788,15 +788,15 @@ def test_replicas_share_no_port_with_others_and_end_with_their_parent(files: dic
             Replicas(Server, (), Addresses(http=0, grpc=grpc_port), 2).run()
         process.kill()
         deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", http_port)).close()
-            except ConnectionRefusedError:
-                break
-            time.sleep(0.05)
-        for port in (http_port, grpc_port):
+        for port in (http_port, grpc_port):  # which are closed one after the other
+            while time.monotonic() < deadline:
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                except ConnectionRefusedError:
+                    break
+                time.sleep(0.05)
             with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", port))
+                socket.create_connection(("127.0.0.1", port)).close()
     finally:
         process.kill()
         process.wait()
@@ -805,6 +805,7 @@ def test_replicas_share_no_port_with_others_and_end_with_their_parent(files: dic
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
     (("nothing.onnx",), "there is no file nothing.onnx"), (("a:=x.onnx",), "none of them"), (("x/y=mel.onnx",), "none of them"),
+    (("mel.onnx", "--drain", "inf"), "--drain must be a finite number"),
 ])  # fmt: skip
 def test_the_command_refuses_in_a_sentence(arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from specgraph.cli import main

@@ -10,6 +10,8 @@ import json
 import random
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +27,8 @@ from tests.test_serving import RATE, Running, asked, clients, files, noise, rpc_
 grpc = pytest.importorskip("grpc")
 
 from specgraph.bench.attackers import _call_frames
+from specgraph.bench.machine import machine
+from specgraph.bench.serving import _with_section
 from specgraph.runtimes.serving import connections, rpc_messages
 from specgraph.runtimes.serving.batching import Limits
 from specgraph.runtimes.serving.budget import Budget, Holding
@@ -477,3 +481,23 @@ def test_a_fuzz_of_messages(running: Running) -> None:
                 codes.add(error.code().name)
     assert {"OK", "INVALID_ARGUMENT"} <= codes <= {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED"}
     assert alive(running) < 2
+
+
+@pytest.mark.parametrize("name", ["headers-drip", "header", "grpc-half"])
+def test_an_attack_of_the_benchmark_ends_by_itself(running: Running, name: str) -> None:
+    ports = str(running.server.http_port), str(running.server.grpc_port)
+    with subprocess.Popen([sys.executable, "-m", "specgraph.bench.attackers", name, *ports, "0.5"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "attacking\n"
+            assert running.client().infer("mel", [asked(clients, noise(800))]).as_numpy("features").shape == (1, 20, 11)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+def test_the_section_on_attacks_is_replaced() -> None:
+    host = {"command": "specgraph bench", **machine("cpu"), "load_before": 0.0}
+    once = _with_section("# Serving\n\n## Load\n\n| a |\n", "## Attacks: first\n\n| b |\n", host)
+    twice = _with_section(once, "## Attacks: second\n\n| c |\n", host)
+    assert (once.count("| b |"), twice.count("| b |"), twice.count("| a |"), twice.count("| c |"), twice.count("## Attacks")) == (1, 0, 1, 1, 1)

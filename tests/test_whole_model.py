@@ -454,3 +454,162 @@ def test_a_module_alone_is_exported_as_ever(tmp_path: Path) -> None:
     assert not run.meta.front_ends
     assert "specgraph.front_ends" not in run.meta.to_properties()
     assert sg.verify(tmp_path / "a.onnx").error < 2e-6
+
+
+class Applied(nn.Module):
+    """A front end, and a function of its features (batch, 16, frames)."""
+
+    def __init__(self, function: Any, **parameters: Any) -> None:
+        super().__init__()
+        self.front = sg.MelSpectrogram(sample_rate=RATE, n_fft=256, hop_length=80, n_mels=16, **parameters).module()
+        self.function = function
+
+    def forward(self, waveforms: torch.Tensor) -> Any:
+        return self.function(self.front(waveforms))
+
+
+def standardized(mel: torch.Tensor) -> torch.Tensor:
+    """As everybody writes it: on silence both are rounding."""
+    features = torch.log(mel + 1e-6)
+    return (features - features.mean(2, keepdim=True)) / (features.std(2, keepdim=True) + 1e-8)
+
+
+SMALL = {
+    "log_8": lambda mel: torch.log(mel + 1e-8),
+    "log_12": lambda mel: torch.log(1e-12 + mel),
+    "log10": lambda mel: torch.log10(mel - -1e-10),
+    "clamped": lambda mel: mel.clamp(min=1e-10).log(),
+    "ratio": lambda mel: mel / (mel.sum(1, keepdim=True) + 1e-9),
+    "root": lambda mel: (mel + torch.tensor(1e-9)).sqrt(),
+    "log1p": torch.log1p,
+    "expm1": torch.expm1,
+    "logsigmoid": lambda mel: nn.functional.logsigmoid(mel - 200),
+    "logaddexp": lambda mel: torch.logaddexp(9 * mel, 9 * mel.flip(1)),
+    "squeezed": lambda mel: mel.squeeze(1),
+}
+
+
+def test_small_constants_and_functions_near_zero(tmp_path: Path) -> None:
+    """torch's own optimization takes 1e-8 for zero, and its exporter writes log1p as log(1 + x)."""
+    model = Applied(lambda mel: {name: function(mel) for name, function in SMALL.items()})
+    report = exported(model, tmp_path / "a.onnx", RATE)
+    assert report.error <= report.tolerance == 1e-4
+    wave = 1e-4 * noise(2, 5000)
+    wave[1] = 0
+    got = sg.load(tmp_path / "a.onnx")(wave.numpy())
+    for name, wanted in in_eval(model, wave).items():
+        assert peak_error(got[name], wanted.numpy()) < CLOSE, name
+
+
+def test_what_layers_make_of_rounding_is_no_error_of_the_file(tmp_path: Path) -> None:
+    model = Applied(standardized)
+    sg.to_onnx(model, tmp_path / "a.onnx")
+    wave = noise(2, 5000)
+    assert peak_error(sg.load(tmp_path / "a.onnx")(wave.numpy()), in_eval(model, wave).numpy()) < CLOSE
+
+
+class OfChannels(nn.Module):
+    """Clips (batch, channels, samples), each channel with features of its own."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.front, self.layer = log_mel(), nn.Conv2d(channels, 3, 3)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        batch, channels, samples = clips.shape
+        features = self.front(clips.reshape(batch * channels, samples))
+        return self.layer(0.02 * features.reshape(batch, channels, 16, -1)).mean((2, 3))
+
+
+class OfMeans(OfChannels):
+    """Takes (batch, samples) too, and takes the mean of the clips of a batch then."""
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return self.front(torch.atleast_2d(clips.mean(-2))).mean(-1)
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(OfChannels, 1), (OfChannels, 2), (OfMeans, 1)])
+def test_clips_with_channels(kind: Any, channels: int, tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    model = kind(channels)
+    sg.to_onnx(model, tmp_path / "a.onnx")
+    run = sg.load(tmp_path / "a.onnx")
+    assert run.input_sizes == (("batch", channels, "samples"),)
+    assert run.channels == channels
+    clips = noise(3 * channels, 5000).reshape(3, channels, 5000)
+    assert peak_error(run(clips.numpy()), in_eval(model, clips).numpy()) < CLOSE
+
+
+def test_a_model_that_mixes_the_clips_of_a_batch_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    neighbours, one, place = "output of a clip changes with the other clips", "output is one answer for a whole batch", "changes with its place"
+    cases: list[tuple[nn.Module, str]] = [
+        (Applied(lambda mel: mel.mean(2).softmax(0)), neighbours),
+        (Applied(lambda mel: mel - mel.mean(0, keepdim=True)), neighbours),
+        (Applied(lambda mel: mel.transpose(0, 1).reshape(mel.shape[0], 16, -1)), neighbours),
+        (Applied(lambda mel: mel.flip(0)), neighbours),
+        (nn.Sequential(log_mel(), nn.BatchNorm1d(16, track_running_stats=False)), neighbours),
+        (Applied(lambda mel: mel.mean((0, 2))), one),
+        (Applied(lambda mel: {"loss": mel.mean()}), "loss is one answer"),
+        (Applied(lambda mel: mel.mean((1, 2)) * torch.arange(1.0, 1 + len(mel))), place),
+        (Applied(lambda mel: mel.mean((1, 2)).squeeze()), r"output has shape \(\) for one clip and \(2,\) for 2"),
+    ]
+    for model, message in cases:
+        for given in ({}, {"inputs": (noise(2, 4000),)}):
+            with pytest.raises(ValueError, match=f"does not compute clip by clip: .*{message}.*; or give inputs="):
+                sg.to_onnx(model, path, **given)
+    with pytest.raises(ValueError, match="gives another output when the same clips are given again"):
+        sg.to_onnx(Applied(lambda mel: mel + torch.randn(1)), path)
+    assert not path.exists()
+    sg.to_onnx(cases[0][0], path, inputs=(noise(1, 4000),), dynamic_shapes=({1: "samples"},))
+    assert sg.load(path).input_sizes == ((1, "samples"),)
+    got = sg.load(path)(noise(1, 5000).numpy())
+    assert peak_error(got, in_eval(cases[0][0], noise(1, 5000)).numpy()) < CLOSE
+
+
+class Takes(nn.Module):
+    """Takes arguments in every way, and counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front = log_mel()
+        self.register_buffer("calls", torch.tensor(0))
+
+    def forward(self, clips: torch.Tensor, gains: torch.Tensor | None = None, *, doubled: bool = False) -> torch.Tensor:
+        self.calls.add_(1)
+        if clips.shape[1] > 20000:
+            clips = clips[:, :20000]
+        made = self.front(clips).mean(2)
+        return made if gains is None else made * gains
+
+
+class ByKeyword(Takes):
+    def forward(self, clips: torch.Tensor, *, gains: torch.Tensor) -> torch.Tensor:
+        return self.front(clips).mean(2) * gains
+
+
+class Nothing(Takes):
+    def forward(self) -> torch.Tensor:
+        return self.front(torch.zeros(1, 800))
+
+
+def test_what_forward_takes(tmp_path: Path) -> None:
+    path, model = tmp_path / "a.onnx", Takes()
+    with pytest.raises(ValueError, match="on noise of 30001 samples, .*traced for the size of the example inputs alone"):
+        sg.to_onnx(model, path)  # a clip that is longer goes another way
+    assert model.calls.item() == 0
+    cases: list[tuple[nn.Module, dict[str, Any], str]] = [
+        (ByKeyword(), {}, "takes gains by keyword only"),
+        (Nothing(), {}, "takes nothing, and a file has inputs"),
+        (model, {"inputs": (noise(1, 4000)[0],)}, r"the first of inputs has shape \(4000,\), and a file takes a batch of clips"),
+        (Applied(torch.abs), {"inputs": (noise(2, 4000), noise(2, 4000))}, r"fails on inputs of shape \(2, 4000\), \(2, 4000\): .*takes 2 positional"),
+        (Applied(lambda mel: mel @ torch.ones(7, 2)), {}, r"fails on waveforms of shape \(2, 8000\) .*give an example of what it takes"),
+        (Applied(lambda mel: mel * 2 if mel.mean() > 0 else mel), {}, "depends on a tensor's values: use torch.where"),
+        (Applied(lambda mel: {"a": (mel, mel)}), {}, "must return a tensor, .* not a dict of a: tuple"),
+    ]
+    for made, given, message in cases:
+        with pytest.raises(ValueError, match=message):
+            sg.to_onnx(made, path, **given)
+    assert not path.exists()
+    sg.to_onnx(Applied(torch.abs), path, inputs=(noise(1, 4000),))
+    assert sg.load(path).input_sizes == (("batch", "samples"),), "one clip is an example of any number"

@@ -178,7 +178,7 @@ class Extractor:
             samples = wave.shape[-1]
             begun.held.clear()
             if samples < least:
-                raise AudioError(f"{begun.item.path} has {samples} samples and the model needs {least} or more", "too short")
+                raise AudioError(f"{begun.item.path} has {samples} sample{'s' * (samples != 1)} and the model needs {least} or more", "too short")
             outputs = self.runner.outputs(wave)
             features = {column.name: column.time_first(outputs[column.output]) for column in self.columns}
         damage = f"damaged: {begun.decoder.damage}" if begun.decoder.damage else None

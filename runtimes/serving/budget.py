@@ -111,7 +111,7 @@ class Holding:
         """A block in which the client does something within ``seconds``; a ``Refusal`` that says ``late`` where it does not."""
         try:
             async with asyncio.timeout(seconds) as limit:
-                with self.waits(lambda: limit.reschedule(0.0)):
+                with self.waits(lambda: expire(limit)):
                     yield
         except TimeoutError:
             raise self.refusal() if self.evicted else Refusal(Kind.SLOW, f"{late} within {seconds:g} s") from None
@@ -120,3 +120,9 @@ class Holding:
     def refusal() -> Refusal:
         """What is said of a request whose memory went to others."""
         return Refusal(Kind.BUSY, "the request arrived slowly, and others needed its memory; send it again, at once")
+
+
+def expire(limit: asyncio.Timeout) -> None:
+    """Let a timeout be over now, unless it is already."""
+    if not limit.expired():
+        limit.reschedule(0.0)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from specgraph.runtimes.serving.problems import Kind, Refusal
 
-PAUSE = 1e-4  # seconds between pieces, in which other threads get Python's lock
+PAUSE = 3e-4  # seconds between pieces, in which other threads get Python's lock
 PIECE = 1 << 15  # bytes of text that are read at a time: half a millisecond
 NUMBERS = 1 << 11  # that are written at a time
 TOGETHER = 1 << 14  # that are sent at a time

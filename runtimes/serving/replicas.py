@@ -72,7 +72,11 @@ class Replicas:
         def begin(place: int) -> None:
             listens[place] = True
             process = spawn.Process(target=_serve, args=(self.make, self.arguments, addresses, listening, ready, listens, place))
-            process.start()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # of the terminal, whose Ctrl-C goes to all: the parent tells
+            try:
+                process.start()  # which inherits the mask, from its first moment
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             running[process], places[process] = time.monotonic(), place
 
         try:
@@ -106,7 +110,6 @@ def _serve(
     make: Callable[..., Server], arguments: tuple[Any, ...], addresses: Addresses, listening: socket.socket | None, ready: Any, listens: Any, place: int
 ) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, whose Ctrl-C goes to all: the parent tells
     try:
         server = make(*arguments, addresses)
     except (OSError, ValueError, RuntimeError) as error:

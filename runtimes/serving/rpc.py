@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc._cython import cygrpc
 
 from specgraph.runtimes.serving import messages
-from specgraph.runtimes.serving.budget import Holding
+from specgraph.runtimes.serving.budget import Holding, expire
 from specgraph.runtimes.serving.models import ServedModel
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid, unforeseen
 from specgraph.runtimes.serving.rpc_messages import CONTENTS, InferRequest, parameter, read_request, write_answer
@@ -32,7 +32,7 @@ IDLE = 60.0  # seconds without a call after which a connection is closed
 def server(service: Service, shared: bool = False) -> grpc.aio.Server:
     """A gRPC server without an address yet, which with ``shared`` other processes may have too."""
     options = {
-        "grpc.max_receive_message_length": service.limits.message_bytes + OVERHEAD, "grpc.max_send_message_length": -1, "grpc.so_reuseport": int(shared),
+        "grpc.max_receive_message_length": min(service.limits.message_bytes, service.limits.request_bytes) + OVERHEAD, "grpc.max_send_message_length": -1, "grpc.so_reuseport": int(shared),
         "grpc.max_concurrent_streams": STREAMS, "grpc.max_connection_idle_ms": round(1e3 * IDLE),
         "grpc.server_handshake_timeout_ms": round(1e3 * HANDSHAKE), "grpc.keepalive_time_ms": round(1e3 * IDLE),
     }  # fmt: skip
@@ -61,7 +61,7 @@ class Arrivals:
         try:
             async with asyncio.timeout(self._limits.arrival) as limit:
                 if len(self._waiting) >= self._limits.calls:
-                    next(iter(self._waiting)).reschedule(0.0)
+                    expire(next(iter(self._waiting)))
                 self._waiting[limit] = math.inf
                 try:
                     await self._turn()
@@ -87,7 +87,7 @@ class Arrivals:
             except TimeoutError:
                 limit, since = min(self._waiting.items(), key=lambda one: one[1])
                 if time.monotonic() - since >= TURN:
-                    limit.reschedule(0.0)
+                    expire(limit)
 
 
 def _method(service: Service, arrivals: Arrivals, name: str) -> Callable[[Any, Any], Awaitable[None]]:

@@ -88,7 +88,7 @@ def _together(count: int, seconds: float, do: Callable[[int, float], None]) -> N
 def _asking(port: int, count: int, seconds: float, request: bytes) -> None:
     """Clients that send a request and read its answer, over a connection each."""
 
-    def ask(_: int, end: float) -> None:
+    def ask(number: int, end: float) -> None:
         with _connected(port) as connection:
             while time.monotonic() < end:
                 connection.sendall(request)
@@ -139,12 +139,12 @@ def _(http: int, _: int, seconds: float) -> None:
     _kept(http, 1500, seconds, b"", b"")
 
 
-@attack("headers-drip", "1,000 connections that send a byte of a header now and then")
+@attack("headers-drip", "1,000 connections that send a byte of a header each second")
 def _(http: int, _: int, seconds: float) -> None:
     _kept(http, 1000, seconds, b"GET /v2 HTTP/1.1\r\nHost: bench\r\nX-Slow: ", b"a")
 
 
-@attack("body-drip", "400 connections that send a byte of a body now and then, after 300 KB of it")
+@attack("body-drip", "400 connections that send a byte of a body each second, after 300 KB of it")
 def _(http: int, _: int, seconds: float) -> None:
     _kept(http, 400, seconds, _post("mel", bytes(1_000_000))[:300_000], b"a")
 
@@ -167,7 +167,7 @@ def _kept(port: int, count: int, seconds: float, first: bytes, more: bytes) -> N
             except OSError:
                 if place in held:
                     held.pop(place).close()
-        time.sleep(0.2)
+        time.sleep(1.0)
 
     _together(8, seconds, keep)
 

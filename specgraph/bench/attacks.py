@@ -24,7 +24,7 @@ PAUSE = 0.05  # seconds between two looks at /v2/health/live
 COLUMNS = "", "answered", "refused", "broken", "wrong", "p50 ms", "p99 ms", "p99, times quiet", "health, longest ms", "peak MB"
 
 
-def attacked(budget: float, names: list[str] | None = None) -> Table:
+def attacked(budget: float, names: list[str] | None = None) -> tuple[str, Table]:
     """Honest clients beside each attack, ``budget`` seconds each: one server with the default limits for all of them."""
     import specgraph as sg
 
@@ -38,7 +38,7 @@ def attacked(budget: float, names: list[str] | None = None) -> Table:
         requests = [Request("mel", wave, run(wave)) for wave in waves]
         rows = list(_rows(paths, requests, budget, names))
     title = f"Attacks: {CLIENTS} honest clients beside each"
-    return Table(title, COLUMNS, tuple(rows))
+    return title, Table(title, COLUMNS, tuple(rows))
 
 
 def _rows(paths: tuple[Path, Path], requests: list[Request], budget: float, names: list[str] | None) -> Iterator[tuple[str, ...]]:
@@ -113,4 +113,4 @@ def _row(name: str, found: Outcome, quiet: Outcome, health: float, memory: int) 
 
 
 if __name__ == "__main__":
-    print(attacked(float(sys.argv[1]), sys.argv[2:] or None).markdown())
+    print(attacked(float(sys.argv[1]), sys.argv[2:] or None)[1].markdown())

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,8 +31,9 @@ HALF = 20  # clients that send half a request
 MEGABYTE = 1e6
 
 
-def command(budget: float, soak: float, output: Path | None) -> None:
+def command(budget: float, soak: float, output: Path | None, attacks: bool) -> None:
     """What ``specgraph bench --serve`` does."""
+    from specgraph.bench.attacks import attacked
     from specgraph.cli.show import console
     from specgraph.files import whole
 
@@ -40,15 +42,25 @@ def command(budget: float, soak: float, output: Path | None) -> None:
         raise ValueError(f"-o takes a .md file with --serve, not {output}")
     before = load_average()
     sections = []
-    for title, table in measured(budget, soak):
+    for title, table in [attacked(budget)] if attacks else measured(budget, soak):
         out.print(table.rich())
         sections.append(f"## {title}\n\n{table.markdown()}")
     host = machine("cpu") | {"load_before": before}
     out.print(machine_text(host), markup=False)
     if output is not None:
+        if attacks:
+            text = _with_section(output.read_text() if output.exists() else f"# Serving\n\n{INTRODUCTION}\n", sections[0], host)
+        else:
+            text = f"# Serving\n\n{INTRODUCTION}\n\n`{host['command']}`\n\n{machine_text(host)}\n" + "\n".join(sections)
         with whole(output) as temporary:
-            temporary.write_text(f"# Serving\n\n{INTRODUCTION}\n\n`{host['command']}`\n\n{machine_text(host)}\n" + "\n".join(sections))
+            temporary.write_text(text)
         out.print(f"wrote {output}")
+
+
+def _with_section(text: str, section: str, host: dict[str, Any]) -> str:
+    """A page with its section on attacks, which is the last one, replaced."""
+    title, _, table = section.partition("\n")
+    return f"{text.partition('## Attacks')[0].rstrip()}\n\n{title}\n\n`{host['command']}`\n\n{machine_text(host)}\n{table}"
 
 
 INTRODUCTION = """\

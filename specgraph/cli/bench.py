@@ -43,6 +43,7 @@ def bench(
     presets: Annotated[bool, typer.Option("--presets", help="Time presets beside independent implementations; -o takes a .md file.")] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Load a server and break it: requests a second, latency, memory; -o takes a .md file.")] = False,
     soak: Annotated[float, typer.Option(help="With --serve: seconds of load for memory; 0 for none.", min=0)] = 60.0,
+    attacks: Annotated[bool, typer.Option("--attacks", help="With --serve: attack a server, and nothing else; -o replaces that section of the file.")] = False,
     ranking: Annotated[bool, typer.Option("--ranking", help="Time every lowering and see whether the fastest is chosen.")] = False,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Fit the prices of lowerings to this machine, and keep them for this user.")] = False,
     output: Annotated[
@@ -58,7 +59,7 @@ def bench(
     from specgraph.plot import check_picture
 
     if alone := [option for option, value in (("--parity", parity), ("--presets", presets), ("--serve", serve)) if value]:
-        kept = {"--parity": "names of presets, --seconds", "--presets": "names of presets, --seconds, --budget, --batch", "--serve": "--budget, --soak"}[alone[0]]
+        kept = {"--parity": "names of presets, --seconds", "--presets": "names of presets, --seconds, --budget, --batch", "--serve": "--attacks, --budget, --soak"}[alone[0]]
         if device != "cpu" or threads or (batch and not presets) or sizes or plot or accuracy or ranking or calibrate or paper or start or alone[1:] or (serve and names):
             raise ValueError(f"{alone[0]} takes {kept} and -o only; leave out the other options")
         from specgraph.bench import parity as compared
@@ -66,7 +67,9 @@ def bench(
 
         if parity:
             return compared.command(names or [], seconds, output)
-        return preset_speed.command(names or [], seconds, budget, batch or (), output) if presets else serving.command(budget, soak, output)
+        return preset_speed.command(names or [], seconds, budget, batch or (), output) if presets else serving.command(budget, soak, output, attacks)
+    if attacks:
+        raise ValueError("--attacks is of --serve; give both")
     load()
     if lowerings not in ("chosen", "all"):
         raise ValueError(f"--lowerings must be chosen or all, not {lowerings!r}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +12,14 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from specgraph.cli.show import checks_table, choices_table, console, error_console
+from specgraph.cli.show import checks_table, choices_table, console, error_console, export_progress
 
 if TYPE_CHECKING:
     from specgraph.presets import Preset
     from specgraph.transforms import Transform
 
 EXPORTED = "A transform or a preset, see specgraph list; or a file: preprocessor_config.json, NeMo's model_config.yaml or .nemo."
+MOST_NEAR = 3  # names that are shown in place of one that is not known
 Target = Annotated[str, typer.Option(help="What the lowerings are chosen for: cpu or cuda. The file runs on either.")]
 
 InputDtype = Annotated[str, typer.Option(help="Dtype of the samples: float32, or int16, divided by 32768 in the file.")]
@@ -37,7 +40,6 @@ def recorded(front_end: Any, dtype: str, rate: int | None, channels: int) -> Any
 def transform_named(name: str) -> type[Transform] | Preset:
     """A transform by its name on the command line, "mel", or in Python, "MelSpectrogram"; a preset, "whisper-80"; or a configuration's file."""
     from specgraph.transforms import registry
-    from specgraph.transforms.parse import nearest
 
     found = {cls.command: cls for cls in registry().values()} | registry()
     if name in found:
@@ -49,8 +51,16 @@ def transform_named(name: str) -> type[Transform] | Preset:
         return preset(name)
     if is_configuration(Path(name)):
         return from_configuration(Path(name))
-    commands = ", ".join(sorted(cls.command for cls in registry().values()))
-    raise ValueError(f"there is no transform {name!r}{nearest(name, [*found, *preset_names()])}; there are {commands}, and the presets of specgraph list --presets")
+    raise ValueError(_unknown(name, [cls.command for cls in registry().values()], preset_names()))
+
+
+def _unknown(name: str, transforms: list[str], presets: Iterable[str]) -> str:
+    """That there is nothing of this name, and what is like it."""
+    every = sorted(set(presets))
+    of_family = [preset for preset in every if preset.startswith(name)][:MOST_NEAR]
+    near = of_family or difflib.get_close_matches(name, [*transforms, *every], MOST_NEAR)
+    like = f"; presets: {', '.join(of_family)}" if of_family else f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+    return f"there is no transform or preset {name!r}{like}; specgraph list shows the transforms, specgraph list --presets the presets"
 
 
 def settings(pairs: list[str], option: str = "--set", example: str = "n_mels=80") -> dict[str, str]:
@@ -159,7 +169,8 @@ def export(
     transform = transform_named(name).from_strings(settings(set_ or []))
     graph = recorded(transform, input_dtype, input_rate, channels)
     lowerings = settings(prefer or [], "--prefer", "Stft=conv")
-    report = to_onnx(graph, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk, lengths=lengths, dtype=dtype)
+    with export_progress():
+        report = to_onnx(graph, output, target, tolerance, lowerings, tune, streaming=streaming, chunk=chunk, lengths=lengths, dtype=dtype)
     out = console()
     out.print(choices_table(report.choices, report.target))
     out.print(checks_table(report.checks, report.tolerance))

@@ -73,7 +73,7 @@ def run(
     if plot is not None and found.features:
         try:
             draw(runner, found, plot)
-        except Exception as error:  # whatever it is, the features are there
+        except Exception as error:  # noqa: BLE001  (whatever it is, the features are there)
             failed_picture = f"the features are written, and the picture {plot} is not: {sentence(error)}"
     end(found.failed, len(files), failed_picture)
 
@@ -99,12 +99,12 @@ def inputs(audio: list[Path]) -> list[tuple[Path, Path]]:
     from specgraph.folders import audio_below
 
     files = list({file.resolve(): (file, name) for file, name in reversed(audio_files(audio))}.values())[::-1]
-    over = [f"{printable(str(path))}: {below}" for path in audio if path.is_dir() and (below := audio_below(path)).passed_over]
+    over = [f"{printable(str(folder))}: {below}" for folder in audio if folder.is_dir() and (below := audio_below(folder)).passed_over]
     if not files:
         told = f"; passed over in {', '.join(over)}" if over else ""
         raise ValueError(f"there is no audio in {', '.join(map(str, audio))}{told}")
     for one in over:
-        console().print(f"passed over in {one}", markup=False)
+        error_console().print(f"passed over in {one}", markup=False, highlight=False)
     return files
 
 
@@ -148,7 +148,7 @@ def run_all(
             return _features(runner, named[0], channel, limits)
         except ImportError:
             raise  # of a package that all files need
-        except Exception as error:  # whatever a file does, it is its own failure
+        except Exception as error:  # noqa: BLE001  (whatever a file does, it is its own failure)
             return error
 
     single = len(files) == 1  # which has all threads to itself

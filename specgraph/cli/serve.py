@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,10 +36,10 @@ def serve(
     delay: Annotated[float, typer.Option(help="Milliseconds to wait for more clips where a worker is free.", min=0)] = 0.0,
     queue: Annotated[int, typer.Option(help="Most requests of a model that wait; more are refused.", min=1)] = 256,
     timeout: Annotated[float, typer.Option(help="Seconds within which a request is answered or refused.", min=0.001)] = 30.0,
-    max_mb: Annotated[float, typer.Option("--max-request", help="Most megabytes of a request.", min=0.001)] = 32.0,
-    max_message: Annotated[float, typer.Option(help="Most megabytes of a message over gRPC.", min=0.001)] = 8.0,
-    max_answer: Annotated[float, typer.Option(help="Most megabytes of an answer.", min=0.001)] = 128.0,
-    memory: Annotated[float, typer.Option(help="Megabytes that all requests hold together, and a call besides; more are refused.", min=1)] = 256.0,
+    max_mb: Annotated[float, typer.Option("--max-request", help="Most megabytes of a request.", min=0.001, max=1e6)] = 32.0,
+    max_message: Annotated[float, typer.Option(help="Most megabytes of a message over gRPC.", min=0.001, max=1e6)] = 8.0,
+    max_answer: Annotated[float, typer.Option(help="Most megabytes of an answer.", min=0.001, max=1e6)] = 128.0,
+    memory: Annotated[float, typer.Option(help="Megabytes that all requests hold together, and a call besides; more are refused.", min=1, max=1e6)] = 256.0,
     connections: Annotated[int, typer.Option(help="Connections over HTTP; one more ends the one that waited longest for its client.", min=1)] = 512,
     drain: Annotated[float, typer.Option(help="Seconds to finish requests in when told to stop.", min=0)] = 30.0,
 ) -> None:
@@ -56,17 +57,24 @@ def serve(
         from specgraph.runtimes.serving.server import Addresses
     except ImportError as error:
         raise ImportError(f"serve needs {error.name}, which is not installed: pip install 'specgraph[serve]'") from None
+    for option, value in (("--delay", delay), ("--timeout", timeout), ("--drain", drain), ("--memory", memory)):
+        if not math.isfinite(value):
+            raise ValueError(f"{option} must be a finite number, not {value}")
     limits = Limits(
         clips=max_batch, delay=delay / 1e3, queue=queue, request_bytes=int(max_mb * 1e6), message_bytes=int(max_message * 1e6),
         answer_bytes=int(max_answer * 1e6), memory=int(memory * 1e6), connections=connections, seconds=timeout, arrival=timeout, drain=drain,
     )  # fmt: skip
     addresses = Addresses(host, port, None if no_grpc else grpc_port)
-    named = [_named(text, device) for text in models]
-    server = _server(named, device, limits, workers, addresses)
-    if replicas == 1:
-        asyncio.run(server.run(lambda server: _announce(server, Addresses(host, server.http_port, server.grpc_port))))
-    else:
-        Replicas(_server, (named, device, limits, workers), addresses, replicas).run(lambda addresses: _announce(server, addresses))
+    try:
+        named = [_named(text, device) for text in models]
+        server = _server(named, device, limits, workers, addresses)
+        if replicas == 1:
+            asyncio.run(server.run(lambda server: _announce(server, Addresses(host, server.http_port, server.grpc_port))))
+        else:
+            Replicas(_server, (named, device, limits, workers), addresses, replicas).run(lambda addresses: _announce(server, addresses))
+    except KeyboardInterrupt:  # while it starts
+        console().print("stopped before it served", highlight=False)
+        raise typer.Exit(130) from None
 
 
 def _server(models: list[NamedModel], device: str, limits: Limits, workers: int | None, addresses: Addresses) -> Server:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,6 +25,29 @@ def console() -> Console:
 def error_console() -> Console:
     """Where complaints go."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def export_progress(after: float = 2.0) -> Iterator[None]:
+    """Show on a terminal's stderr what an export is doing, from ``after`` seconds on."""
+    begun, log, handler = time.monotonic(), logging.getLogger("specgraph.export"), logging.Handler()
+    status = error_console().status("")
+
+    def show(record: logging.LogRecord) -> None:
+        if status.console.is_terminal and time.monotonic() - begun > after:
+            status.update(record.getMessage())
+            status.start()
+
+    handler.emit = show  # type: ignore[method-assign]
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        status.stop()
 
 
 def checks_table(checks: tuple[Check, ...], tolerance: float) -> Table:

@@ -43,15 +43,16 @@ class Sink:
 
     def add(self, name: str, features: Features) -> None:
         """Keep or write the features of one input."""
-        self.written += 1
         if self.folder is None:
             name = encodable(name)
             for output, value in features.items():
                 self._held[name if self._single else output if len(self.files) == 1 else f"{name}:{output}"] = value
+            self.written += 1
             return
         path = self._path(self.folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         _save(path, features)
+        self.written += 1
 
     def _path(self, folder: Path, name: str) -> Path:
         """Where the features of an input go in a folder."""

@@ -69,10 +69,9 @@ def _take(group: dict[bytes, _Stream], page: _Page, broken: str) -> None:
     elif page.number != stream.following:
         stream.missing = stream.missing or f"lacks the pages from {stream.following} to {page.number}"
     stream.following, stream.ended = page.number + 1, bool(page.flags & LAST)
+    start = page.start
     if stream.kind == "flac":
-        start = page.body + len(FLAC_HEAD) if page.flags & FIRST else page.body
-    else:
-        start = page.start
+        start = page.body + len(FLAC_HEAD) * bool(page.flags & FIRST)
     if stream.spans and stream.spans[-1][1] == start:
         stream.spans[-1] = (stream.spans[-1][0], page.stop)
     elif len(stream.spans) < MOST_SPANS:

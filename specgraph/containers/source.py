@@ -117,7 +117,7 @@ class Window(io.RawIOBase):
     def readinto(self, buffer) -> int:  # no annotation: the type of a buffer is not in typing before Python 3.12
         try:
             found = self._read(len(buffer))
-        except BaseException as error:  # Ctrl-C as well, which would vanish in the library that calls this
+        except BaseException as error:  # noqa: BLE001  (Ctrl-C as well, which would vanish in the library that calls this)
             self.error = error
             return 0
         buffer[: len(found)] = found

@@ -23,10 +23,13 @@ def twiddle(product: npt.ArrayLike, n: int) -> npt.NDArray[np.complex128]:
     return np.where(np.abs(cosine) < ZERO, 0.0, cosine) + 1j * np.where(np.abs(sine) < ZERO, 0.0, sine)
 
 
-def windowed_basis(window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(2, bins, n_fft): real and imaginary parts of ``window * exp(+2j pi k n / n_fft)`` for the bins of a real DFT."""
+def windowed_basis(window: npt.NDArray[np.float64], columns: slice = slice(None)) -> npt.NDArray[np.float64]:
+    """(2, bins, n_fft): real and imaginary parts of ``window * exp(+2j pi k n / n_fft)`` for the bins of a real DFT.
+
+    Of these, the ``columns`` asked for.
+    """
     n_fft = len(window)
-    kernels = window * twiddle(np.outer(np.arange(n_fft // 2 + 1), np.arange(n_fft)), n_fft)
+    kernels = window[columns] * twiddle(np.outer(np.arange(n_fft // 2 + 1), np.arange(n_fft)[columns]), n_fft)
     # The sines of DC and Nyquist are zero; rounding must not leave anything of them.
     imaginary = -kernels.imag
     imaginary[0] = 0.0

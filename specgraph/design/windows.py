@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 FEWEST_TERMS, MOST_TERMS = 4, 6  # cosines of a window whose shape is trained
+
+LEAST_COVER = 1e-11  # of the largest sum of squared windows; what lies below is lost in float32
+LONGEST_TEXT = 80  # characters of a window in a message
 
 WindowSpec = str | float | tuple[Any, ...] | npt.NDArray[Any]
 Align = Literal["center", "start"]
@@ -25,10 +29,13 @@ def analysis_window(spec: WindowSpec, win_length: int, n_fft: int, align: Align 
         align: where the window stands in the frame.
 
     Raises:
-        ValueError: the window is unknown, has another length than ``win_length``, or is not finite.
+        ValueError: the window is unknown, has another length than ``win_length``, is not finite, or is zero everywhere.
     """
     if isinstance(spec, np.ndarray) or (isinstance(spec, tuple | list) and spec and not isinstance(spec[0], str)):
-        samples = np.asarray(spec, np.float64)
+        try:
+            samples = np.asarray(spec, np.float64)
+        except (ValueError, TypeError, OverflowError):
+            raise ValueError(f"window must be a name, a name with parameters or {win_length} samples, not {_shown(spec)}") from None
         if samples.shape != (win_length,):
             raise ValueError(
                 f"window has shape {samples.shape} and win_length is {win_length}; give {win_length} samples or set win_length"
@@ -41,14 +48,35 @@ def analysis_window(spec: WindowSpec, win_length: int, n_fft: int, align: Align 
         symmetric = isinstance(spec, tuple | list) and len(spec) == 2 and spec[0] == "symmetric"
         named = "hann" if spec == "povey" else spec[1] if symmetric else spec  # type: ignore[index]
         try:
-            samples = np.asarray(get_window(named, win_length, fftbins=not symmetric and spec != "povey"), np.float64)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            reason = str(error).strip("'\"").rstrip(".")
-            raise ValueError(f"window {spec!r} is not one that scipy.signal.get_window makes ({reason})") from None
+            with np.errstate(all="ignore"):
+                samples = np.asarray(get_window(named, win_length, fftbins=not symmetric and spec != "povey"), np.float64)
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+            reason = str(error).strip("'\"").rstrip(".").replace("\n", " ")
+            raise ValueError(f"window {_shown(spec)} is not one that scipy.signal.get_window makes ({_shown(reason, str)})") from None
+        if samples.shape != (win_length,) or not np.isfinite(samples).all():
+            raise ValueError(f"window {_shown(spec)} has samples that are not finite; choose another parameter")
     if isinstance(spec, str) and spec == "povey":
         samples = samples**0.85
+    if not samples.any():
+        raise ValueError(f"window {_shown(spec)} is zero at each of {win_length} samples")
     before = 0 if align == "start" else (n_fft - win_length) // 2
     return np.pad(samples, (before, n_fft - win_length - before))
+
+
+def _shown(spec: Any, text: Callable[[Any], str] = repr) -> str:
+    """What a window was given as, cut where it is long."""
+    try:
+        written = text(spec)
+    except ValueError:  # an int of thousands of digits
+        return f"of type {type(spec).__name__}"
+    return written if len(written) <= LONGEST_TEXT else f"{written[:LONGEST_TEXT]}..."
+
+
+def uncovered_samples(window: npt.NDArray[np.float64], hop: int) -> int:
+    """How many of the samples of a hop the squares of a window, ``hop`` samples apart, add up to nothing at."""
+    rows = -(-len(window) // hop)
+    total = np.pad(window**2, (0, rows * hop - len(window))).reshape(rows, hop).sum(0)
+    return int(np.count_nonzero(total <= LEAST_COVER * total.max()))
 
 
 def gaussian_width(spec: WindowSpec) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -22,6 +23,7 @@ from specgraph.ops.layout import check_lengths
 from specgraph.ops.pad import Pad, PadMode
 from specgraph.reach import Reach
 
+SMALLEST_NORM, LARGEST_NORM = 0.5, 64.0  # orders of a norm; beyond these sums of powers leave float64
 ROUNDING = 2.0**-21  # of what a long kernel sums without signs
 Algorithm = Literal["auto", "direct", "grouped", "spectral", "multirate"]
 Design = tuple[float, tuple[float, ...], tuple[float, ...], Any, float | None, Normalization, Convention]
@@ -45,6 +47,12 @@ def _gains(design: Design) -> tuple[Array, float]:
 def _plan(design: Design, hop_length: int, tolerance: float) -> multirate.Plan:
     sample_rate, centres, *_ = design
     return multirate.plan(_bank(design), np.array(centres), sample_rate, hop_length, tolerance)
+
+
+def check_norm(norm: float | None) -> None:
+    """Raise unless kernels can be divided by their norm of this order in float64."""
+    if norm is not None and norm != math.inf and not SMALLEST_NORM <= norm <= LARGEST_NORM:
+        raise GraphError(f"norm must be from {SMALLEST_NORM:g} to {LARGEST_NORM:g} or None, not {norm!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +82,7 @@ class _Kernels(Compound):
                 raise GraphError(f"{name} must be above 0, not {getattr(self, name)!r}")
         if not self.gamma >= 0:
             raise GraphError(f"gamma must be at least 0, not {self.gamma!r}")
-        if self.norm is not None and not self.norm > 0:
-            raise GraphError(f"norm must be above 0 or None, not {self.norm!r}")
+        check_norm(self.norm)
         for name, options in (("normalization", Normalization), ("convention", Convention), ("pad_mode", PadMode)):
             if getattr(self, name) not in get_args(options):
                 raise GraphError(f"{name} must be one of {', '.join(get_args(options))}, not {getattr(self, name)!r}")

@@ -30,7 +30,7 @@ def trimmed(op: Stft, signal: Value) -> tuple[Value, int, int]:
 
 def stacked_basis(op: Stft, first: int, width: int) -> np.ndarray:
     """(2 * bins, width): cosines, then negated sines, windowed; its product with a frame is the spectrum's parts."""
-    real, imaginary = windowed_basis(op.samples)[:, :, first : first + width]
+    real, imaginary = windowed_basis(op.samples, slice(first, first + width))
     return np.concatenate([real, -imaginary])
 
 
@@ -42,7 +42,7 @@ def conv(op: Stft, signal: Value) -> Value:
         signal, first, width = trimmed(op, signal)
     shape = (2, op.bins, width)
     kernels = Constant.lazy(
-        "fourier", shape, lambda: windowed_basis(op.samples)[:, :, first : first + width], op.trainable
+        "fourier", shape, lambda: windowed_basis(op.samples, slice(first, first + width)), op.trainable
     )
     return FrameConv(op.hop_length)(signal, kernels)
 

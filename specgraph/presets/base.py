@@ -19,6 +19,7 @@ from specgraph.ops.stack_harmonics import StackHarmonics
 from specgraph.ragged import with_lengths
 from specgraph.transforms import parse
 from specgraph.transforms.base import FrontEnd, Parameter, Transform, check_names, parts_to_train
+from specgraph.transforms.spectrogram import LONGEST_CLIP
 
 OWN = {  # the parameters that are not the transform's: type and help
     "length": (int | None, "samples that a clip is cut to, or filled up to with zeros; none: as long as it is"),
@@ -54,8 +55,8 @@ class Preset(FrontEnd):
     def __post_init__(self) -> None:
         for name, (annotation, _) in OWN.items():
             object.__setattr__(self, name, parse.checked(name, getattr(self, name), annotation))
-        if self.length is not None and self.length < 1:
-            raise ValueError(f"length must be at least 1 sample or none, not {self.length}")
+        if self.length is not None and not 1 <= self.length <= LONGEST_CLIP:
+            raise ValueError(f"length must be from 1 to {LONGEST_CLIP} samples or none, not {self.length}")
 
     @property
     def command(self) -> str:
@@ -110,7 +111,8 @@ class Preset(FrontEnd):
         for op, name in ((Add(), "bin_shift"), (Multiply(), "bin_scale")):
             if (numbers := getattr(self, name)) is not None:
                 if made.shape[1:2] != (len(numbers),):
-                    raise ValueError(f"{name} has {len(numbers)} numbers, and {self.name} has {made.shape[1]} bins; give one for each")
+                    bins = f"{made.shape[1]} bins; give one for each" if isinstance(made.shape[1], int) else "no bins"
+                    raise ValueError(f"{name} has {len(numbers)} numbers, and {self.name} has {bins}")
                 made = op(made, Constant.of(name, np.array(numbers)[:, None]))
         return Transpose((0, 2, 1))(made) if self.frames_first else made
 
@@ -123,7 +125,7 @@ class Preset(FrontEnd):
             outputs, about = {self.output_name: self._compose(wave, parts)}, {self.output_name: self.about()}
         except GraphError as error:
             if self.length is None:
-                raise
+                raise GraphError(f"{self.name} takes no such parameters, since {error}") from None
             raise GraphError(f"{self.name} with length={self.length}: {error}; a longer one, or none, may do") from None
         graph = Graph((wave,), outputs, self.sample_rate, self.name, parameters, about)
         return with_lengths(graph) if lengths else graph
@@ -143,7 +145,10 @@ class Preset(FrontEnd):
         """The same with other values of some parameters; a ``ValueError`` names what does not exist."""
         check_names(self.name, values, [parameter.name for parameter in self.parameters()])
         own = {name: values.pop(name) for name in OWN if name in values}
-        return dataclasses.replace(self, **own, transform=dataclasses.replace(self.transform, **values))
+        transform, output = dataclasses.replace(self.transform, **values), getattr(self.transform, "output", None)
+        if self.after and getattr(transform, "output", None) != output:
+            raise ValueError(f"output must be {output!r}, of which {self.name} makes its features, not {values['output']!r}")
+        return dataclasses.replace(self, **own, transform=transform)
 
     def from_strings(self, values: Mapping[str, str]) -> Preset:
         """The same with values that are written as on a command line: ``{"n_mels": "80", "length": "none"}``."""

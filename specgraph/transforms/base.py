@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from specgraph.module import GraphModule
 
 
+MOST_NUMBERS = 2**27  # of an array that is designed
+LEAST_EXPONENT, MOST_EXPONENT = 0.05, 8.0  # of a magnitude, which may be in the thousands
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A parameter of a transform, as ``specgraph list`` shows it."""
@@ -202,6 +206,23 @@ def parts_to_train(owner: str, wanted: Sequence[str], parts: Sequence[str], smoo
 def registry() -> dict[str, type[Transform]]:
     """Every transform by its name."""
     return dict(Transform.classes)
+
+
+def check_size(transform: Transform, numbers: int, *names: str) -> None:
+    """Raise where an array of so many ``numbers``, which the named parameters decide, would exhaust the memory."""
+    if numbers > MOST_NUMBERS:
+        given = " and ".join(f"{name} {getattr(transform, name)}" for name in names)
+        raise ValueError(f"{given} make an array of {8e-9 * numbers:.3g} GB, and {8e-9 * MOST_NUMBERS:.2g} GB are allowed; lower one of them")
+
+
+def check_exponents(transform: Transform, *names: str) -> None:
+    """Raise unless the named parameters are exponents at which float32 holds the power of a spectrum and can take its root."""
+    for name in names:
+        value = getattr(transform, name)
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0, not {value!r}")
+        if not LEAST_EXPONENT <= value <= MOST_EXPONENT:
+            raise ValueError(f"{name} must be from {LEAST_EXPONENT:g} to {MOST_EXPONENT:g}, not {value!r}")
 
 
 def at_most(transform: Transform, most: float, *names: str) -> None:

@@ -22,9 +22,10 @@ from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.pad import Pad
 from specgraph.ops.stft import Stft
 from specgraph.ops.windowed_stft import WindowedStft
-from specgraph.transforms.base import Transform, at_least, at_most, parameter
+from specgraph.transforms.base import LEAST_EXPONENT, MOST_EXPONENT, Transform, at_least, at_most, parameter
 from specgraph.transforms.spectrogram import LONGEST_FRAME
 
+MOST_LAYERS = 16
 OFFSET = 1e-8  # nnAudio's, in the logarithm that stands for an exponent of 0
 
 
@@ -52,6 +53,8 @@ class PeriodicityTransform(Transform):
             raise ValueError(f"fr, fc and tc must be above 0, not {self.fr}, {self.fc} and {self.tc}")
         if len(self.g) < 2 or min(self.g) < 0 or self.g[0] == 0:
             raise ValueError(f"g must have two exponents or more, none below 0 and the first above 0, not {self.g}")
+        if any(exponent and not LEAST_EXPONENT <= exponent <= MOST_EXPONENT for exponent in self.g) or len(self.g) > MOST_LAYERS:
+            raise ValueError(f"g must have at most {MOST_LAYERS} exponents, 0 or from {LEAST_EXPONENT:g} to {MOST_EXPONENT:g}, not {self.g}")
         if not self.win_length <= self.n_fft <= LONGEST_FRAME:
             raise ValueError(
                 f"fr {self.fr:g} Hz makes a DFT of {self.n_fft} samples, which must be at least win_length, {self.win_length}, "

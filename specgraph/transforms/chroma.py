@@ -14,7 +14,7 @@ from specgraph.op import Constant, Value
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.normalize import Norm, Normalize
-from specgraph.transforms.base import at_least, at_most, parameter
+from specgraph.transforms.base import at_least, at_most, check_size, parameter
 from specgraph.transforms.spectrogram import FourierTransform
 
 MOST_CLASSES = 4096
@@ -47,7 +47,7 @@ class ChromaTransform(FourierTransform):
     base_c: bool = parameter(True, "class 0 is C; else A")
 
     def __post_init__(self) -> None:
-        if self.norm == math.inf:  # librosa's way to write it
+        if isinstance(self.norm, float) and self.norm == math.inf:  # librosa's way to write it
             object.__setattr__(self, "norm", "inf")
         super().__post_init__()
 
@@ -56,6 +56,7 @@ class ChromaTransform(FourierTransform):
         at_least(self, 3, "n_fft")
         at_least(self, 1, "n_chroma")
         at_most(self, MOST_CLASSES, "n_chroma")
+        check_size(self, self.n_chroma * (self.n_fft // 2 + 1), "n_chroma", "n_fft")
         if self.octwidth is not None and not self.octwidth > 0:
             raise ValueError(f"octwidth must be above 0 or none, not {self.octwidth}")
         if self.norm is not None:

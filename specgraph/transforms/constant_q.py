@@ -14,10 +14,12 @@ from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.pad import PadMode
 from specgraph.ops.phase import Phase
 from specgraph.transforms.base import Transform, at_least, at_most, parameter
+from specgraph.transforms.spectrogram import LONGEST_FRAME
 
 C1 = 440.0 * 2 ** (-45 / 12)  # Hz
 LONGEST_KERNEL = 2**22  # samples; a minute and a half at 44.1 kHz
 MOST_BINS = 4096
+MOST_BINS_SHIFTED = 100  # by tuning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,9 @@ class ConstantQTransform(Transform):
         at_most(self, MOST_BINS, "n_bins", "bins_per_octave")
         at_least(self, 1e-6, "tolerance")  # float32 holds no more
         at_most(self, 0.1, "tolerance")
+        at_most(self, LONGEST_FRAME, "hop_length")
+        at_least(self, -MOST_BINS_SHIFTED, "tuning")
+        at_most(self, MOST_BINS_SHIFTED, "tuning")
         try:
             op = self.op(frozenset())
         except GraphError as error:

@@ -13,7 +13,7 @@ from specgraph.graph import About
 from specgraph.op import Constant, Value
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.magnitude import Magnitude
-from specgraph.transforms.base import at_least, at_most, parameter
+from specgraph.transforms.base import at_least, at_most, check_exponents, check_size, parameter
 from specgraph.transforms.filters import MOST_FILTERS, Band
 from specgraph.transforms.smooth_parts import gammatone_bank
 from specgraph.transforms.spectrogram import FourierTransform
@@ -51,8 +51,8 @@ class Gammatonegram(Band, FourierTransform):
         super().check()
         at_least(self, 1, "n_bins")
         at_most(self, MOST_FILTERS, "n_bins")
-        if not self.power > 0:
-            raise ValueError(f"power must be above 0, not {self.power}")
+        check_size(self, self.n_bins * (self.n_fft // 2 + 1), "n_bins", "n_fft")
+        check_exponents(self, "power")
         self.check_band()
 
     def bank(self) -> np.ndarray:

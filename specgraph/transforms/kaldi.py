@@ -65,7 +65,8 @@ class KaldiTransform(Transform):
         at_least(self, 1, "n_mels")
         at_most(self, MOST_FILTERS, "n_mels")
         at_least(self, 0, "fmin", "energy_floor")
-        Log(self.mel_floor)
+        if not self.mel_floor > 0:
+            raise ValueError(f"mel_floor must be above 0, not {self.mel_floor:g}")
         if not self.scale > 0:
             raise ValueError(f"scale must be above 0, not {self.scale:g}")
         for name, samples in (("frame_length", self.width), ("frame_shift", self.hop)):

@@ -16,7 +16,7 @@ from specgraph.ops.decibel import Decibel
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.log import Log
 from specgraph.ops.magnitude import Magnitude
-from specgraph.transforms.base import at_least, at_most, parameter
+from specgraph.transforms.base import at_least, at_most, check_size, parameter
 from specgraph.transforms.cepstra import CepstralTransform
 from specgraph.transforms.filters import MOST_FILTERS, FilteredTransform
 from specgraph.transforms.smooth_parts import triangular_bank
@@ -53,6 +53,7 @@ class LFCC(FilteredTransform, CepstralTransform):
         at_least(self, 1, "n_filter", "n_lfcc")
         at_least(self, 0, "top_db")
         at_most(self, max(self.n_fft + 2, MOST_FILTERS), "n_filter")
+        check_size(self, self.n_filter * (self.n_fft // 2 + 1), "n_filter", "n_fft")
         if self.n_lfcc > self.n_filter:
             raise ValueError(f"n_lfcc {self.n_lfcc} is more than the {self.n_filter} filters; lower it or raise n_filter")
         self.check_band()

@@ -20,7 +20,7 @@ from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.log import Log, Log10
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.speech_stft import SpeechStft
-from specgraph.transforms.base import at_least, at_most, parameter
+from specgraph.transforms.base import at_least, at_most, check_exponents, check_size, parameter
 from specgraph.transforms.filters import MOST_FILTERS, Filters
 from specgraph.transforms.smooth_parts import triangular_bank
 from specgraph.transforms.spectrogram import LONGEST_FRAME, FourierTransform
@@ -29,6 +29,8 @@ from specgraph.transforms.spectrogram import LONGEST_FRAME, FourierTransform
 @dataclass(frozen=True, kw_only=True)
 class MelBank(Filters):
     """A transform with mel filters over the bins of a DFT."""
+
+    exponent_name: ClassVar[str] = "power"  # of the parameter that holds the exponent before the filters
 
     n_mels: int = parameter(128, "mel filters")
     htk: bool = parameter(False, "HTK's mel scale instead of Slaney's")
@@ -42,15 +44,15 @@ class MelBank(Filters):
         at_least(self, 1, "n_fft", "n_mels")
         at_most(self, LONGEST_FRAME, "n_fft")
         at_most(self, max(self.n_fft + 2, MOST_FILTERS), "n_mels")  # more are empty for certain, and may exhaust the memory
-        if not self.exponent > 0:
-            raise ValueError(f"power must be above 0, not {self.exponent}")
+        check_size(self, self.n_mels * (self.n_fft // 2 + 1), "n_mels", "n_fft")
+        check_exponents(self, self.exponent_name)
         self.check_band()
         self.check_filters(self.bank(), "mel", "n_mels")
 
     @property
     def exponent(self) -> float:
         """The exponent of the magnitude before the filters."""
-        return self.power
+        return float(getattr(self, self.exponent_name))
 
     def bank(self) -> np.ndarray:
         """(n_mels, n_fft // 2 + 1): the filterbank."""

@@ -13,8 +13,9 @@ from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.octavewise_constant_q import OctavewiseConstantQ
 from specgraph.ops.pad import PadMode
 from specgraph.ops.phase import Phase
-from specgraph.transforms.base import Transform, at_least, at_most, parameter
+from specgraph.transforms.base import Transform, at_least, at_most, check_exponents, parameter
 from specgraph.transforms.constant_q import C1, LONGEST_KERNEL, MOST_BINS
+from specgraph.transforms.spectrogram import LONGEST_FRAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,8 @@ class OctavewiseCQT(Transform):
         super().check()
         at_least(self, 1, "hop_length", "n_bins", "bins_per_octave")
         at_most(self, MOST_BINS, "n_bins", "bins_per_octave")
-        if not self.power > 0:
-            raise ValueError(f"power must be above 0, not {self.power:g}")
+        at_most(self, LONGEST_FRAME, "hop_length")
+        check_exponents(self, "power")
         try:
             op = self.op(frozenset())
         except GraphError as error:

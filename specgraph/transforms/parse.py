@@ -34,6 +34,9 @@ OTHER_NAMES = {  # of parameters in torchaudio, librosa, nnAudio, Kaldi and tran
     "mel_norm": "norm",
     "octave_bins": "bins_per_octave",
 }
+LARGEST_INT = 2**31 - 1
+LARGEST, SMALLEST = 1e30, 1e-30  # magnitudes of a number that is not 0; float32 holds little more, and powers of it less
+LONGEST_TEXT = 80  # characters of a value in a message
 
 
 @cache
@@ -77,7 +80,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def checked(name: str, value: Any, annotation: Any) -> Any:
     """The value in its field's own type: 400.0 is the int 400, 1 is the float 1.0; else a ``ValueError``."""
     if annotation == WindowSpec:
-        return _window(value)
+        return _window(name, value)
     options = _options(annotation)
     if value is None and types.NoneType in options:
         return None
@@ -94,18 +97,51 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
             return tuple(checked(name, item, float) for item in value)
         if isinstance(value, bool):
             continue
-        if option is int and isinstance(value, int | float) and math.isfinite(value) and value == int(value):
-            return int(value)
-        if option is float and isinstance(value, int | float) and math.isfinite(value):
-            return float(value)
-    raise ValueError(f"{name} must be {type_text(annotation)}, not {value!r}")
+        if option in (int, float) and isinstance(value, int | float) and (number := _number(name, value, option)) is not None:
+            return number
+    raise ValueError(f"{name} must be {type_text(annotation)}, not {shown(value)}")
 
 
-def _window(value: Any) -> Any:
+def _number(name: str, value: float, kind: type) -> int | float | None:
+    """The value as an int or float, or None where it is none; a ``ValueError`` where it is beyond any use."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if kind is int:
+        if value != int(value):
+            return None
+        if abs(value) > LARGEST_INT:
+            raise ValueError(f"{name} must be from {-LARGEST_INT} to {LARGEST_INT}, not {shown(value)}")
+        return int(value)
+    if value and not SMALLEST <= abs(value) <= LARGEST:
+        raise ValueError(f"{name} must be 0, or between {SMALLEST:g} and {LARGEST:g} in magnitude, not {shown(value)}")
+    return float(value)
+
+
+def shown(value: Any) -> str:
+    """A value in a message, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # an int of thousands of digits
+        return f"a {type(value).__name__} of thousands of digits"
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
+
+
+def _window(name: str, value: Any) -> Any:
     """A window's name, its name with parameters, or its samples as a tuple, so that transforms can be compared."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
-    return tuple(value) if isinstance(value, list) else value
+    made = _number(name, value, float) if isinstance(value, int | float) and not isinstance(value, bool) else _tupled(value)
+    if made is None:
+        raise ValueError(f"{name} must be a window's name, a tuple such as ('kaiser', 8.0), or samples, not {shown(value)}")
+    return made
+
+
+def _tupled(value: Any) -> Any:
+    """A list, and lists in it, as tuples; None where it holds anything but text and numbers."""
+    if isinstance(value, list | tuple):
+        items = [_tupled(item) for item in value]
+        return None if None in items else tuple(items)
+    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 
 def from_text(name: str, text: str, annotation: Any) -> Any:

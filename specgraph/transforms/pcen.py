@@ -17,7 +17,7 @@ from specgraph.ops.log import Log
 from specgraph.ops.near_zero import ExpMinusOne, LogOnePlus
 from specgraph.ops.smooth import Smooth
 from specgraph.ops.smooth_bands import SmoothBands
-from specgraph.transforms.base import at_least, parameter
+from specgraph.transforms.base import MOST_EXPONENT, at_least, at_most, parameter
 from specgraph.transforms.mel import MelTransform
 
 
@@ -41,6 +41,8 @@ class PCEN(MelTransform):
     command: ClassVar[str] = "pcen"
     trainable_parts: ClassVar[tuple[str, ...]] = ("fourier", "mel", "pcen", "window", "smoothing")
 
+    exponent_name: ClassVar[str] = "mel_power"
+
     power: float = parameter(0.5, "exponent of the compression; 0: a logarithm")
     mel_power: float = parameter(2.0, "exponent of the magnitude before the filters")
     scale: float = parameter(1.0, "factor of the mel spectrogram; librosa advises 2 ** 31 for waveforms within -1 ... 1")
@@ -51,19 +53,14 @@ class PCEN(MelTransform):
     b: float | None = parameter(None, "coefficient of the smoothing, above 0 and at most 1; none: from time_constant")
 
     def check(self) -> None:
-        if not self.mel_power > 0:
-            raise ValueError(f"mel_power must be above 0, not {self.mel_power}")
         super().check()
         at_least(self, 0, "power", "gain", "bias")
+        at_most(self, MOST_EXPONENT, "power", "gain")
         for name in ("scale", "time_constant", "eps"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.b is not None and not 0 < self.b <= 1:
             raise ValueError(f"b must be above 0 and at most 1, not {self.b}; none takes it from time_constant")
-
-    @property
-    def exponent(self) -> float:
-        return self.mel_power
 
     @property
     def coefficient(self) -> float:

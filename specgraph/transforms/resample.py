@@ -42,7 +42,7 @@ class Resample(Transform):
         try:
             self.op()
         except GraphError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(f"sample_rate and new_freq: {error}") from None
 
     def op(self, trainable: bool = False) -> ops.Resample:
         """The op that it is."""

@@ -19,7 +19,7 @@ from specgraph.ops.log import Log
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.normalize import TINY, Normalize
 from specgraph.ops.reduce import Reduce
-from specgraph.transforms.base import parameter
+from specgraph.transforms.base import check_exponents, parameter
 from specgraph.transforms.spectrogram import FourierTransform
 
 
@@ -77,8 +77,7 @@ class SpectralBandwidth(SpectralTransform):
 
     def check(self) -> None:
         super().check()
-        if not self.p > 0:
-            raise ValueError(f"p must be above 0, not {self.p}")
+        check_exponents(self, "p")
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
         magnitude = self.magnitude(wave, trainable)
@@ -141,9 +140,9 @@ class SpectralFlatness(SpectralTransform):
 
     def check(self) -> None:
         super().check()
-        for name in ("power", "amin"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        check_exponents(self, "power")
+        if not self.amin > 0:
+            raise ValueError(f"amin must be above 0, not {self.amin}")
 
     def compose(self, wave: Value, trainable: frozenset[str]) -> Value:
         spectrum = Clip(minimum=self.amin)(Magnitude(self.power)(self.spectrum(wave, trainable)))

@@ -20,9 +20,10 @@ from specgraph.ops.pad import Pad, PadMode
 from specgraph.ops.phase import Phase
 from specgraph.ops.stft import Stft
 from specgraph.ops.windowed_stft import WindowedStft, in_frame
-from specgraph.transforms.base import Transform, at_least, at_most, parameter
+from specgraph.transforms.base import Transform, at_least, at_most, check_exponents, check_size, parameter
 from specgraph.transforms.smooth_parts import shaped_window
 
+LONGEST_CLIP = 2**26  # samples that a clip is cut or filled up to: 25 minutes at 44.1 kHz
 LONGEST_FRAME = 2**20  # samples; far above any use, and where designing a basis would exhaust the memory
 
 
@@ -140,8 +141,7 @@ class Spectrogram(FourierTransform):
 
     def check(self) -> None:
         super().check()
-        if not self.power > 0:
-            raise ValueError(f"power must be above 0, not {self.power}")
+        check_exponents(self, "power")
         if self.power != 1 and self.output != "magnitude":
             raise ValueError(f"power {self.power} goes with output magnitude; output {self.output} has no exponent to choose")
         at_least(self, 1, "freq_bins")
@@ -152,6 +152,7 @@ class Spectrogram(FourierTransform):
                     raise ValueError(f"{name} {getattr(self, name):g} goes with freq_scale linear or log; the DFT's bins are where they are")
             return
         at_most(self, LONGEST_FRAME, "freq_bins")
+        check_size(self, 2 * len(self.bins()) * self.n_fft, "freq_bins", "n_fft")
         low, high = self.limits
         if low < 0 or (low == 0 and self.freq_scale != "linear"):
             raise ValueError(f"fmin must be {'at least' if self.freq_scale == 'linear' else 'above'} 0, not {low:g}")
