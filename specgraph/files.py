@@ -49,7 +49,7 @@ def whole(path: str | Path, within: Path | None = None) -> Iterator[Path]:
     path = Path(path)
     check_writable(path)
     path = resolved(path)
-    with _in_a_sentence(path):
+    with in_a_sentence(path):
         handle, name = tempfile.mkstemp(dir=within or path.parent, prefix=".specgraph-", suffix=path.suffix[-LONGEST_SUFFIX:])
         os.close(handle)
         temporary = Path(name)
@@ -65,7 +65,7 @@ def whole(path: str | Path, within: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def _in_a_sentence(path: Path) -> Iterator[None]:
+def in_a_sentence(path: Path) -> Iterator[None]:
     """Say of what fails for want of space or leave to write that ``path`` cannot be written, and why."""
     try:
         yield

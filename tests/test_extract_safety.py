@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -25,6 +26,7 @@ from specgraph.files import whole
 from specgraph.folders import audio_below
 from specgraph.runtimes.extract import crew as crews
 from specgraph.runtimes.extract import lock as locks
+from specgraph.runtimes.extract import on_ray
 from specgraph.runtimes.extract import run as runs
 from specgraph.runtimes.extract.inputs import read_corpus
 from specgraph.runtimes.extract.job import Job, Settings
@@ -312,6 +314,25 @@ def test_the_copy_of_the_model_is_checked(corpus: Path, mel_file: Path, other_fi
 
     with pytest.raises(ValueError, match="is not what the job began with"):
         sg.extract(mel_file, corpus, tmp_path / "out", workers=1, report=spoil)
+
+
+def test_an_actor_of_ray_runs_the_model_that_the_job_began_with(corpus: Path, mel_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ray calls it, in place of a cluster; ``test_extract_ray.py`` has one."""
+
+    def events(how, pending, *rest):
+        actor = on_ray.Actor(json.loads(json.dumps(how)))
+        for batch in pending:
+            done = actor({"batch": json.dumps(dataclasses.asdict(batch))})
+            assert done["failed"] == ""
+            yield crews.Event(done["files"], done["seconds"], batch)
+        actor._crew.close()
+
+    monkeypatch.setattr(on_ray, "events", events)
+    found = sg.extract(mel_file, corpus, tmp_path / "ray", engine="ray")
+    assert (found.files, found.now_files, found.wrong) == (6, 6, 0)
+    sg.extract(mel_file, corpus, tmp_path / "local", workers=1)
+    assert pq.read_table(tmp_path / "ray").equals(pq.read_table(tmp_path / "local"))
+    assert {path.name for path in (tmp_path / "ray").iterdir()} == {"_manifest.jsonl", "part-00000.parquet"}
 
 
 # The manifest of a job that is resumed

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from specgraph.files import check_folder
+from specgraph.files import check_folder, in_a_sentence
 
 LOCK, MANIFEST = "_lock", "_manifest.jsonl"
 WORK = re.compile(r"_work-[0-9a-f]{16}")
@@ -106,10 +106,11 @@ def alone(folder: Path) -> Iterator[Held]:
     try:
         left = [name for name in (before.work if before else ()) if (folder / name).exists()]
         work = folder / f"_work-{secrets.token_hex(8)}"
-        _write(file, Record(os.getpid(), socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S"), _command(), made, (*left, work.name)))
-        for name in left:
-            _remove_work(folder / name)
-        work.mkdir()
+        with in_a_sentence(folder / LOCK):
+            _write(file, Record(os.getpid(), socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S"), _command(), made, (*left, work.name)))
+            for name in left:
+                _remove_work(folder / name)
+            work.mkdir()
         try:
             yield Held(folder, work, made, file)
         finally:

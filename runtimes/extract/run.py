@@ -149,7 +149,8 @@ def _places(output: Path, format: str) -> tuple[Path | None, Path]:
 
 def _how(model: PinnedModel, held: Held, device: str, settings: Settings, channel: bool, limits: Limits) -> dict[str, Any]:
     """What workers are told, the model being kept for them as it was read."""
-    (held.work / "model.onnx").write_bytes(model.data)
+    with whole(held.work / "model.onnx") as temporary:
+        temporary.write_bytes(model.data)
     return {
         "model": os.path.abspath(model.path), "digest": model.digest, "files": dict(model.files), "device": device, "on_damage": settings.on_damage,
         "format": settings.format, "folder": os.path.abspath(held.folder), "work": os.path.abspath(held.work), "channel": channel,
