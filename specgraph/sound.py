@@ -42,9 +42,9 @@ class Sound:
     def __init__(self, source: Source, part: Part, path: Path | None) -> None:
         soundfile = required("soundfile")
         self._window: Window | None = None
-        alone = part.pieces == ((0, source.size),) and path is not None and os.name == "posix"
-        beside = path is not None and part.kind == "mpeg" and os.path.lexists(path.with_name(f"._{path.name}"))
-        if alone and not beside:  # libsndfile reads a file beside an MP3 whose name is its own after "._", which macOS writes
+        alone = os.name == "posix" and part.pieces == ((0, source.size),)
+        # libsndfile reads a file beside an MP3 whose name is its own after "._", which macOS writes.
+        if path is not None and alone and not (part.kind == "mpeg" and os.path.lexists(path.with_name(f"._{path.name}"))):
             given: Any = os.fsencode(path)  # names that are not UTF-8 too
         else:
             self._window = Window(source, part.pieces)

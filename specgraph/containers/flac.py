@@ -43,7 +43,7 @@ def counted(source: Source, spans: tuple[Span, ...], missing: str = "") -> Part:
         return Part(spans, missing, kind="flac")  # which libsndfile refuses
     number = int.from_bytes(head[TOTAL_AT:INFO_END], "big")
     total = number % TOTAL
-    pieces = ((start, start + TOTAL_AT), (number - total).to_bytes(8, "big"), (start + INFO_END, stop), *spans[1:])
+    pieces: tuple[bytes | Span, ...] = ((start, start + TOTAL_AT), (number - total).to_bytes(8, "big"), (start + INFO_END, stop), *spans[1:])
     return Part(pieces, missing, total or None, kind="flac")
 
 

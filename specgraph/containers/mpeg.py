@@ -171,7 +171,7 @@ def _part(run: _Run) -> Part:
         return Part((NO_TAG, *run.spans), run.missing, run.frames * samples, kind="mpeg")
     header, frame = _small_frame(run)
     tag = header + bytes(frame.tag_at - 4) + b"Xing\0\0\0\1" + (run.frames + 1).to_bytes(4, "big")
-    pieces = (NO_TAG + tag.ljust(frame.length, b"\0") + header.ljust(frame.length, b"\0"), *run.spans)
+    pieces: tuple[bytes | Span, ...] = (NO_TAG + tag.ljust(frame.length, b"\0") + header.ljust(frame.length, b"\0"), *run.spans)
     return Part(pieces, run.missing, run.frames * samples, kind="mpeg", lead=samples - DELAY)
 
 

@@ -8,7 +8,7 @@ import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 PIECE = 2**20  # bytes that are read at once
 FIRST_PIECE = 2**12  # and at a place that does not follow the last
@@ -114,7 +114,7 @@ class Window(io.RawIOBase):
         self._at = min(max(0, offset + (0, self._at, size)[whence]), size)  # a header may point anywhere
         return self._at
 
-    def readinto(self, buffer) -> int:  # no annotation: the type of a buffer is not in typing before Python 3.12
+    def readinto(self, buffer: Any) -> int:
         try:
             found = self._read(len(buffer))
         except BaseException as error:  # noqa: BLE001  (Ctrl-C as well, which would vanish in the library that calls this)

@@ -191,7 +191,8 @@ def parts_to_train(owner: str, wanted: Sequence[str], parts: Sequence[str], smoo
         ValueError: ``owner`` has no such part, or one is wanted beside what it makes.
     """
     every = (*parts, *smooth)
-    if not isinstance(wanted, Iterable):  # trainable=True, as elsewhere
+    given: object = wanted
+    if not isinstance(given, Iterable):  # trainable=True, as elsewhere
         example = f"name the parts to train: trainable={_example(every)}; " if every else ""
         raise TypeError(f"{example}{owner} has {', '.join(every) or 'no part to train'}")
     chosen = (wanted,) if isinstance(wanted, str) else tuple(wanted)
