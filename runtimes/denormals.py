@@ -47,7 +47,7 @@ def without_denormals(function: Callable[[], Result]) -> Result:
     get, put = FUNCTIONS
     before, during = (ctypes.c_uint32 * WORDS)(), (ctypes.c_uint32 * WORDS)()
     get(before)
-    during[:] = before[:]
+    get(during)
     during[PLACE] |= BITS
     put(during)
     try:

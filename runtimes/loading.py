@@ -23,6 +23,8 @@ def load(
 ) -> Runner:
     """A front end ready to run: numpy in, numpy out; torch in, torch out.
 
+    It can be pickled, copied, shared by threads, and used after a fork. In onnxruntime on a CPU, numbers below 1.2e-38 count as zero.
+
     Args:
         path: a file that specgraph wrote.
         device: "cpu"; "cuda" or "cuda:N", refused where CUDA cannot be used, never replaced by the CPU in silence; "auto" for
