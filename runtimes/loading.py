@@ -14,7 +14,11 @@ from specgraph.runtimes.wire import FIRST, Header, check_start, checksum, read_h
 
 MOST_THREADS = 1024
 MOST_BYTES = 2**31 - 1  # of a file in protobuf's format
-APART = "{path} keeps tensors in other files, which specgraph does for large models that it attached to only; export it as one file"
+APART = (
+    "{path} keeps tensors in other files, which specgraph does for large models that it attached to only; "
+    "export it as one file"
+)
+DAMAGED = "{path} has damaged specgraph metadata: {why}; export it again"
 DEVICES = "'cpu', 'cuda', 'cuda:N', 'auto', 'torch' or 'torch:cuda'"
 
 
@@ -23,7 +27,8 @@ def load(
 ) -> Runner:
     """A front end ready to run: numpy in, numpy out; torch in, torch out.
 
-    It can be pickled, copied, shared by threads, and used after a fork. In onnxruntime on a CPU, numbers below 1.2e-38 count as zero.
+    It can be pickled, copied, shared by threads, and used after a fork. In onnxruntime on a CPU, numbers below 1.2e-38
+    count as zero.
 
     Args:
         path: a file that specgraph wrote.
@@ -38,8 +43,8 @@ def load(
 
     Raises:
         FileNotFoundError: there is no such file, or not one that holds its arrays.
-        MetadataError: it is not specgraph's, is of a newer format, or was changed after it was written, by one bit of what decides a
-            result. Files of format 1 have no checksum of their nodes and arrays; what is said in them is only held within bounds.
+        MetadataError: it is not specgraph's, is of a newer format, or was changed after it was written, by one bit of what
+            decides a result. Files of format 1 have no checksum; what they say is only held within bounds.
         ValueError: it is not a model, or keeps tensors in other files and was not joined by ``attach``.
         RuntimeUnavailable: the device cannot be used; the message says what is missing.
     """
@@ -107,8 +112,8 @@ def read_metadata(path: Path, data: bytes, header: Header) -> Metadata:
         stated = text.pop(CHECKSUM, "")
         if stated != checksum(data, text):
             raise MetadataError(
-                f"{path} was changed after it was written: its checksum is not that of what it holds, so what was verified is not what "
-                "would run; export it again, or run it with onnxruntime itself"
+                f"{path} was changed after it was written: its checksum is not that of what it holds, so what was verified "
+                "is not what would run; export it again, or run it with onnxruntime itself"
             )
     meta = Metadata.from_properties(text, str(path))
     _check_data(path, meta, header.external, older)
@@ -118,7 +123,8 @@ def read_metadata(path: Path, data: bytes, header: Header) -> Metadata:
 def require_files(path: Path, names: Iterable[str]) -> None:
     """Raise ``FileNotFoundError`` unless the files that hold arrays of a model are beside it."""
     if missing := [name for name in sorted(names) if not (path.parent / name).is_file()]:
-        raise FileNotFoundError(f"{path} needs {' and '.join(missing):.300} beside it; copy {'both' if len(missing) == 1 else 'all'}")
+        many = "both" if len(missing) == 1 else "all"
+        raise FileNotFoundError(f"{path} needs {' and '.join(missing):.300} beside it; copy {many}")
 
 
 def _read(path: Path, otherwise: str) -> bytes:
@@ -133,7 +139,8 @@ def _read(path: Path, otherwise: str) -> bytes:
     if not stat.S_ISREG(found.st_mode):
         raise ValueError(f"{path} is a device or a pipe; name an .onnx file")
     if found.st_size > MOST_BYTES:
-        raise ValueError(f"{path} is not an ONNX model: it holds {found.st_size / 1e9:.1f} GB, and one has at most {MOST_BYTES / 1e9:.1f} GB")
+        size, most = found.st_size / 1e9, MOST_BYTES / 1e9
+        raise ValueError(f"{path} is not an ONNX model: it holds {size:.1f} GB, and one has at most {most:.1f} GB")
     try:
         with path.open("rb") as file:
             if found.st_size:  # what is no model is not read to its end
@@ -154,11 +161,13 @@ def _check_data(path: Path, meta: Metadata, names: frozenset[str], older: bool) 
     if names and not any("attached" in front_end for front_end in meta.front_ends):
         raise ValueError(APART.format(path=path))
     if names != meta.data.keys() and not older:
-        raise MetadataError(f"{path} has damaged specgraph metadata: data names other files than those that hold arrays; export it again")
+        raise MetadataError(DAMAGED.format(path=path, why="data names other files than those that hold arrays"))
     if names and meta.slicing.cut:
-        raise MetadataError(f"{path} has damaged specgraph metadata: a model with arrays in other files is not cut in two; export it again")
+        raise MetadataError(DAMAGED.format(path=path, why="a model with arrays in other files is not cut in two"))
     require_files(path, names)
     for name, wanted in meta.data.items():
         with (path.parent / name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-                raise MetadataError(f"{path.parent / name} is not the file that {path.name} was written with; copy both again, or export again")
+                raise MetadataError(
+                    f"{path.parent / name} is not the file that {path.name} was written with; copy both again, or export again"
+                )
