@@ -40,7 +40,7 @@ class Stream:
             raise ValueError(f"{run.path} takes whole clips of different lengths, so it has no stream; export it without lengths for one")
         if pieces.before is None or pieces.after is None or pieces.cut:
             raise ValueError(
-                f"{run.path} cannot stream: {pieces.whole or 'an op'} looks at the whole clip; {instead(pieces.whole, run.meta.parameters)}, "
+                f"{run.path} cannot stream: {pieces.whole or 'an op':.300} looks at the whole clip; {instead(pieces.whole, run.meta.parameters)}, "
                 "or run whole clips"
             )
         for name in run.output_names:
