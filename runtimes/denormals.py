@@ -1,8 +1,9 @@
 """Denormal numbers as zero while onnxruntime runs, and in no other code of the process.
 
-Numbers below 1.2e-38 take a processor up to a hundred times as long. onnxruntime's ``session.set_denormal_as_zero`` makes them zeros in the
-threads of a session. It does not reach the thread that calls ``run``, which computes too, but for good in the one that makes a process's first
-session: numpy would lose its denormals there. So the calling thread's own mode is set for the call and put back, where that can be done.
+Numbers below 1.2e-38 are much slower than others on many processors. onnxruntime's ``session.set_denormal_as_zero`` makes
+them zeros in the threads of a session. It does not reach the thread that calls ``run``, which computes too. But in the thread
+that makes a process's first session it stays set: numpy would lose its denormals there. So the calling thread's own mode is
+set for the call and put back, where that can be done.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def _functions() -> tuple[Callable[[object], int], Callable[[object], int]] | No
         return None
     for name in ("libm.so.6", None):
         try:
-            library = ctypes.PyDLL(name)  # of which a call keeps the interpreter's lock: it takes less than a microsecond
+            library = ctypes.PyDLL(name)  # keeps the interpreter's lock: a call takes less than a microsecond
             return library.fegetenv, library.fesetenv
         except (OSError, AttributeError):
             continue
@@ -47,7 +48,7 @@ def without_denormals(function: Callable[[], Result]) -> Result:
     get, put = FUNCTIONS
     before, during = (ctypes.c_uint32 * WORDS)(), (ctypes.c_uint32 * WORDS)()
     get(before)
-    during[:] = before[:]
+    get(during)
     during[PLACE] |= BITS
     put(during)
     try:

@@ -55,6 +55,10 @@ def check_described(path: str, meta: Metadata, names: Sequence[str], sizes: Sequ
     described = {name: len(output.axes) for name, output in meta.outputs.items()}
     found = {name: len(shape) for name, shape in zip(names, sizes, strict=True)}
     if described.keys() != found.keys():
-        raise MetadataError(f"{path} gives {', '.join(found)}, and its metadata describes {', '.join(described) or 'nothing'}; export it again")
-    if wrong := [name for name in found if found[name] != described[name]]:
-        raise MetadataError(f"{path} gives {wrong[0]} with {found[wrong[0]]} axes, and its metadata describes {described[wrong[0]]}; export it again")
+        said = ", ".join(described) or "nothing"
+        raise MetadataError(f"{path} gives {', '.join(found)}, and its metadata describes {said:.1000}; export it again")
+    for name, axes in found.items():
+        if axes != described[name]:
+            raise MetadataError(
+                f"{path} gives {name} with {axes} axes, and its metadata describes {described[name]}; export it again"
+            )

@@ -12,7 +12,11 @@ from specgraph.runtimes.pinned import ModelChanged, PinnedModel, opened, pin, re
 from specgraph.runtimes.wire import Header, checksum, read_header
 
 MOST_THREADS = 1024
-APART = "{path} keeps tensors in other files, which specgraph does for large models that it attached to only; export it as one file"
+APART = (
+    "{path} keeps tensors in other files, which specgraph does for large models that it attached to only; "
+    "export it as one file"
+)
+DAMAGED = "{path} has damaged specgraph metadata: {why}; export it again"
 DEVICES = "'cpu', 'cuda', 'cuda:N', 'auto', 'torch' or 'torch:cuda'"
 
 
@@ -24,6 +28,9 @@ def load(
     most_bytes: float | None = None,
 ) -> Runner:
     """A front end ready to run: numpy in, numpy out; torch in, torch out.
+
+    It can be pickled, copied, shared by threads, and used after a fork. In onnxruntime on a CPU, numbers below 1.2e-38
+    count as zero.
 
     Args:
         path: a file that specgraph wrote; or what ``pin`` read of one, which is run whatever has become of the file since.
@@ -38,8 +45,8 @@ def load(
 
     Raises:
         FileNotFoundError: there is no such file, or not one that holds its arrays.
-        MetadataError: it is not specgraph's, is of a newer format, or was changed after it was written, by one bit of what decides a
-            result. Files of format 1 have no checksum of their nodes and arrays; what is said in them is only held within bounds.
+        MetadataError: it is not specgraph's, is of a newer format, or was changed after it was written, by one bit of what
+            decides a result. Files of format 1 have no checksum; what they say is only held within bounds.
         ValueError: it is not a model, or keeps tensors in other files and was not joined by ``attach``.
         RuntimeUnavailable: the device cannot be used; the message says what is missing.
     """
@@ -99,8 +106,8 @@ def read_metadata(path: Path, data: bytes, header: Header) -> Metadata:
         stated = text.pop(CHECKSUM, "")
         if stated != checksum(data, text):
             raise MetadataError(
-                f"{path} was changed after it was written: its checksum is not that of what it holds, so what was verified is not what "
-                "would run; export it again, or run it with onnxruntime itself"
+                f"{path} was changed after it was written: its checksum is not that of what it holds, so what was verified "
+                "is not what would run; export it again, or run it with onnxruntime itself"
             )
     meta = Metadata.from_properties(text, str(path))
     _check_data(path, meta, header.external, older)
@@ -112,11 +119,13 @@ def _check_data(path: Path, meta: Metadata, names: frozenset[str], older: bool) 
     if names and not any("attached" in front_end for front_end in meta.front_ends):
         raise ValueError(APART.format(path=path))
     if names != meta.data.keys() and not older:
-        raise MetadataError(f"{path} has damaged specgraph metadata: data names other files than those that hold arrays; export it again")
+        raise MetadataError(DAMAGED.format(path=path, why="data names other files than those that hold arrays"))
     if names and meta.slicing.cut:
-        raise MetadataError(f"{path} has damaged specgraph metadata: a model with arrays in other files is not cut in two; export it again")
+        raise MetadataError(DAMAGED.format(path=path, why="a model with arrays in other files is not cut in two"))
     require_files(path, names)
     for name, wanted in meta.data.items():
         with (path.parent / name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-                raise MetadataError(f"{path.parent / name} is not the file that {path.name} was written with; copy both again, or export again")
+                raise MetadataError(
+                    f"{path.parent / name} is not the file that {path.name} was written with; copy both again, or export again"
+                )

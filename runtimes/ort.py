@@ -41,8 +41,8 @@ DECODERS = 2  # threads that read files for a GPU
 class OrtRunner(Runner):
     """A file in onnxruntime; ``specgraph.load`` makes it.
 
-    A copy, and what a pickle gives, holds the same bytes of the file and has sessions of its own. After a fork the child makes its sessions
-    again when it first runs, on a CPU: threads do not survive a fork, nor does CUDA.
+    A copy, and what a pickle gives, holds the same bytes of the file and has sessions of its own. After a fork the child
+    makes its sessions again when it first runs, on a CPU: threads do not survive a fork, nor does CUDA.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class OrtRunner(Runner):
         _runners.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._model, self.meta, self.device, self._threads, self._check_finite, self.most_bytes)
+        how = self.device, self._threads, self._check_finite, self.most_bytes
+        return type(self), (self._model, self.meta, *how)
 
     @property
     def session(self) -> Any:
@@ -80,7 +81,7 @@ class OrtRunner(Runner):
 
     def after_fork(self) -> None:
         """Begin again in a child process, whose sessions and pool have lost their threads."""
-        for made in self._sessions.values():  # to end a session is to wait for its threads: these are kept until the process ends
+        for made in self._sessions.values():  # to end a session is to wait for its threads: these are kept for good
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
         self._forked = True
         self._begin()
@@ -92,7 +93,9 @@ class OrtRunner(Runner):
         with self._making:
             if key not in self._sessions:
                 if self._forked and self.device != "cpu":
-                    raise RuntimeUnavailable(f"{self.path} was loaded on {self.device} before a fork, which CUDA does not survive; start processes by spawn")
+                    raise RuntimeUnavailable(
+                        f"{self.path} was loaded on {self.device} before a fork, which CUDA does not survive; start processes by spawn"
+                    )
                 data = self._model.data if part is None else part(self._model.data, *names)
                 entries = {FOLDER_OF_TENSORS: self._model.folder} if self._model.files else None
                 with self._model.unchanged():
@@ -159,8 +162,10 @@ def _after_fork() -> None:
     for runner in list(_runners):
         runner.after_fork()
     process = ctypes.CDLL(None)
-    if _runners and hasattr(process, "on_exit"):  # onnxruntime 1.31 waits for a thread of its parent when a forked process returns from main
-        process.on_exit(process._exit, None)  # what Python does at its end is done by then
+    # onnxruntime 1.31 waits for a thread of its parent where a forked process ends by exit(). What Python does at its end is
+    # done by then, so the process ends there, as multiprocessing's do.
+    if _runners and hasattr(process, "on_exit"):
+        process.on_exit(process._exit, None)
 
 
 if hasattr(os, "register_at_fork"):

@@ -67,7 +67,7 @@ def session(
         try:
             return without_denormals(partial(onnxruntime.InferenceSession, data, options, providers=[CPU]))
         except Exception as error:  # noqa: BLE001  (onnxruntime's own types and bare RuntimeError alike)
-            raise ValueError(f"{path} is not a model that onnxruntime loads: {first_line(error)}") from None
+            raise ValueError(f"{path} is not a model that onnxruntime loads on a CPU: {first_line(error)}") from None
     if CUDA not in onnxruntime.get_available_providers():
         raise RuntimeUnavailable(
             f"this onnxruntime {onnxruntime.__version__} has no CUDA provider: "

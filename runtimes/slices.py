@@ -142,8 +142,9 @@ class _Whole:
         place = (part.clips, *map(slice, piece.shape[1:]))
         if self._axis:
             place = (*place[: self._axis], slice(begin, end), *place[self._axis + 1 :])
-        if self._array[place].shape != piece.shape or self._next != (part.clips.start, begin) or self._leaves_out(piece):
-            self._refuse(f"a piece of {piece.shape} does not go into {self._array.shape} at clip {part.clips.start}, place {begin}")
+        at = (part.clips.start, begin)
+        if self._array[place].shape != piece.shape or self._next != at or self._leaves_out(piece):
+            self._refuse(f"a piece of {piece.shape} does not go into {self._array.shape} at clip {at[0]}, place {begin}")
         self._array[place] = piece
         ends = part.last is None or part.stop is None
         self._next = (part.clips.start + clips, 0) if ends else (part.clips.start, end)
@@ -164,7 +165,8 @@ class _Whole:
             count = self._output.count(self._samples)
             given = part.stop - part.start if part.stop is not None else self._samples
             if not 0 <= count <= MOST_MORE * (shape[self._axis] * -(-self._samples // given) + 1):
-                self._refuse(f"{self._samples} samples are to give {count} frames, and {given} give {shape[self._axis]}")
+                found = shape[self._axis]
+                self._refuse(f"{self._samples} samples are to give {count:.4g} frames, and {given} give {found}")
             shape[self._axis] = count
         self._array = (np.empty if self._padded else np.zeros)(shape, result.dtype)
 

@@ -40,11 +40,12 @@ class Stream:
             raise ValueError(f"{run.path} takes whole clips of different lengths, so it has no stream; export it without lengths for one")
         if pieces.before is None or pieces.after is None or pieces.cut:
             raise ValueError(
-                f"{run.path} cannot stream: {pieces.whole or 'an op'} looks at the whole clip; {instead(pieces.whole, run.meta.parameters)}, "
+                f"{run.path} cannot stream: {pieces.whole or 'an op':.300} looks at the whole clip; {instead(pieces.whole, run.meta.parameters)}, "
                 "or run whole clips"
             )
-        if without := [name for name in run.output_names if not (run.meta.outputs[name].hop and slices.has_time_axis(run.meta.outputs[name]))]:
-            raise ValueError(f"{run.path} cannot stream: {without[0]} has no frames along the clip; run whole clips")
+        for name in run.output_names:
+            if not (run.meta.outputs[name].hop and slices.has_time_axis(run.meta.outputs[name])):
+                raise ValueError(f"{run.path} cannot stream: {name} has no frames along the clip; run whole clips")
         if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
             raise ValueError(f"batch must be a whole number above 0 or None, not {batch!r}")
         self._run, self._batch, self._finished = run, batch, False

@@ -15,7 +15,8 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 # Field numbers of onnx.proto3.
 MODEL_IR_VERSION, MODEL_GRAPH, MODEL_OPSETS, MODEL_METADATA, MODEL_FUNCTIONS = 1, 7, 8, 14, 25
 MODEL_LAST = 30  # a few above the last field that there is
-MODEL_NOTES = (2, 3, 4, 5, 6)  # producer_name, producer_version, domain, model_version, doc_string: they decide no result
+# producer_name, producer_version, domain, model_version, doc_string: they decide no result
+MODEL_NOTES = (2, 3, 4, 5, 6)
 GRAPH_NODES, GRAPH_INITIALIZERS, GRAPH_SPARSE = 1, 5, 15
 NODE_ATTRIBUTES = 5
 FUNCTION_NODES = 7
@@ -28,7 +29,7 @@ MOST_FIELDS = 10_000_000  # that are walked: a graph of 100,000 nodes has about 
 
 @dataclass(frozen=True)
 class Header:
-    """What the file says before it is run; ``external`` names the files that hold its other tensors, relative to its folder."""
+    """What the file says before it is run; ``external`` names the files that hold its other tensors, from its folder."""
 
     properties: dict[str, str] = field(default_factory=dict)
     opsets: dict[str, int] = field(default_factory=dict)
@@ -48,7 +49,7 @@ def read_header(data: bytes, path: str) -> Header:
 
 
 def check_start(start: bytes, size: int, path: str) -> None:
-    """Raise ``ValueError`` where a file of ``size`` bytes that begins so is no model: its first field is none of a model's."""
+    """Raise ``ValueError`` where the first field of a file of ``size`` bytes is none of a model's."""
     try:
         key, _ = _varint(memoryview(start), 0)
     except ValueError:
@@ -64,9 +65,9 @@ def _no_model(start: bytes, size: int, path: str) -> ValueError:
 
 
 def checksum(data: bytes, properties: Mapping[str, str]) -> str:
-    """SHA-256 over ``properties`` and all of a model that decides a result: its graph, functions, opsets and IR version.
+    """SHA-256 over ``properties`` and all of a model that decides a result: graph, functions, opsets and IR version.
 
-    Left out are the notes on who wrote it, and the metadata in ``data``: whoever adds a note of his own changes no result.
+    Left out are the notes on who wrote it, and the metadata in ``data``: a note that is added changes no result.
     """
     found = hashlib.sha256()
 
@@ -77,7 +78,8 @@ def checksum(data: bytes, properties: Mapping[str, str]) -> str:
 
     for key in sorted(properties):
         add(key.encode(), properties[key].encode())
-    counted = [(number, value) for number, value in fields(memoryview(data)) if number not in (*MODEL_NOTES, MODEL_METADATA)]
+    left_out = (*MODEL_NOTES, MODEL_METADATA)
+    counted = [(number, value) for number, value in fields(memoryview(data)) if number not in left_out]
     for number, value in sorted(counted, key=lambda one: one[0]):  # writers may put fields in any order
         add(str(number).encode(), str(value).encode() if isinstance(value, int) else value)
     return found.hexdigest()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 MISSING: Any = object()
-LONGEST_TEXT = 10_000  # characters of a name, a unit, ...
+LONGEST_TEXT = 2**20  # characters; an op that lists a filter of its own has 10,000
 MOST_JSON = 2**24  # characters of one property
 DEEPEST = 32  # lists and objects in one another
 

@@ -112,7 +112,8 @@ class Metadata:
 
     def to_properties(self) -> dict[str, str]:
         """The model's ``metadata_props``: strings as they are, everything else as JSON."""
-        usual = {one.name for one in dataclasses.fields(self) if one.name in SELDOM and getattr(self, one.name) in (one.default, {})}
+        seldom = {one.name: one.default for one in dataclasses.fields(self) if one.name in SELDOM}
+        usual = {name for name, default in seldom.items() if getattr(self, name) in (default, {})}
         fields = {"format": FORMAT} | {key: value for key, value in asdict(self).items() if key not in usual}
         return {PREFIX + key: value if isinstance(value, str) else _json(value) for key, value in fields.items()}
 
@@ -158,10 +159,13 @@ def format_of(properties: Mapping[str, str], path: str) -> int:
     stated = properties.get(PREFIX + "format")
     if stated is None:
         raise MetadataError(
-            f"{path} was not written by specgraph: its metadata has no '{PREFIX}format'; export the front end with specgraph.to_onnx first"
+            f"{path} was not written by specgraph: its metadata has no '{PREFIX}format'; "
+            "export the front end with specgraph.to_onnx first"
         )
     if stated not in map(str, range(1, FORMAT + 1)):
-        raise MetadataError(f"{path} has format {stated:.20}, newer than the format {FORMAT} that this specgraph reads; upgrade specgraph")
+        raise MetadataError(
+            f"{path} has format {stated:.20}, newer than the format {FORMAT} that this specgraph reads; upgrade specgraph"
+        )
     return int(stated)
 
 
@@ -178,7 +182,7 @@ def _output(read: Fields) -> OutputMetadata:
     if len(steps) > MOST_STEPS or any(not _is_step(step) for step in steps):
         raise Wrong(f"{read.where}frames must hold at most {MOST_STEPS} steps (multiply, add, divide) of whole numbers")
     frequencies = read.numbers("frequencies", None)
-    if frequencies is not None and not all(isinstance(one, int | float) and not isinstance(one, bool) for one in frequencies):
+    if frequencies is not None and not all(type(one) in (int, float) for one in frequencies):
         raise Wrong(f"{read.where}frequencies must be numbers")
     return OutputMetadata(
         axes=read.texts("axes"),
@@ -195,8 +199,9 @@ def _output(read: Fields) -> OutputMetadata:
 
 def _is_step(step: Any) -> bool:
     """Whether it is (multiply, add, divide), of which a size can be made."""
-    whole = isinstance(step, tuple) and len(step) == 3 and all(isinstance(one, int) and not isinstance(one, bool) and abs(one) <= LONGEST for one in step)
-    return whole and step[0] >= 0 and step[2] >= 1
+    if not isinstance(step, tuple) or len(step) != 3 or any(type(one) is not int or abs(one) > LONGEST for one in step):
+        return False
+    return bool(step[0] >= 0 and step[2] >= 1)
 
 
 def _slicing(read: Fields) -> Slicing:
@@ -261,8 +266,9 @@ def _front_end(read: Fields) -> dict[str, Any]:
 def _data(read: Fields) -> dict[str, str]:
     """The hash of each file that holds arrays, by name: in the model's own folder."""
     hashes = {name: read.text(name) for name in read.names()}
-    if wrong := next((name for name in hashes if not name or "/" in name or "\\" in name or "\0" in name or name in (".", "..")), None):
-        raise Wrong(f"data names {wrong!r:.100}, which is no file beside the model")
+    for name in hashes:
+        if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
+            raise Wrong(f"data names {name!r:.100}, which is no file beside the model")
     return hashes
 
 

@@ -76,11 +76,15 @@ def to_json(graph: Graph, find: Find | None = None) -> str:
         content["dtype"] = graph.dtype
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     if len(text) > MOST_TEXT:
-        raise GraphError(f"the definition of {graph.name} has {len(text):,} characters, and a file holds at most {MOST_TEXT:,}; choose smaller parameters")
+        raise GraphError(
+            f"the definition of {graph.name} has {len(text):,} characters, and a file holds at most {MOST_TEXT:,}; "
+            "choose smaller parameters"
+        )
     own = sum(math.prod(node["array"]["shape"]) * FLOAT64 for node in nodes if ARRAY in node.get("array", ()))
     if own > MOST_UNPACKED:
         raise GraphError(
-            f"the definition of {graph.name} holds {own:,} bytes of arrays in float64, and at most {MOST_UNPACKED:,} are read back; give them in float32"
+            f"the definition of {graph.name} holds {own:,} bytes of arrays in float64, and at most {MOST_UNPACKED:,} are read "
+            "back; give them in float32"
         )
     return text
 

@@ -27,6 +27,7 @@ from specgraph.presets import Preset
 from specgraph.runtimes import slices
 from specgraph.transforms import Transform, registry
 from tests.conftest import opened, peak_error
+from tests.sealing import resealed
 
 LENGTHS = lambda n_fft: (1, 7, n_fft // 2, n_fft - 1, n_fft, n_fft + 1, 12_345, 480_000)
 TRANSFORMS: list[Transform] = [
@@ -221,7 +222,7 @@ def test_verify_finds_what_was_changed(initializer: str, change: float, mel_file
     array = onnx.numpy_helper.to_array(held).copy()
     array[np.unravel_index(np.abs(array).argmax(), array.shape)] *= 1 + 100 * change
     held.CopyFrom(onnx.numpy_helper.from_array(array, held.name))
-    onnx.save(model, tmp_path / "changed.onnx")
+    (tmp_path / "changed.onnx").write_bytes(resealed(model.SerializeToString()))  # as if it had been written so
     with pytest.raises(VerificationError, match="differs from its float64 definition by"):
         sg.verify(tmp_path / "changed.onnx")
 
@@ -320,7 +321,10 @@ def test_a_file_that_was_changed_is_refused(change: str, tmp_path: Path) -> None
         array.flat[7] += 0.01
         weights.CopyFrom(onnx.numpy_helper.from_array(array, weights.name))
     onnx.save(model, path)
-    with pytest.raises(ValueError, match="was changed after it was written"):
+    with pytest.raises(ValueError, match="was changed after it was written: its checksum"):
+        sg.verify(path)
+    path.write_bytes(resealed(model.SerializeToString()))
+    with pytest.raises(ValueError, match="was changed after it was written: its definition is not the one that its hash is of"):
         sg.verify(path)
 
 

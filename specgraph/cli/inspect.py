@@ -77,7 +77,8 @@ def _inspect_whole_model(path: Path, meta: Metadata, header: Header) -> None:
         times = f"; frames every {output.hop / meta.sample_rate * 1e3:g} ms" if output.hop else ""
         table.add_row(escape(f"output {name}"), escape(f"({', '.join(output.axes)}){times}"))
     joined = any("attached" in front_end for front_end in meta.front_ends)
-    _show(table, path, meta, header, "against the two apart: largest error" if joined else "against torch: largest error", "an output's", nodes, operators)
+    error = "against the two apart: largest error" if joined else "against torch: largest error"
+    _show(table, path, meta, header, error, "an output's", nodes, operators)
 
 
 def _show(
@@ -88,7 +89,7 @@ def _show(
     from specgraph.lowering import Choice
     from specgraph.metadata import CHECKSUM
 
-    older = "; of format 1, which has no checksum of its nodes and arrays: export it again for one" if CHECKSUM not in header.properties else ""
+    older = "" if CHECKSUM in header.properties else "; of format 1, which has no checksum: export it again for one"
     table.add_row("written for", escape(f"{meta.target}, by specgraph {meta.version}{older}"))
     largest, tolerance = meta.verified.get("error"), meta.verified.get("tolerance")
     if largest is not None and tolerance is not None:
@@ -98,10 +99,12 @@ def _show(
         table.add_row(f"error of {escape(name)}", escape(_output_error(name, meta.verified, unit)))
     for name, off in meta.verified.get("front_end_output_errors", {}).items():
         table.add_row(f"error of {escape(name)}", f"at most {off:.1e} from its float64 definition, in its own unit")
-    table.add_row("operators", escape(f"{nodes} nodes: {', '.join(f'{count} {op}' for op, count in sorted(operators.items()))}"))
-    sizes = {file.name: file.stat().st_size for file in (path, *(path.with_name(name) for name in sorted(header.external)))}
-    apart = f": {', '.join(f'{bytes_text(size)} in {name}' for name, size in sizes.items())}; they belong together" if header.external else ""
-    table.add_row("size", escape(f"{bytes_text(sum(sizes.values()))}{apart}"))
+    counts = ", ".join(f"{count} {op}" for op, count in sorted(operators.items()))
+    table.add_row("operators", escape(f"{nodes} nodes: {counts}"))
+    files = [path, *(path.with_name(name) for name in sorted(header.external))]
+    each = ", ".join(f"{bytes_text(file.stat().st_size)} in {file.name}" for file in files)
+    total = bytes_text(sum(file.stat().st_size for file in files))
+    table.add_row("size", escape(f"{total}: {each}; they belong together" if header.external else total))
     table.add_row("hash", escape(meta.hash))
     console().print(table)
     if meta.lowering:
