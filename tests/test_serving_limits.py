@@ -85,12 +85,12 @@ def alive(running: Running) -> float:
 
 def test_small_requests_for_much_are_refused_before_they_are_run(whisper: Path) -> None:
     with Running({"whisper": whisper}) as running:
-        body, headers = binary((1000, 1))
+        body, headers = binary((1000, 40))
         status, answer = running.send("/v2/models/whisper/infer", body, **headers)
         sentence = "whisper would need an answer of 960 MB for this request, and 128 MB are the most here (--max-answer); send fewer or shorter clips"
         assert (status, answer) == (413, {"error": sentence})
         with running.rpc_client() as client, pytest.raises(rpc_clients.InferenceServerException, match="would need an answer of 960 MB") as raised:
-            client.infer("whisper", [asked(rpc_clients, np.zeros((1000, 1), np.float32))])
+            client.infer("whisper", [asked(rpc_clients, np.zeros((1000, 40), np.float32))])
         assert "RESOURCE_EXHAUSTED" in raised.value.status()
         body, headers = binary((10, 1))  # of large work, and allowed
         status, answer = running.send("/v2/models/whisper/infer", body, **headers)
@@ -133,7 +133,7 @@ def silence(seconds: int) -> bytes:
 def test_decoding_ends_with_the_time_of_a_request_and_with_its_size(files: dict[str, Path]) -> None:  # noqa: F811
     body = silence(1800)
     assert len(body) < 500_000
-    with Running({"mel": files["mel"]}, Limits(seconds=0.2)) as running, concurrent.futures.ThreadPoolExecutor(4) as threads:
+    with Running({"mel": files["mel"]}, Limits(seconds=0.2, request_bytes=10**9, memory=10**9)) as running, concurrent.futures.ThreadPoolExecutor(4) as threads:
         start = time.perf_counter()
         answers = [threads.submit(running.send, "/v2/models/mel/infer", body, Content_Type="audio/flac") for _ in range(4)]
         assert alive(running) < 2

@@ -23,6 +23,7 @@ from specgraph.runtimes.serving.tensors import checked_datatype, checked_shape, 
 
 OVERHEAD = 1 << 16  # bytes of a message, besides its tensors
 SMALL = 1 << 16  # bytes of a message that is read at once, and not in a thread
+AT_ONCE = 8  # messages that arrive at once, since those that end together are copied one after the other while nothing is answered
 TURN = 0.25  # seconds that a message may take to arrive where others wait for their turn
 STREAMS = 256  # calls at once of one connection
 HANDSHAKE = 10.0  # seconds until a connection must have spoken HTTP/2
@@ -49,7 +50,7 @@ class Arrivals:
 
     def __init__(self, service: Service) -> None:
         self._limits = service.limits
-        self._turns = asyncio.Semaphore(max(self._limits.memory // self._limits.message_bytes // 2, 1))
+        self._turns = asyncio.Semaphore(min(max(self._limits.memory // self._limits.message_bytes // 2, 1), AT_ONCE))
         self._waiting: dict[asyncio.Timeout, float] = {}  # in the order of their calls, and since when they are read
 
     async def read(self, context: Any) -> bytes:

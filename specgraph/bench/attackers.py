@@ -113,9 +113,14 @@ def _(http: int, _: int, seconds: float) -> None:
     _asking(http, 4, seconds, _tensor("whisper", (1000, 1)))
 
 
-@attack("largest", "4 clients: 100 clips of one sample each to whisper, which is not refused")
+@attack("short", "4 clients: 1,000 clips of 40 samples each to whisper, 160 KB")
 def _(http: int, _: int, seconds: float) -> None:
-    _asking(http, 4, seconds, _tensor("whisper", (100, 1)))
+    _asking(http, 4, seconds, _tensor("whisper", (1000, 40)))
+
+
+@attack("largest", "4 clients: 100 clips of 40 samples each to whisper, which is not refused")
+def _(http: int, _: int, seconds: float) -> None:
+    _asking(http, 4, seconds, _tensor("whisper", (100, 40)))
 
 
 @attack("long", "4 clients: 8 minutes of sound, 30 MB")
@@ -207,7 +212,7 @@ def _(http: int, _: int, seconds: float) -> None:
 
 @attack("unread", "100 connections that ask for an answer of 96 MB and do not read it")
 def _(http: int, _: int, seconds: float) -> None:
-    _kept(http, 100, seconds, _tensor("whisper", (100, 1)), b"")
+    _kept(http, 100, seconds, _tensor("whisper", (100, 40)), b"")
 
 
 @attack("pipelined", "4 connections that send 200,000 requests without reading an answer")

@@ -60,7 +60,7 @@ def command(budget: float, soak: float, output: Path | None, attacks: bool) -> N
 def _with_section(text: str, section: str, host: dict[str, Any]) -> str:
     """A page with its section on attacks, which is the last one, replaced."""
     title, _, table = section.partition("\n")
-    return f"{text.partition('## Attacks')[0].rstrip()}\n\n{title}\n\n`{host['command']}`\n\n{machine_text(host)}\n{table}"
+    return f"{text.partition('## Attacks')[0].rstrip()}\n\n{title}\n\n`{host['command']}`\n\n{machine_text(host).rstrip()}\n\n{table.strip()}\n"
 
 
 INTRODUCTION = """\
