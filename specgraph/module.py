@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import cache
 from keyword import iskeyword
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -53,7 +53,7 @@ class GraphModule(nn.Module):
 
     _made_of: type[GraphModule]  # of a class with named inputs, the class that it was made of
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> GraphModule:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """An instance of a subclass whose ``forward`` has an argument for each input of the graph."""
         graph = args[0] if args else kwargs.get("graph")
         if hasattr(cls, "_made_of") or not isinstance(graph, Graph):
@@ -295,7 +295,7 @@ def _taking(cls: type[GraphModule], names: tuple[str, ...], lengths: bool) -> ty
     given = f"*(() if {called[-1]} is None else ({called[-1]},))" if lengths else called[-1]
     source = f"def forward(self, {taken}):\n    return self._features({', '.join([*called[:-1], given])})"
     made: dict[str, Any] = {}
-    exec(source, {}, made)
+    exec(source, {}, made)  # noqa: S102  (of identifiers only; torch reads the code's own argument names)
     forward = made["forward"]
     forward.__doc__, forward.__qualname__ = GraphModule.forward.__doc__, f"{cls.__qualname__}.forward"
     body = {"forward": forward, "_made_of": cls, "__module__": cls.__module__, "__doc__": cls.__doc__}

@@ -18,6 +18,7 @@ import pytest
 
 from specgraph.bench.memory import available
 from specgraph.dims import Dim, evaluate
+from specgraph.export import verification
 from specgraph.export.emit import emit
 from specgraph.export.signals import spread_lengths
 from specgraph.graph import Graph
@@ -104,6 +105,38 @@ def peak_error(got: np.ndarray, wanted: np.ndarray) -> float:
     assert np.isfinite(got).all()
     difference = float(np.abs(got - wanted).max(initial=0.0))
     return difference and difference / max(float(np.abs(wanted).max()), 1e-30)
+
+
+def check_held(
+    got: Mapping[str, np.ndarray],
+    graph: Graph,
+    wave: np.ndarray,
+    tolerance: float = verification.TOLERANCE,
+    wanted: Mapping[str, np.ndarray] | None = None,
+    share: float = 0.0,
+) -> None:
+    """Assert that results differ from ``wanted``, or the definition's, by no more than rounding explains, whatever processor computed them.
+
+    Each bin of the spectrum may be off by ``tolerance`` of the item's peak, which float32 holds by default, and what that makes of each
+    element of the outputs is what the ops say themselves: a small root of nearly nothing may be off by far more than a loud bin. So no
+    number is fitted to the kernels of one processor. For ``wanted`` that was computed in the same precision, each is allowed as much, and ``share``
+    of its largest value by which its last step is off.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, "TOLERANCE", tolerance)
+        defined, allowed = verification.with_allowances(graph, (wave,))
+    for name, result in got.items():
+        other, times = (defined[name], 1) if wanted is None else (wanted[name], 2)
+        assert result.shape == other.shape
+        assert np.isfinite(result).all()
+        difference, room = np.abs(result - other), times * allowed[name] + share * np.abs(other).max()
+        beyond = np.divide(difference, room, out=np.where(difference > 0, np.inf, 0.0), where=room > 0).max()
+        assert beyond <= 1, f"{name} differs by {beyond:.3g} times what is allowed"
+
+
+def dft_rounding(size: int) -> float:
+    """What each bin of a DFT in float64 may be off by, as a fraction of the peak: log2(size) stages, each rounded twice."""
+    return 2 * float(np.log2(size)) * 2.0**-53
 
 
 def waves(samples: int, sample_rate: int = 22050) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import torch
 import specgraph as sg
 from specgraph.design.cfp import frequency_filters, log_centres, quefrency_filters
 from specgraph.lowering import lower
-from tests.conftest import peak_error, session, waves
+from tests.conftest import check_held, dft_rounding, peak_error, session, waves
 
 NAMES = ("Z", "tfrL0", "tfrLF", "tfrLQ")
 pytestmark = pytest.mark.filterwarnings("ignore:stft with return_complex=False")
@@ -70,23 +70,16 @@ def test_is_nnaudios(options: dict, nnaudio) -> None:
     defined, defined_parts = ours.graph().numpy(wave)["features"], parts.graph().numpy(wave)
     assert wanted.shape == got.shape
     assert got.shape[2] == 1 + (6400 - ours.n_fft % 2) // ours.hop_length
-    for i, name in enumerate(signals):
-        # Where a tone or an impulse leaves zeros, both compute rounding, 1e-16 of the peak, and roots make more of that: a
-        # power of 0.24 and one of 0.6 give 2e-9, five of them 2e-5, and the logarithm of an impulse's zeros is arbitrary.
-        floor = 1e-12 if name in ("noise", "silence") else 5e-5 if len(ours.g) > 3 else 2e-8
-        if name == "impulse" and 0.0 in ours.g:
-            continue
-        assert max(difference(array, wanted, i) for array in (got, defined)) < floor, name
-        for part in NAMES:
-            theirs = wanted_parts[part].numpy()
-            assert difference(got_parts[part].numpy(), theirs, i) < floor, (name, part)
-            assert difference(defined_parts[part], theirs, i) < floor, (name, part)
-
-
-def difference(got: np.ndarray, wanted: np.ndarray, i: int) -> float:
-    """Of one clip, as a fraction of the largest value of all: what an impulse leaves is rounding."""
-    assert np.isfinite(got).all()
-    return float(np.abs(got[i] - wanted[i]).max() / np.abs(wanted).max())
+    # Where a tone or an impulse leaves zeros, both compute rounding, and roots make more of that: the graph says how much.
+    # A filter's sides are (f - centre) / spacing, where some eight roundings of f and the centre count as often as f holds the spacing.
+    sides = 8 * 2.0**-53 * max(ours.high_bin, ours.high_quefrency)
+    rounding, theirs = dft_rounding(ours.n_fft), {name: part.numpy() for name, part in wanted_parts.items()}
+    for array in (got, defined):
+        check_held({"features": array}, ours.graph(), wave, rounding, {"features": wanted}, sides)
+    for arrays in ({name: part.numpy() for name, part in got_parts.items()}, defined_parts):
+        check_held(arrays, parts.graph(), wave, rounding, theirs, sides)
+    noise = list(signals).index("noise")  # which leaves no zeros
+    assert peak_error(got[noise], wanted[noise]) < 1e-12
 
 
 @pytest.mark.parametrize("options", OPTIONS[:4], ids=str)
