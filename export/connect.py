@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from specgraph.dims import Dim
 from specgraph.export.arrange import Arrangement, LayoutError, Port, arranged, layout_text
 from specgraph.export.describe import AXES, describe
 from specgraph.export.foreign import FLOATS, WHOLE, Foreign
@@ -112,7 +113,8 @@ def _connection(ours: Port, value: ir.Value, source: Foreign, layout: str | None
 
 def _refuse_windows(ours: Port, theirs: Port, arrangement: Arrangement) -> None:
     """Raise where a model's batch may be one of windows: any number of images, of a fixed number of frames each."""
-    frames = [size for axis, size in zip(arrangement.order, theirs.sizes, strict=True) if axis is not None and isinstance(size, int) and is_time(ours.sizes[axis])]
+    pairs = [(ours.sizes[axis], size) for axis, size in zip(arrangement.order, theirs.sizes, strict=True) if axis is not None]
+    frames = [size for our, size in pairs if isinstance(size, int) and isinstance(our, Dim) and is_time(our)]
     if len(theirs.sizes) >= IMAGE and not isinstance(theirs.sizes[0], int) and frames:
         raise ValueError(
             f"{theirs} takes windows of {frames[0]} frames, and a longer clip would be several of them; "

@@ -21,9 +21,15 @@ def translations() -> dict[Any, Callable[..., Any]]:
     }
 
 
+def _operators() -> Any:
+    from onnxscript import opset18
+
+    return opset18
+
+
 def _log1p(x: Any) -> Any:
     """Kahan: what 1 + x rounds to is exact, and so is the ratio of its logarithm to its distance from 1."""
-    from onnxscript import opset18 as op
+    op = _operators()
 
     one = op.CastLike(1.0, x)
     above = op.Add(x, one)
@@ -35,28 +41,28 @@ def _log1p(x: Any) -> Any:
 
 def _expm1(x: Any) -> Any:
     """exp(x) - 1 = tanh(x / 2) (exp(x) + 1): nothing cancels."""
-    from onnxscript import opset18 as op
+    op = _operators()
 
     return op.Mul(op.Tanh(op.Mul(x, op.CastLike(0.5, x))), op.Add(op.Exp(x), op.CastLike(1.0, x)))
 
 
 def _log_sigmoid(x: Any) -> Any:
     """The logarithm of a sigmoid is minus infinity where the sigmoid underflows."""
-    from onnxscript import opset18 as op
+    op = _operators()
 
     return op.Neg(op.Softplus(op.Neg(x)))
 
 
 def _logaddexp(left: Any, right: Any) -> Any:
     """The exponentials of large numbers overflow; that of their distance does not."""
-    from onnxscript import opset18 as op
+    op = _operators()
 
     return op.Add(op.Max(left, right), op.Softplus(op.Neg(op.Abs(op.Sub(left, right)))))
 
 
 def _squeeze(x: Any, dim: Any) -> Any:
     """An axis of another size than 1 stays, as in torch; ONNX refuses it."""
-    from onnxscript import opset18 as op
+    op = _operators()
 
     axes = [dim] if isinstance(dim, int) else list(dim)
     ones = [axis for axis in axes if x.shape is None or x.shape[axis] == 1]

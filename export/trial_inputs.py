@@ -105,10 +105,9 @@ def layout(graph: Graph, value: Value) -> Layout:
 def _batch_and_time(sizes: Sequence[int | str]) -> tuple[int | None, int | None]:
     """The axes of clips and of time, among several that vary the one of a name that says so; None where there is none."""
     named = [axis for axis, size in enumerate(sizes) if isinstance(size, str) and size != "batch"]
+    batch: int | None = 0 if len(sizes) > 1 and (named[:1] != [0] or len(named) > 1) else None
     if "batch" in sizes:
         batch = sizes.index("batch")
-    else:
-        batch = 0 if len(sizes) > 1 and (named[:1] != [0] or len(named) > 1) else None
     named = [axis for axis in named if axis != batch]
     return batch, next((axis for axis in named if TIME.search(str(sizes[axis]))), named[-1] if named else None)
 
