@@ -25,7 +25,8 @@ def end_at_once() -> None:
 
     Only where specgraph is the program that runs; a program that imports specgraph keeps its own ways.
     """
-    _handle(signal.SIGINT, _end if PROGRAM else signal.default_int_handler)
+    if PROGRAM:
+        _handle(signal.SIGINT, _end)
 
 
 def raise_in_commands() -> None:
@@ -48,7 +49,7 @@ def words() -> str:
 
 def restore() -> None:
     """Undo ``raise_in_commands`` and ``raise_on_termination``."""
-    end_at_once()
+    _handle(signal.SIGINT, _end if PROGRAM else signal.default_int_handler)
     _handle(signal.SIGTERM, signal.SIG_DFL)
 
 
