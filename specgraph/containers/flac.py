@@ -11,6 +11,7 @@ MARKER = b"fLaC"
 INFO = (b"\0\0\0\x22", b"\x80\0\0\x22")  # the header of the first block, 34 bytes of stream information; the second is the last block too
 TOTAL = 2**36  # values of the number of samples, the low bits of the eight bytes between these places of a stream
 TOTAL_AT, INFO_END = 18, 26
+MOST_TAGS = 1000  # places that may begin a tag, by chance one in 16 MB of frames
 ID3V1, APE = 128, 32  # bytes of a tag, and of the end of one
 
 
@@ -60,7 +61,9 @@ def _after_metadata(source: Source, start: int) -> int:
 def _before_tag(source: Source, start: int, stop: int) -> int:
     """Where an ID3 tag begins that ends at ``stop``, or else that."""
     at = start
-    while (at := source.find(b"ID3", at, stop)) >= 0:
+    for _ in range(MOST_TAGS):
+        if (at := source.find(b"ID3", at, stop)) < 0:
+            break
         if at + tag_length(source, at) == stop:
             return at
         at += 1

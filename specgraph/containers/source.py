@@ -49,11 +49,13 @@ class Source:
 
     def find(self, pattern: bytes, start: int, stop: int) -> int:
         """The first place of ``pattern`` in ``start`` ... ``stop``, or -1."""
+        length = FIRST_PIECE  # little at first: what is searched for may be near, again and again
         while start < stop:
-            piece = self.fresh(start, min(PIECE, stop - start) + len(pattern) - 1)
+            piece = self.fresh(start, min(length, stop - start) + len(pattern) - 1)
             if (at := piece.find(pattern)) >= 0 and start + at < stop:
                 return start + at
-            start += PIECE
+            start += length
+            length = min(2 * length, PIECE)
         return -1
 
     def search(self, pattern: re.Pattern[bytes], start: int) -> int:
