@@ -58,7 +58,7 @@ class GraphModule(nn.Module):
         graph = args[0] if args else kwargs.get("graph")
         if hasattr(cls, "_made_of") or not isinstance(graph, Graph):
             return super().__new__(cls)
-        return super().__new__(_taking(cls, *_arguments(graph)))
+        return super().__new__(_taking(cls, *_arguments(graph)))  # type: ignore[arg-type, return-value]
 
     def __init__(
         self,
@@ -304,7 +304,7 @@ def _taking(cls: type[GraphModule], names: tuple[str, ...], lengths: bool) -> ty
 
 def _blank(cls: type[GraphModule], names: tuple[str, ...], lengths: bool) -> GraphModule:
     """A module of a class for these inputs, before it has its attributes."""
-    return nn.Module.__new__(_taking(cls, names, lengths))
+    return nn.Module.__new__(_taking(cls, names, lengths))  # type: ignore[arg-type]
 
 
 def _constrained_again(taken: Taken, state: dict[str, Any], lists: Mapping[str, Any]) -> GraphModule:
