@@ -58,7 +58,7 @@ class GraphModule(nn.Module):
         graph = args[0] if args else kwargs.get("graph")
         if hasattr(cls, "_made_of") or not isinstance(graph, Graph):
             return super().__new__(cls)
-        return super().__new__(_taking(cls, *_arguments(graph)))  # type: ignore[arg-type, return-value]
+        return super().__new__(_taking(cls, *_arguments(graph)))  # type: ignore[arg-type, return-value, unused-ignore]
 
     def __init__(
         self,
@@ -295,7 +295,7 @@ def _taking(cls: type[GraphModule], names: tuple[str, ...], lengths: bool) -> ty
     given = f"*(() if {called[-1]} is None else ({called[-1]},))" if lengths else called[-1]
     source = f"def forward(self, {taken}):\n    return self._features({', '.join([*called[:-1], given])})"
     made: dict[str, Any] = {}
-    exec(source, {}, made)  # noqa: S102  (of identifiers only; torch reads the code's own argument names)
+    exec(source, {}, made)  # noqa: S102  (a graph's inputs are named by identifiers, which ``Graph`` checks; torch reads the code's argument names)
     forward = made["forward"]
     forward.__doc__, forward.__qualname__ = GraphModule.forward.__doc__, f"{cls.__qualname__}.forward"
     body = {"forward": forward, "_made_of": cls, "__module__": cls.__module__, "__doc__": cls.__doc__}
@@ -304,7 +304,7 @@ def _taking(cls: type[GraphModule], names: tuple[str, ...], lengths: bool) -> ty
 
 def _blank(cls: type[GraphModule], names: tuple[str, ...], lengths: bool) -> GraphModule:
     """A module of a class for these inputs, before it has its attributes."""
-    return nn.Module.__new__(_taking(cls, names, lengths))  # type: ignore[arg-type]
+    return nn.Module.__new__(_taking(cls, names, lengths))  # type: ignore[arg-type, unused-ignore]
 
 
 def _constrained_again(taken: Taken, state: dict[str, Any], lists: Mapping[str, Any]) -> GraphModule:
