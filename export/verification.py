@@ -16,15 +16,16 @@ from specgraph.export.report import Check, OutputError, Report, VerificationErro
 from specgraph.export.signals import QUIET, trials
 from specgraph.graph import Graph, as_defined
 from specgraph.lowering import Choice
-from specgraph.op import Array, Constant, Value
+from specgraph.op import Array, Constant, Op, Value
 from specgraph.ops.filterbank import Filterbank
 from specgraph.ops.frame_conv import FrameConv
 from specgraph.ops.lengths import Mask
 from specgraph.ops.magnitude import Magnitude
 from specgraph.ops.phase import Phase
 from specgraph.ops.reduce import Reduce
-from specgraph.ops.resample import Resample
+from specgraph.ops.speech_stft import SpeechStft
 from specgraph.ops.stft import Stft
+from specgraph.ops.windowed_stft import WindowedStft
 from specgraph.shapes import time_axis
 from specgraph.threads import one_thread
 
@@ -32,6 +33,8 @@ log = logging.getLogger("specgraph.export")
 TOLERANCE = 2e-6  # of the peak of the spectrum; what float32 reaches is a third of it or less
 TINY = float(np.finfo(np.float32).tiny)
 ANYTHING = 1e100  # an allowance where nothing is known
+SPECTRA = Stft | FrameConv | SpeechStft | WindowedStft  # which round to a share of their own peak
+DEVIATIONS = 12  # standard deviations of rounding: 4 hold the largest of some 10,000 samples, and TOLERANCE is three times what float32 reaches
 ROUNDED = 2.0**-23  # of a number, once: a constant and what it is added to
 
 
@@ -185,7 +188,7 @@ def with_allowances(
     the graph, by the op itself where it is not linear and by the absolute values of its constants where it is, so that what
     is allowed behind a logarithm or in a quiet band is what the spectrum explains. Kernels and banks that were trained or
     given may cancel what they sum: theirs is a fraction of the sums without signs.
-    A resampled signal may be off by 2e-6 of its peak, and a graph without either by that of each output's.
+    A filter of a waveform may be off by 2e-6 of the peak before it, and a spectrum of that by the largest bin that such noise has. A graph without either may be off by that of each output's.
     """
     tolerance = TOLERANCE
     rougher = {choice.op: choice.tolerance for choice in choices if choice.tolerance}
@@ -214,7 +217,7 @@ def with_allowances(
         own = op.rounding(operands, [carried.get(v) for v in value.inputs], result, rougher.get(str(op), tolerance))
         if own is not None:
             carried[value] = np.maximum(own, TINY)
-        elif isinstance(op, Stft | FrameConv | Resample) or (sums and isinstance(op, Reduce) and value.inputs[0] not in carried):
+        elif isinstance(op, Stft | FrameConv) or (sums and isinstance(op, Reduce) and value.inputs[0] not in carried):
             carried[value] = _share(unsigned, tolerance)
         elif op.compresses or any(operand in carried for operand in value.inputs):
             spread = [None if v in fixed else carried.get(v, _share(values[v], tolerance)) for v in value.inputs]
@@ -223,11 +226,25 @@ def with_allowances(
                 carried[value] = carried[value] + _share(unsigned, tolerance)
             if (before := op.on_the_way(*operands)) is not None:
                 carried[value] = carried[value] + _share(before, tolerance)
+        if isinstance(op, SPECTRA) and (off := carried.get(value.inputs[0])) is not None:
+            carried[value] = carried[value] + _spectrum_of_rounding(op, operands, off)
     outputs = graph.outputs.items()
     return (
         {name: values[value] for name, value in outputs},
         {name: carried.get(value, _share(values[value], tolerance)) for name, value in outputs},
     )
+
+
+def _spectrum_of_rounding(op: Op, operands: list[Array], off: Array) -> Array:
+    """The largest bin of each item that rounding within ``off`` makes, as noise: samples round independently of one another.
+
+    Averages, whose weights are positive, take no noise but counts and powers, which may all be off the same way.
+    """
+    if all((operand >= 0).all() for operand in operands[1:]) and len(operands) > 1:
+        return np.asarray(op.numpy(off, *operands[1:]))
+    signs = np.random.default_rng(0).integers(0, 2, off.shape) * 2 - 1
+    noise = np.abs(op.numpy(off / DEVIATIONS * signs, *operands[1:]))
+    return np.broadcast_to(noise.max(axis=tuple(range(1, noise.ndim)), keepdims=True, initial=0.0), noise.shape)
 
 
 def _share(value: Array, tolerance: float) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape, text
-from specgraph.op import GraphError, Op, Value
+from specgraph.op import Array, GraphError, Op, Value
 from specgraph.ops.frame_conv import check_positive, check_signal
 from specgraph.ops.layout import Slice
 from specgraph.ops.pad import Pad
@@ -58,6 +58,18 @@ class FirDownsample(Op):
         width = len(taps)
         full = np.stack([np.convolve(row, taps) for row in signal])
         return full[:, (width - 1) // 2 : (width - 1) // 2 + signal.shape[1] : self.factor]
+
+    def rounding(
+        self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float
+    ) -> Array:
+        """``tolerance`` of the item's largest sum without signs: the taps may cancel the signal and leave its rounding."""
+        signal, taps = (np.abs(operand) for operand in operands)
+        most = self.numpy(signal, taps)
+        own = np.broadcast_to(tolerance * most.max(1, keepdims=True, initial=0.0), result.shape)
+        if all(off is None for off in spread):
+            return own
+        moved = (operand if off is None else operand + off for operand, off in zip((signal, taps), spread, strict=True))
+        return own + self.numpy(*moved) - most
 
     def block(self, width: int) -> int:
         """How many outputs to compute by one matrix: enough for a fast product, and for its rows not to be mostly taps."""

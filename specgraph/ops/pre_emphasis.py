@@ -10,7 +10,7 @@ import numpy as np
 
 from specgraph.cost import Cost
 from specgraph.dims import Shape
-from specgraph.op import GraphError, Op
+from specgraph.op import Array, GraphError, Op
 from specgraph.ops.frame_conv import check_signal
 from specgraph.ops.layout import TO_THE_END
 from specgraph.reach import Reach
@@ -52,6 +52,14 @@ class PreEmphasis(Op):
     def numpy(self, signal):
         rest = signal[:, 1:] - self.coefficient * signal[:, :-1]
         return rest if self.first == "drop" else np.concatenate([self._kept * signal[:, :1], rest], 1)
+
+    def carry(self, operands: list[Array], spread: list[Array | None], result: Array) -> Array | None:
+        """The errors of two neighbours add up, whatever their signs."""
+        off = spread[0]
+        if off is None:
+            return None
+        rest = off[:, 1:] + self.coefficient * off[:, :-1]
+        return rest if self.first == "drop" else np.concatenate([self._kept * off[:, :1], rest], 1)
 
     def torch(self, signal):
         import torch

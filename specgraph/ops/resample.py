@@ -109,9 +109,12 @@ class Resample(Compound):
     def numpy(self, signal):
         return self._filtered(signal, *self.taps)
 
-    def carry(self, operands: list[Array], spread: list[Array | None], result: Array) -> Array | None:
+    def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array:
+        """``tolerance`` of the item's peak before the filter, which may remove the signal and leave its rounding."""
+        peak = np.maximum(np.abs(operands[0]).max(1, initial=0.0), np.abs(result).max(1, initial=0.0))
+        own = np.broadcast_to(tolerance * peak[:, None], result.shape)
         starts, weights = self.taps
-        return None if spread[0] is None else self._filtered(spread[0], starts, np.abs(weights))
+        return own if spread[0] is None else own + self._filtered(spread[0], starts, np.abs(weights))
 
     def _filtered(self, signal, starts, weights):
         orig, new = self.ratio
