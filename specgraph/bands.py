@@ -67,7 +67,7 @@ def _cuts(
 ) -> list[tuple[float, tuple[Band, ...]]]:
     """The bands with one more cut, in the best place of each of them, and the price."""
     found = []
-    read = filled.any(0)
+    read = np.asarray(filled.any(0))
     first = np.where(read, filled.argmax(0), len(filled))  # filter that reads each column
     last = np.where(read, len(filled) - filled[::-1].argmax(0), 0)  # filter, and one more
     for place, (low, high, *_) in enumerate(bands):
