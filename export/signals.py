@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,11 @@ from specgraph.ragged import has_lengths
 
 Signal = npt.NDArray[np.float64]
 
-LONGEST = 20_000  # samples; a frame longer than half of this gets two frames
+LONGEST = 12_000  # samples; a frame longer than half of this gets half of this more than one frame
 LONGEST_SETTLED = 400_000  # samples
-FRAMES = 24  # of spectra
+FRAMES = 16  # of spectra
 MOST_NUMBERS = 1_000_000  # of a clip, unless the shortest that the graph takes has more
-MOST_ELEMENTS = 8_000_000  # of the largest value of a batch of signals: 64 MB in float64
+MOST_ELEMENTS = 2_000_000  # of the largest value of a batch of signals: 16 MB in float64, which malloc keeps; it maps larger ones each time
 
 
 def sweep(samples: int) -> Signal:
@@ -156,6 +157,13 @@ QUIET = ("fading noise", "burst in silence", "quiet chords", "voice")
 HARDEST_TONE = "hardest tone"
 
 
+@lru_cache(maxsize=64)  # the next export of a program asks for the same ones
+def _signal(name: str, samples: int) -> Signal:
+    wave = SIGNALS[name](samples)
+    wave.setflags(write=False)
+    return wave
+
+
 def trials(graph: Graph) -> Iterator[tuple[tuple[str, ...], tuple[Array, ...]]]:
     """(names of signals, the graph's inputs): every signal on a long clip, and noise at the lengths that are easy to get wrong.
 
@@ -170,7 +178,7 @@ def trials(graph: Graph) -> Iterator[tuple[tuple[str, ...], tuple[Array, ...]]]:
     least = 1 if held.along is None or isinstance(along := first.sizes[held.along], int) else graph.least(along)
     numbers = math.prod(size if isinstance(size, int) else sizes_for(graph, 1, 1)[size] for size in first.sizes)  # of a frame
     most = LONGEST // held.hop if graph.takes_waveforms else FRAMES
-    long = max(least, min(most, MOST_NUMBERS // numbers), 2 * frame) + 7
+    long = max(least, min(most, MOST_NUMBERS // numbers), min(2 * frame, frame + most // 2)) + 7
     signals = tuple(SIGNALS) if graph.takes_waveforms else OF_SPECTRA
     alone = [(name, _inputs(graph, name, 1, long)) for name in signals] + _hardest_tone(graph, long)
     together = _clips_together(graph, long)
@@ -232,7 +240,7 @@ def _inputs(graph: Graph, name: str, batch: int, length: int) -> tuple[Array, ..
             made.append(spread_lengths(batch, length, graph.least_along_the_clip()))
             continue
         op, held = _input(value), layout(graph, value)
-        wave = SIGNALS[name] if number == 0 else lambda samples: 0.75 * SIGNALS[name](samples)[::-1]
+        wave = partial(_signal, name) if number == 0 else lambda samples: 0.75 * _signal(name, samples)[::-1]
         shape = tuple(size if isinstance(size, int) else sizes[size] for size in op.sizes)
         array = held.array(wave, shape, turned=name != "full scale")  # which is so in the mean of channels too
         made.append(to_int16(array) if value.dtype == "int16" else array.astype(np.float32))

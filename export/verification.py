@@ -260,7 +260,8 @@ def _carry(value: Value, operands: list[Array], spread: list[Array | None], resu
     """
     with np.errstate(over="ignore", invalid="ignore"):
         most = np.fmin(_carried(value, operands, spread, result), ANYTHING)  # which of a NaN and a number is the number
-        return np.where(most == 0, ROUNDED * np.abs(result), most)
+        exact = most == 0
+        return np.where(exact, ROUNDED * np.abs(result), most) if exact.any() else most
 
 
 def _carried(value: Value, operands: list[Array], spread: list[Array | None], result: Array) -> Array:
@@ -286,7 +287,8 @@ def _carried(value: Value, operands: list[Array], spread: list[Array | None], re
         moved = [a if s is None else a + next(sign) * s for a, s in zip(operands, spread, strict=True)]
         if op.compresses:
             moved = [np.maximum(a, 0.0) if (b >= 0).all() else a for a, b in zip(moved, operands, strict=True)]
-        largest = np.maximum(largest, np.abs(op.numpy(*moved) - result))
+        difference = op.numpy(*moved) - result
+        np.maximum(largest, np.abs(difference, out=difference), out=largest)
     return largest
 
 

@@ -67,11 +67,13 @@ def _cuts(
 ) -> list[tuple[float, tuple[Band, ...]]]:
     """The bands with one more cut, in the best place of each of them, and the price."""
     found = []
+    read = np.asarray(filled.any(0))
+    first = np.where(read, filled.argmax(0), len(filled))  # filter that reads each column
+    last = np.where(read, len(filled) - filled[::-1].argmax(0), 0)  # filter, and one more
     for place, (low, high, *_) in enumerate(bands):
-        block = filled[:, low:high]
-        if high - low < 2 or not block.any():
+        if high - low < 2 or not read[low:high].any():
             continue
-        before, after = _heights(block), _heights(block[:, ::-1])[::-1]
+        before, after = _heights(first[low:high], last[low:high]), _heights(first[low:high][::-1], last[low:high][::-1])[::-1]
         widths = np.arange(1, high - low)
         at = low + 1 + int(np.argmin(before[:-1] * widths + after[1:] * (high - low - widths)))
         parts = tuple(band for ends in ((low, at), (at, high)) if (band := _block(filled, *ends)))
@@ -80,10 +82,9 @@ def _cuts(
     return found
 
 
-def _heights(block: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+def _heights(first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """For every column, how many filters lie between the first and the last that it, or one left of it, is read by."""
-    seen = np.logical_or.accumulate(block, axis=1)
-    return np.where(seen.any(0), len(block) - seen[::-1].argmax(0) - seen.argmax(0), 0)
+    return np.maximum(np.maximum.accumulate(last) - np.minimum.accumulate(first), 0)
 
 
 def _block(filled: npt.NDArray[np.bool_], low: int, high: int) -> Band | None:

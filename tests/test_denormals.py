@@ -21,7 +21,7 @@ TRANSFORMS = {
     "log_mel": sg.LogMelSpectrogram(n_fft=512, hop_length=128, n_mels=20),
     "mfcc": sg.MFCC(n_fft=512, hop_length=128, n_mels=20, n_mfcc=10),
     "pcen": sg.PCEN(n_fft=512, hop_length=128, n_mels=20),
-    "cqt": sg.CQT(n_bins=24),
+    "cqt": sg.CQT(fmin=220.0, n_bins=24),
 }
 
 pytestmark = pytest.mark.skipif(FUNCTIONS is None, reason="this processor's mode cannot be set")

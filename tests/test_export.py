@@ -106,7 +106,7 @@ def parts_give_what_the_whole_gives(path: Path) -> None:
     if whole.takes_waveforms:
         cuttable = whole.meta.name not in WHOLE_FIRST
         assert (pieces.before is not None) == cuttable, "the last step that reads a bounded stretch of the clip names the cut"
-        t = np.arange(150_007)
+        t = np.arange(min(150_007, 7 + 5000 * pieces.step))
         given = np.stack([np.random.default_rng(0).standard_normal(len(t)), np.sin(1e-6 * t**2), (t % 9001 == 0) * 1.0])
     else:
         sizes = [{"batch": 3, "frames": 40, "samples": 40}.get(size, size) for size in whole.input_sizes[0]]
@@ -228,7 +228,7 @@ def test_verify_finds_what_was_changed(initializer: str, change: float, mel_file
 
 
 def test_nothing_is_written_where_verification_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(VerificationError, match="on noise of 20007 samples, batch 1, .* and 1.0e-12 is allowed"):
+    with pytest.raises(VerificationError, match="on noise of 12007 samples, batch 1, .* and 1.0e-12 is allowed"):
         sg.to_onnx(sg.MelSpectrogram(), tmp_path / "m.onnx", tolerance=1e-12)
     assert os.listdir(tmp_path) == []
 

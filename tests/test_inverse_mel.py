@@ -23,7 +23,7 @@ SETTINGS = [
 
 def clips(sample_rate: int) -> dict[str, np.ndarray]:
     """What can be heard, and noise."""
-    made = {name: np.asarray(wave[:sample_rate], np.float64) for name, wave in demo_signals(sample_rate).items()}
+    made = {name: np.asarray(wave[: sample_rate // 2], np.float64) for name, wave in demo_signals(sample_rate).items()}
     return made | {"noise": 0.1 * np.random.default_rng(0).standard_normal(sample_rate)}
 
 

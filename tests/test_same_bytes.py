@@ -18,7 +18,7 @@ from specgraph.threads import one_thread
 EXPORT = """
 import sys
 import specgraph as sg
-small = dict(sample_rate=8000, hop_length=128, fmin=65.0, n_bins=36)
+small = dict(sample_rate=8000, hop_length=128, fmin=130.0, n_bins=24)
 for name, transform in {
     "cqt": sg.CQT(**small), "inverse": sg.InverseCQT(**small), "harmonic": sg.HarmonicCQT(**small | {"harmonics": (0.5, 1, 2)}),
     "mfcc": sg.MFCC(), "deltas": sg.preset("fsmn-vad"),

@@ -66,7 +66,7 @@ def spectral(op: ConstantQ, signal: Value, *lengths: Value) -> Value:
         kept = np.flatnonzero(size > DROPPED * op.tolerance * gains.min())
         low, high = int(kept[0]), int(kept[-1]) + 1
         cut = Slice(low, high)(planes) if (low, high) != (0, bins) else planes
-        make = partial(_matrix, op.bank[start:stop], n_fft, low, high)
+        make = partial(_matrix, below[:, low:high].copy(), above[:, low:high].copy())  # copies, so that the rest is not kept
         matrix = Constant.lazy("cqt_spectra", (2 * (stop - start), 2 * (high - low)), make)
         parts.append(Filterbank()(Reshape((0, 2 * (high - low), -1))(cut), matrix))
     return parts_last(op, parts)
@@ -99,9 +99,8 @@ def _products(bank: list[Kernel], n_fft: int) -> tuple[np.ndarray, np.ndarray]:
     return spectra[:, : half + 1], mirrored
 
 
-def _matrix(bank: list[Kernel], n_fft: int, low: int, high: int) -> np.ndarray:
-    """(2 * bins, 2 * (high - low)): (real, imaginary) of each bin from (real, imaginary) of each coefficient."""
-    below, above = (product[:, low:high] for product in _products(bank, n_fft))
+def _matrix(below: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """(2 * bins, 2 * coefficients): (real, imaginary) of each bin from (real, imaginary) of each coefficient."""
     real = np.stack([(below + above).real, (above - below).imag], -1)
     imaginary = np.stack([(below + above).imag, (below - above).real], -1)
-    return np.stack([real, imaginary], 1).reshape(2 * len(bank), -1)
+    return np.stack([real, imaginary], 1).reshape(2 * len(below), -1)

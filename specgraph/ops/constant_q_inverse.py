@@ -83,8 +83,8 @@ class ConstantQSynthesis(_Kernels):
         """
         frames, hop = values.shape[2], self.hop_length
         blocks = spectra.shape[1] // hop
-        repeated = np.tile(np.fft.fft(values, blocks), (1, 1, hop))
-        return np.fft.ifft(np.einsum("bkf,kf->bf", repeated, spectra)).real[:, : hop * (frames - 1)]
+        products = np.einsum("bkf,khf->bhf", np.fft.fft(values, blocks), spectra.reshape(-1, hop, blocks))
+        return np.fft.ifft(products.reshape(len(values), -1)).real[:, : hop * (frames - 1)]
 
     def rounding(self, operands: list[Array], spread: list[Array | None], result: Array, tolerance: float) -> Array:
         """``tolerance`` of the item's peak, and what errors of bins, which are independent, add up to."""

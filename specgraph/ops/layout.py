@@ -161,6 +161,9 @@ class Take(Op):
         return *value[:axis], len(self.indices), *value[axis + 1 :]
 
     def numpy(self, value):
+        first, count = self.indices[0], len(self.indices)
+        if self.indices == tuple(range(first, first + count)):
+            return value[(slice(None),) * (self.axis % value.ndim) + (slice(first, first + count),)]
         return value.take(self.indices, self.axis)
 
     def torch(self, value):
