@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,9 +11,11 @@ from specgraph.op import Array
 
 SAME = 1e-5  # of an output's peak: other clips in a batch may change how sums are split, and nothing else
 MIXES = "does not compute clip by clip:"
-LOOK = "look for a reshape, a mean or a softmax over the batch, and for batch normalisation without running statistics"
+LOOK = "look for a reshape, a mean, a maximum or a softmax over the batch, and for batch normalisation without running statistics"
 RESHAPE = "name the axis that is squeezed, and keep the batch in every reshape"
+FAINT = 2.0**-20  # 120 dB down: a floor below the peak of a batch is seldom lower
 Arrays = tuple[Array, ...]
+Change = Callable[[Array, int, int], Array]
 
 
 def mixing(run: Run, inputs: Arrays, larger: Arrays, alone: Arrays | None = None, first_only: bool = False) -> str | None:
@@ -45,10 +47,12 @@ def mixing(run: Run, inputs: Arrays, larger: Arrays, alone: Arrays | None = None
     if alone is not None and (found := _other_rank(run, alone, wanted, clips)):
         return found
     changing = [axis if number == 0 or not first_only else None for number, axis in enumerate(taken)]
-    for kept in (0, clips - 1):
-        got = run(tuple(array if axis is None else _others_changed(array, axis, kept) for array, axis in zip(inputs, changing, strict=True)))
+    faint = _each(_made_faint, inputs, changing, 0)
+    for begun, kept, change in ((inputs, 0, _others_changed), (inputs, clips - 1, _others_changed), (faint, 0, _others_faint)):
+        before = wanted if begun is inputs else run(begun)
+        got = run(_each(change, begun, changing, kept))
         for name, axis in axes.items():
-            if _different({name: _clip(wanted[name], axis, kept, clips)}, {name: _clip(got[name], axis, kept, clips)}):
+            if _different({name: _clip(before[name], axis, kept, clips)}, {name: _clip(got[name], axis, kept, clips)}):
                 what = "is one answer for a whole batch" if axis is None else "of a clip changes with the other clips of its batch"
                 return f"{MIXES} {name} {what}; {LOOK}"
     turned = run(tuple(array if axis is None else np.ascontiguousarray(np.flip(array, axis)) for array, axis in zip(inputs, taken, strict=True)))
@@ -77,14 +81,37 @@ def _batch_axes(shapes: Sequence[tuple[int, ...]], larger: Sequence[tuple[int, .
     ]
 
 
+def _each(change: Change, arrays: Arrays, axes: Sequence[int | None], kept: int) -> Arrays:
+    """The arrays with some of their clips changed; those without clips, and those that are no samples, as they are."""
+    return tuple(
+        array if axis is None or array.dtype.kind not in "fi" or array.ndim < 2 or array.dtype.itemsize > 4 else change(array, axis, kept)
+        for array, axis in zip(arrays, axes, strict=True)
+    )
+
+
 def _others_changed(array: Array, axis: int, kept: int) -> Array:
-    """The array with another signal in every clip but one; whole numbers stay as they are."""
-    if array.dtype.kind not in "fi" or array.ndim < 2 or array.dtype.itemsize > 4:
-        return array
+    """The array with another signal in every clip but one."""
     other = np.roll(array, array.shape[-1] // 3 + 1, -1) if axis != array.ndim - 1 else array
-    other = other // 2 if array.dtype.kind == "i" else 0.5 * other
-    places = np.arange(array.shape[axis]).reshape([-1 if at == axis else 1 for at in range(array.ndim)])
-    return np.where(places == kept, array, other).astype(array.dtype)
+    return np.where(_place(array, axis, kept), array, other // 2 if array.dtype.kind == "i" else 0.5 * other).astype(array.dtype)
+
+
+def _made_faint(array: Array, axis: int, kept: int) -> Array:
+    """The array with one clip near silence, where a level that is measured over the whole batch decides its values."""
+    return np.where(_place(array, axis, kept), _faint(array), array).astype(array.dtype)
+
+
+def _others_faint(array: Array, axis: int, kept: int) -> Array:
+    """The array with every clip but one near silence."""
+    return np.where(_place(array, axis, kept), array, _faint(array)).astype(array.dtype)
+
+
+def _faint(array: Array) -> Array:
+    return array // 2**14 if array.dtype.kind == "i" else FAINT * array
+
+
+def _place(array: Array, axis: int, clip: int) -> Array:
+    """True at one clip, with a shape that broadcasts to the array's."""
+    return (np.arange(array.shape[axis]) == clip).reshape([-1 if at == axis else 1 for at in range(array.ndim)])
 
 
 def _clip(array: Array, axis: int | None, clip: int, clips: int) -> Array:

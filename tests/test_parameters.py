@@ -95,3 +95,8 @@ def test_a_window_without_finite_samples_is_refused(name: str, window: object) -
 def test_what_was_an_error_of_numpy_or_the_memory_is_a_sentence(make, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("beta", [np.float32(8.0), np.int64(8), np.array(8.0)], ids=lambda value: type(value).__name__)
+def test_a_windows_parameters_may_be_numpys_numbers(beta: object) -> None:
+    assert sg.Spectrogram(window=("kaiser", beta)).window == ("kaiser", 8.0)

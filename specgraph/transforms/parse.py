@@ -138,6 +138,8 @@ def _window(name: str, value: Any) -> Any:
 
 def _tupled(value: Any) -> Any:
     """A list, and lists in it, as tuples; None where it holds anything but text and numbers."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
     if isinstance(value, list | tuple):
         items = [_tupled(item) for item in value]
         return None if None in items else tuple(items)
