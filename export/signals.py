@@ -151,7 +151,8 @@ SOUNDS = (vibrato_on_drift, voice, chords, low_noise, fading_noise, burst_in_sil
 SIGNALS = {f.__name__.replace("_", " "): f for f in (*EDGES, *TONES, *SOUNDS)}
 OF_SPECTRA = ("noise", "sweep", "impulse", "silence", "full scale", "low tone", "voice", "chords")  # an iteration on each takes long
 STEADY = ("low tone", "swelling tone", "voice")  # on clips so long that a smoother has forgotten their beginning
-QUIET = ("fading noise", "burst in silence", "quiet chords")  # so far below full scale that float16 may have no digits for them
+# On these float16 may have no digits: they are far below full scale, or, as a voice between words, in a short chunk of a stream.
+QUIET = ("fading noise", "burst in silence", "quiet chords", "voice")
 HARDEST_TONE = "hardest tone"
 
 

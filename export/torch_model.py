@@ -132,12 +132,26 @@ def _taken_waveforms(model: Any, firsts: Sequence[Graph]) -> torch.Tensor:
         except Exception as error:  # noqa: BLE001  (whatever a model's layers raise at a shape that is not for them)
             failures.append(f"{shape} ({first_line(error)})")
             continue
+        if found is None and mixed and _front_end_takes(model, clips[:CLIPS], len(shape)):
+            continue  # front ends take any leading axes, so that this shape runs says nothing of what the layers mean
         if found is None:
             return torch.from_numpy(clips[:CLIPS].copy())
         mixed.append(found)
     if mixed:
         raise ValueError(mixed_clips(name, mixed[0]))
     raise ValueError(f"forward of {name} fails on waveforms of shape {', and of '.join(failures)}; give an example of what it takes, inputs=(...,)")
+
+
+def _front_end_takes(model: Any, clips: Array, rank: int) -> bool:
+    """Whether a front end of the model is given clips with this many axes, as they came."""
+    ranks: list[int] = []
+    hooks = [one.register_forward_pre_hook(lambda _, given: ranks.append(given[0].ndim)) for one in front_ends(model)]
+    try:
+        _outputs(model, (clips,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return rank in ranks
 
 
 def mixed_clips(name: str, found: str) -> str:

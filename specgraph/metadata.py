@@ -18,6 +18,7 @@ PREFIX = "specgraph."
 CHECKSUM = PREFIX + "checksum"  # of everything that decides a result, by runtimes.wire.checksum
 SELDOM = ("front_ends", "input_dtype", "channels", "dtype", "data")  # left out where they are what they usually are
 
+MOST_BYTES = 2**62  # of a value, for one step along the clip: several axes may vary, and all are taken to be long
 LONGEST = 2**40  # samples or frames: 290 days at 44.1 kHz
 FASTEST = 2**31  # samples a second
 MOST_CHANNELS = 2**16
@@ -210,7 +211,7 @@ def _slicing(read: Fields) -> Slicing:
         step=read.whole("step", 1, LONGEST, 1),
         before=read.whole_or_none("before", 0, LONGEST),
         after=read.whole_or_none("after", 0, LONGEST),
-        bytes=read.number("bytes", 0, LONGEST, 0.0),
+        bytes=read.number("bytes", 0, MOST_BYTES, 0.0),
         cut=_outputs(read.fields("cut", {})),
         whole=read.text("whole", ""),
     )

@@ -890,7 +890,12 @@ def test_the_tolerance_is_the_front_ends_too(tmp_path: Path, monkeypatch: pytest
 
     allowed = []
     checked = attachment.checked
-    monkeypatch.setattr(attachment, "checked", lambda *a, **k: (allowed.append(a[3]), checked(*a, **k)))
+
+    def noted(*given: Any, **named: Any) -> Any:
+        allowed.append(given[3])
+        return checked(*given, **named)
+
+    monkeypatch.setattr(attachment, "checked", noted)
     model = encoder(tmp_path / "model.onnx")
     for tolerance in (None, 1e-6, 1e-3):
         sg.attach(log_mel(), model, tolerance=tolerance)

@@ -249,7 +249,7 @@ def test_export_reports_the_bound_and_stays_small(tmp_path) -> None:
         ({"window": "hnn"}, "window 'hnn'"),
         ({"fmin": 0.001, "n_bins": 3}, "has a kernel of"),
         ({"filter_scale": 0.001}, "the highest bin's kernel has"),
-        ({"norm": 0.0}, "norm must be above 0"),
+        ({"norm": 0.0}, "norm must be from 0.5 to 64 or None, not 0.0"),
     ],
 )
 def test_wrong_parameters_are_named(options: dict, sentence: str) -> None:

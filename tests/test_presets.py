@@ -369,7 +369,7 @@ def test_parameters() -> None:
         (lambda: sg.MelSpectrogram(preemphasis=0.97), "preemphasis 0.97 goes with align start"),
         (lambda: sg.preset("gemma-3n").graph(trainable="window"), "with preemphasis 0.97 the part window cannot be trained by itself"),
         (lambda: sg.preset("whisper-80", n_mel=80), "whisper-80 has no parameter 'n_mel' (did you mean 'n_mels'?)"),
-        (lambda: sg.preset("whisper-80", length=0), "length must be at least 1 sample or none, not 0"),
+        (lambda: sg.preset("whisper-80", length=0), "length must be from 1 to 67108864 samples or none, not 0"),
         (lambda: sg.preset("whisper-80", length="long"), "length must be int | none, not 'long'"),
         (lambda: sg.preset("wenet", bin_shift=(1.0,)).graph(), "bin_shift has 1 numbers, and wenet has 80 bins"),
         (lambda: sg.preset("wenet").graph(trainable="mels"), "wenet has no part 'mels' to train"),

@@ -453,13 +453,13 @@ def test_sound_as_it_was_recorded(tmp_path: Path, dtype: str, channels: int, len
         assert peak_error(answer, wanted) < CLOSE
 
 
-def attached(folder: Path, inputs: list[Any], outputs: list[Any], nodes: list[Any], constants: list[Any]) -> Path:
+def attached(folder: Path, inputs: list[Any], outputs: list[Any], nodes: list[Any], constants: list[Any], **how: Any) -> Path:
     """A mel front end joined with a model of (batch, 20, frames) ``f`` and other inputs."""
     onnx = pytest.importorskip("onnx")
     features = onnx.helper.make_tensor_value_info("f", onnx.TensorProto.FLOAT, ["batch", 20, "frames"])
     graph = onnx.helper.make_graph(nodes, "model", [features, *inputs], outputs, constants)
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8), folder / "model.onnx")
-    sg.attach(sg.LogMelSpectrogram(sample_rate=RATE, n_fft=256, hop_length=80, n_mels=20), folder / "model.onnx", folder / "joined.onnx")
+    sg.attach(sg.LogMelSpectrogram(sample_rate=RATE, n_fft=256, hop_length=80, n_mels=20), folder / "model.onnx", folder / "joined.onnx", **how)
     return folder / "joined.onnx"
 
 
@@ -468,7 +468,8 @@ def test_outputs_without_a_batch_axis_in_front(tmp_path: Path) -> None:
     value, node = onnx.helper.make_tensor_value_info, onnx.helper.make_node
     outputs = [value("turned", onnx.TensorProto.FLOAT, ["frames", "batch", 20]), value("means", onnx.TensorProto.FLOAT, [20])]
     nodes = [node("Transpose", ["f"], ["turned"], perm=[2, 0, 1]), node("ReduceMean", ["f", "axes"], ["means"], keepdims=0)]
-    path = attached(tmp_path, [], outputs, nodes, [onnx.helper.make_tensor("axes", onnx.TensorProto.INT64, [2], [0, 2])])
+    axes = onnx.helper.make_tensor("axes", onnx.TensorProto.INT64, [2], [0, 2])
+    path = attached(tmp_path, [], outputs, nodes, [axes], examples={"waveforms": noise(800)[:1]})  # means are of one clip
     wave = noise(800)[0]
     with Running({"joined": path}) as running:
         answer = running.client().infer("joined", [asked(clients, wave)])

@@ -150,7 +150,7 @@ def test_what_nobody_foresaw_is_one_sentence_counted_and_logged(
 
 @pytest.mark.parametrize(("module", "name"), [(audio, "Decoder"), (http_bodies, "to_bytes"), (rpc, "write_answer")])
 def test_a_failure_anywhere_leaves_the_server_serving(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> None:  # noqa: F811
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise MemoryError
 
     with Running({"mel": files["mel"]}) as running:

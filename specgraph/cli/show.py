@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +18,13 @@ if TYPE_CHECKING:
     from specgraph.export.report import Check
     from specgraph.lowering import Choice
 
+PIPED_WIDTH = 200  # columns where no terminal says how many it has: rows of a table stay lines
+
 
 def console() -> Console:
     """Where results go. Made anew, so that it writes to the stdout of now."""
-    return Console(highlight=False, soft_wrap=True)  # a path or a command that is broken in two cannot be copied
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+    return Console(highlight=False, soft_wrap=True, width=width)  # a path or a command that is broken in two cannot be copied
 
 
 def error_console() -> Console:

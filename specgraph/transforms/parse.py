@@ -36,7 +36,7 @@ OTHER_NAMES = {  # of parameters in torchaudio, librosa, nnAudio, Kaldi and tran
     "octave_bins": "bins_per_octave",
 }
 LARGEST_INT = 2**31 - 1
-LARGEST, SMALLEST = 1e30, 1e-30  # magnitudes of a number that is not 0; float32 holds little more, and powers of it less
+LARGEST, SMALLEST = 1e30, 2.0**-126  # magnitudes of a number that is not 0: above, powers overflow float32; below, it has no normal numbers
 LONGEST_TEXT = 80  # characters of a value in a message
 
 

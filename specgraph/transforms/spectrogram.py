@@ -152,7 +152,6 @@ class Spectrogram(FourierTransform):
                     raise ValueError(f"{name} {getattr(self, name):g} goes with freq_scale linear or log; the DFT's bins are where they are")
             return
         at_most(self, LONGEST_FRAME, "freq_bins")
-        check_size(self, 2 * len(self.bins()) * self.n_fft, "freq_bins", "n_fft")
         low, high = self.limits
         if low < 0 or (low == 0 and self.freq_scale != "linear"):
             raise ValueError(f"fmin must be {'at least' if self.freq_scale == 'linear' else 'above'} 0, not {low:g}")
@@ -162,6 +161,7 @@ class Spectrogram(FourierTransform):
             )
         if low >= high:
             raise ValueError(f"fmin {low:g} Hz is not below fmax {high:g} Hz")
+        check_size(self, 2 * len(self.bins()) * self.n_fft, "freq_bins", "n_fft")
 
     @property
     def limits(self) -> tuple[float, float]:
