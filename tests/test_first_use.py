@@ -11,6 +11,7 @@ import pytest
 import specgraph as sg
 from specgraph.cli.bench import _check_output
 from specgraph.cli.demo import demo
+from specgraph.cli.sink import Sink
 from specgraph.runtimes.extract.inputs import read_corpus
 
 REPLICA_DIES = """
@@ -59,3 +60,12 @@ def test_a_replica_that_dies_before_it_reads_its_model_does_not_hang_the_server(
     done = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "replicas end as soon as they begin, the last with exit code 1" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "sentence"), [("-", "and - is neither"), ("loop", "a link that leads to itself")])
+def test_features_go_into_no_folder_called_minus_and_no_loop(name: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    sg.to_onnx(sg.MelSpectrogram(n_fft=64, n_mels=4), "mel.onnx")
+    with pytest.raises((ValueError, OSError), match=sentence):
+        Sink(Path(name), [(Path("a.wav"), Path("a.wav"))], sg.load("mel.onnx"))
