@@ -134,7 +134,7 @@ class Report:
             )
             lines.append(f"  {choice.op}: {choice.chosen} ({others}; for 10 s of audio, {'measured' if choice.measured else 'estimated'})")
             if choice.bound is not None:
-                lines.append(f"    by its kernels within {choice.bound:.1e} of the peak, and {choice.tolerance:.1e} is allowed")
+                lines.append(f"    error bound {choice.bound:.1e} of the peak (limit {choice.tolerance:.1e})")
         lines.append(f"  verified on {self.device}: largest error {self.error:.1e} of the peak, allowed {self.tolerance:.1e}")
         for name, largest in self.output_errors.items():
             checks = [check for check in (*self.checks, *self.front_end_checks) if name in check.output_errors]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from specgraph.files import resolved
 from specgraph.runtimes.loading import load
 from specgraph.runtimes.ort import TYPES, OrtRunner
 from specgraph.runtimes.pinned import read_model_file, require_files
@@ -83,6 +84,7 @@ def write_repository(
     options = options or Options()
     if not 1 <= version <= LAST_VERSION:
         raise ValueError(f"version must be from 1 to {LAST_VERSION}, not {version}")
+    resolved(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; name a folder for the repository")
     runner = load(model)

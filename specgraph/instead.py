@@ -23,7 +23,7 @@ def instead(op: str, parameters: Mapping[str, Any]) -> str:
             return "give top_db=None"
         return "give linear=True" if "linear" in parameters else "use decibels without top_db, of a fixed ref"
     if name in LENGTHS:
-        return "give length=None" if parameters.get("length") is not None else "leave that out, since a stream has no length"
+        return "give length=None" if parameters.get("length") is not None else f"leave {name} out, since a stream has no length"
     if name in STATISTICS:
         if parameters.get("cmvn") == "utterance":
             return "give cmvn='sliding', over the last cmvn_window frames"
@@ -32,4 +32,4 @@ def instead(op: str, parameters: Mapping[str, Any]) -> str:
         return "use fixed limits in its place, with a model that is trained so"
     if name.startswith("smooth"):
         return "stream a MelSpectrogram of the same parameters and smooth its frames as they come, y = b x + (1 - b) y"
-    return "leave that out"
+    return f"leave {name} out"

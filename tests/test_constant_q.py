@@ -231,7 +231,7 @@ def test_export_reports_the_bound_and_stays_small(tmp_path) -> None:
     assert report.choices[0].bound < 1e-4
     assert report.error < 2e-4
     assert report.file_size < 2e6
-    assert "by its kernels within" in str(report)
+    assert "error bound" in str(report)
     run = sg.load(tmp_path / "cqt.onnx")
     np.testing.assert_allclose(run.frequencies, sg.CQT().op(frozenset()).centres)
     assert run(np.zeros(1, np.float32)).shape == (84, 1)

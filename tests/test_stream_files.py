@@ -167,7 +167,7 @@ def test_what_is_advised_instead_streams(name: str, given: dict[str, Any], advis
 
 @pytest.mark.parametrize(("name", "sentence"), [
     ("PCEN", "smooth.* stream a MelSpectrogram of the same parameters and smooth its frames as they come"),
-    ("StandardizedWaveform", "standardize.* use a fixed mean and scale in its place"), ("ast", "fixed_length.* leave that out, since a stream has no length"),
+    ("StandardizedWaveform", "standardize.* use a fixed mean and scale in its place"), ("ast", "fixed_length.* leave fixed_length out, since a stream has no length"),
     ("granite-speech", "limit_range.* use fixed limits in its place"), ("wespeaker", "cmvn.* or for features sliding_cmvn"),
 ])  # fmt: skip
 def test_what_has_no_parameter_for_it_says_what_to_do(name: str, sentence: str) -> None:

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ MANIFESTS = (".txt", ".csv", ".jsonl", ".json")
 NAMES = ("path", "audio_filepath")  # of the column that holds the files; the second is NeMo's, as are the other columns that are read
 PART = ("offset", "duration")
 CHANNEL = ("channel", "channel_selector")  # lhotse's and Kaldi's; NeMo's
+COLUMNS = frozenset({*NAMES, *PART, *CHANNEL})
 SIDES = {"A": 0, "B": 1}  # of a call, as Kaldi has them
 MOST_CHANNELS = 2**16
 LONGEST = 1e9  # seconds, 30 years
@@ -136,6 +137,7 @@ def _named(manifest: Path) -> Iterator[_Named]:
             table = csv.DictReader(lines, strict=True)
             try:
                 table.fieldnames = [name.strip() for name in table.fieldnames or ()]
+                _check_names(table.fieldnames, f"{manifest}")
                 if not {*NAMES} & {*table.fieldnames}:
                     raise ValueError(f"{manifest} has no column path or audio_filepath; it has {', '.join(table.fieldnames) or 'none'}")
                 for row in table:
@@ -154,7 +156,15 @@ def _named(manifest: Path) -> Iterator[_Named]:
                 entry = None
             if not isinstance(entry, dict):
                 raise ValueError(f"line {number} of {manifest} is not a JSON object; each line is one, with path or audio_filepath")  # noqa: TRY004
+            _check_names(entry, f"line {number} of {manifest}")
             yield _entry(entry, manifest, number)
+
+
+def _check_names(names: Iterable[str], where: str) -> None:
+    """Raise ``ValueError`` for a column that is one of ours but for its capitals: passed over, it would change what is taken."""
+    for name in names:
+        if name not in COLUMNS and name.lower() in COLUMNS:
+            raise ValueError(f"{where} has {name!r}; the column is called {name.lower()!r}")
 
 
 def _entry(entry: Mapping[str, Any], manifest: Path, number: int) -> _Named:

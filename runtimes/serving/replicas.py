@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import connection
 from typing import Any
@@ -71,12 +72,15 @@ class Replicas:
 
         def begin(place: int) -> None:
             listens[place] = True
-            process = spawn.Process(target=_serve, args=(self.make, self.arguments, addresses, listening, ready, listens, place))
+            receiving, sending = spawn.Pipe(duplex=False)
+            process = spawn.Process(target=_serve, args=(receiving, addresses, listening, ready, listens, place))
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # of the terminal, whose Ctrl-C goes to all: the parent tells
             try:
                 process.start()  # which inherits the mask, from its first moment
             finally:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            receiving.close()
+            threading.Thread(target=_send, args=(sending, (self.make, self.arguments)), daemon=True).start()
             running[process], places[process] = time.monotonic(), place
 
         try:
@@ -106,10 +110,16 @@ class Replicas:
                 process.join()
 
 
-def _serve(
-    make: Callable[..., Server], arguments: tuple[Any, ...], addresses: Addresses, listening: socket.socket | None, ready: Any, listens: Any, place: int
-) -> None:
+def _send(sending: connection.Connection, given: Any) -> None:
+    """Send a replica what it serves. As arguments of its process, models would block the parent for good where it dies unread."""
+    with sending, suppress(OSError):
+        sending.send(given)
+
+
+def _serve(receiving: connection.Connection, addresses: Addresses, listening: socket.socket | None, ready: Any, listens: Any, place: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    with receiving:
+        make, arguments = receiving.recv()
     try:
         server = make(*arguments, addresses)
     except (OSError, ValueError, RuntimeError) as error:

@@ -235,6 +235,19 @@ def _check_output(output: Path | None) -> None:
         raise ValueError(f"-o takes a .json file or a folder, not {output}")
     elif output.exists() and not output.is_dir():
         raise ValueError(f"{output} is a file; name a folder, or a .json file")
+    elif not _holds_results(output):
+        for path in (output / name for name in ("README.md", "results.json", "speed.png")):
+            if path.exists():
+                raise FileExistsError(f"{path} is there already, and no benchmark wrote it; name another folder, or a .json file")
+
+
+def _holds_results(folder: Path) -> bool:
+    """Whether a benchmark wrote into the folder before: its results say which command made them."""
+    try:
+        results = json.loads((folder / "results.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(results, dict) and "command" in results.get("machine", results)
 
 
 def _write(output: Path, results: dict[str, Any], text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -12,6 +12,7 @@ from rich.markup import escape
 from specgraph.cli.show import checks_table, choices_table, console
 
 SAMPLE_RATE = 16000
+MODEL, PICTURE = "log-mel.onnx", "features.png"
 
 
 def demo(
@@ -22,7 +23,6 @@ def demo(
     Example: specgraph demo
     """
     import numpy as np
-    import soundfile
 
     import specgraph as sg
     from specgraph.audio import demo_signals
@@ -33,12 +33,13 @@ def demo(
     start, out = time.perf_counter(), console()
     if output.exists() and not output.is_dir():
         raise ValueError(f"{output} is a file; name a folder for the demo with -o")
-    output.mkdir(parents=True, exist_ok=True)
-
     clips = demo_signals(SAMPLE_RATE)
-    for name, wave in clips.items():
-        with whole(output / f"{name}.wav") as temporary:
-            soundfile.write(temporary, wave, SAMPLE_RATE, subtype="PCM_16")
+    audio = {output / f"{name}.wav": _wav(wave) for name, wave in clips.items()}
+    _check_ours(audio, [output / MODEL, output / PICTURE])
+    output.mkdir(parents=True, exist_ok=True)
+    for path, data in audio.items():
+        with whole(path) as temporary:
+            temporary.write_bytes(data)
     lengths = ", ".join(f"{name}.wav {len(wave) / SAMPLE_RATE:.1f} s" for name, wave in clips.items())
     out.print(f"[bold]1. audio[/] made in {escape(str(output))}/: {lengths}")
 
@@ -46,7 +47,7 @@ def demo(
     out.print("[bold]2. front end[/] composed: sg.LogMelSpectrogram(sample_rate=16000, n_fft=400, hop_length=160, n_mels=80)")
     out.print(str(front_end.graph()), markup=False)
 
-    model = output / "log-mel.onnx"
+    model = output / MODEL
     report = sg.to_onnx(front_end, model)
     out.print(f"[bold]3. exported[/] {escape(str(model))}: {bytes_text(report.file_size)}, {report.nodes} nodes, standard operators only")
     out.print(choices_table(report.choices, report.target))
@@ -63,9 +64,28 @@ def demo(
             f"[bold]4. run[/] in onnxruntime: {name}, features {features[name].shape} in {1e3 * spent:.1f} ms, "
             f"{len(wave) / SAMPLE_RATE / spent:,.0f} times faster than it sounds"
         )
-    picture = output / "features.png"
+    picture = output / PICTURE
     about = run.meta.outputs["features"]
     save([Panel(value, about, SAMPLE_RATE, name) for name, value in features.items()], picture)
     out.print(f"[bold]5. drawn[/] {escape(str(picture))}")
     out.print(f"done in {time.perf_counter() - start:.1f} s. Now with a file of your own:")
     out.print(f"  specgraph run {escape(str(model))} YOUR.wav -o features.npy --plot features.png")
+
+
+def _wav(wave: Any) -> bytes:
+    import io
+
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, wave, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    return file.getvalue()
+
+
+def _check_ours(audio: dict[Path, bytes], others: list[Path]) -> None:
+    """Raise ``FileExistsError`` where the demo would replace files that no demo wrote: its own lie beside its audio, which never changes."""
+    foreign = [path for path, data in audio.items() if path.exists() and (not path.is_file() or path.read_bytes() != data)]
+    if not all(path.exists() for path in audio):
+        foreign += [path for path in others if path.exists()]
+    if foreign:
+        raise FileExistsError(f"{foreign[0]} is there already, and the demo did not write it; name another folder with -o")

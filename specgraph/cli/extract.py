@@ -47,7 +47,7 @@ def extract(
 ) -> None:
     """Compute the features of a corpus: each file exactly once, bad files as rows with their error.
 
-    Stopped or killed at any moment, the same command goes on from where it was.
+    Kill it whenever you like; run the same command again and it resumes.
 
     Example: specgraph extract mel.onnx recordings -o features.parquet
     """

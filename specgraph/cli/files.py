@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from specgraph.transforms import Transform
 
 EXPORTED = "A transform or a preset, see specgraph list; or a file: preprocessor_config.json, NeMo's model_config.yaml or .nemo."
-MOST_NEAR = 3  # names that are shown in place of one that is not known
 Target = Annotated[str, typer.Option(help="What the lowerings are chosen for: cpu or cuda. The file runs on either.")]
 
 InputDtype = Annotated[str, typer.Option(help="Dtype of the samples: float32, or int16, divided by 32768 in the file.")]
@@ -56,11 +54,10 @@ def transform_named(name: str) -> type[Transform] | Preset:
 
 def _unknown(name: str, transforms: list[str], presets: Iterable[str]) -> str:
     """That there is nothing of this name, and what is like it."""
-    every = sorted(set(presets))
-    of_family = [preset for preset in every if preset.startswith(name)][:MOST_NEAR]
-    near = of_family or difflib.get_close_matches(name, [*transforms, *every], MOST_NEAR)
-    like = f"; presets: {', '.join(of_family)}" if of_family else f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
-    return f"there is no transform or preset {name!r}{like}; specgraph list shows the transforms, specgraph list --presets the presets"
+    from specgraph.transforms.parse import like
+
+    near = like(name, presets, transforms)
+    return f"there is no transform or preset {name!r}{near}; specgraph list shows the transforms, specgraph list --presets the presets"
 
 
 def settings(pairs: list[str], option: str = "--set", example: str = "n_mels=80") -> dict[str, str]:
@@ -179,7 +176,7 @@ def export(
     out.print(f"wrote [bold]{escape(str(output))}[/]: {bytes_text(report.file_size)}, {report.nodes} nodes")
     for choice in report.choices:
         if choice.bound:
-            out.print(f"{choice.chosen} is by its kernels within {choice.bound:.1e} of the peak; {choice.tolerance:.0e} is allowed")
+            out.print(f"{choice.chosen}: error bound {choice.bound:.1e} of the peak (limit {choice.tolerance:.1e})")
     if streaming:
         return
     takes_audio = transform.input().name == "waveforms"

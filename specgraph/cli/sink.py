@@ -16,8 +16,11 @@ class Sink:
     """Where features go: one .npy, one .npz, or a folder with a file for each input."""
 
     def __init__(self, output: Path, files: list[tuple[Path, Path]], runner: Runner) -> None:
-        from specgraph.files import check_writable
+        from specgraph.files import check_writable, resolved
 
+        if str(output) == "-":
+            raise ValueError("-o takes a file or a folder, and - is neither; features are not written to the standard output")
+        resolved(output)
         self.output, self.written = output, 0
         self.folder = output if output.is_dir() or not output.suffix else None
         self.files = _named(files, stems=self.folder is not None)

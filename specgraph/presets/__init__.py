@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from specgraph.presets.base import Preset as Preset
-from specgraph.transforms.parse import nearest
+from specgraph.transforms.parse import like
 
 _REGISTRY: dict[str, Preset] = {}
 _NAMES: dict[str, str] = {}  # every name, and the preset's own
@@ -49,6 +49,6 @@ def preset(name: str, **parameters: Any) -> Preset:
         ValueError: there is no such preset, or it has no such parameter; the nearest name is suggested.
     """
     if name not in _NAMES:
-        raise ValueError(f"there is no preset {name!r}{nearest(str(name), preset_names())}; there are {', '.join(preset_names())}")
+        raise ValueError(f"there is no preset {name!r}{like(str(name), preset_names())}; specgraph list --presets shows all of them")
     found = _REGISTRY[_NAMES[name]]
     return found.with_parameters(**parameters) if parameters else found

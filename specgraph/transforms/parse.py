@@ -15,6 +15,7 @@ import numpy as np
 from specgraph.design.windows import WindowSpec
 
 NUMBERS = tuple[float, ...]
+MOST_NEAR = 3  # names that are shown in place of one that is not known
 OTHER_NAMES = {  # of parameters in torchaudio, librosa, nnAudio, Kaldi and transformers, and what they are called here
     **dict.fromkeys(("sr", "fs", "rate", "samplerate", "sampling_rate", "sample_frequency", "orig_sr", "orig_freq"), "sample_rate"),
     **dict.fromkeys(("f_min", "low_freq", "min_frequency", "fmin_hz"), "fmin"),
@@ -75,6 +76,14 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """A hint at the name that was meant, or nothing."""
     near = meant(name, names)
     return f" (did you mean {near!r}?)" if near else ""
+
+
+def like(name: str, presets: Iterable[str], transforms: Iterable[str] = ()) -> str:
+    """A hint at the presets of the family that is named, or at three names like it; or nothing."""
+    every = sorted({*presets})
+    of_family = [preset for preset in every if name and preset.startswith(name)][:MOST_NEAR]
+    near = of_family or difflib.get_close_matches(name, [*transforms, *every], MOST_NEAR)
+    return f"; presets: {', '.join(of_family)}" if of_family else f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
 
 
 def checked(name: str, value: Any, annotation: Any) -> Any:
