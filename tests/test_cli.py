@@ -24,7 +24,8 @@ def write(path: str, seconds: float = 0.5, rate: int = RATE, channels: int = 1, 
     return wave.astype(np.float32)
 
 
-def test_demo(cli) -> None:
+def test_demo(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # pytest-xdist says that there are 80, where headings of tables are folded
     code, out, err = cli("demo", "-o", "made")
     assert (code, err) == (0, "")
     made = {path.name for path in Path("made").iterdir()}
