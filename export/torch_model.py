@@ -123,7 +123,8 @@ def _taken_waveforms(model: Any, firsts: Sequence[Graph]) -> torch.Tensor:
     name, wave = type(model).__name__, firsts[0].inputs[0]
     samples = max(firsts[0].sample_rate, *(2 * graph.least_along_the_clip() for graph in firsts), 2)
     own = evaluate(wave.shape, {"batch": CLIPS, "samples": samples})
-    failures, mixed = [], []
+    failures: list[str] = []
+    mixed: list[str] = []
     for shape in dict.fromkeys([own, *((CLIPS, channels, samples) for channels in CHANNELS)]):
         noise = 0.1 * np.random.default_rng(0).standard_normal((CLIPS + 1, *shape[1:]))
         clips = to_int16(noise) if wave.dtype == "int16" else noise.astype(np.float32)
