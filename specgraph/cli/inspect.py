@@ -38,7 +38,7 @@ def inspect(
     table.add_row("transform", escape(meta.name))
     table.add_row("parameters", escape(", ".join(f"{name}={value!r}" for name, value in held.graph.parameters.items())) or "none")
     along = next((size for size in getattr(held.graph.inputs[0].op, "sizes", ()) if size in ("samples", "frames")), "samples")
-    table.add_row("sample rate", f"{meta.sample_rate} Hz; a clip needs {meta.min_samples} {along} or more")
+    table.add_row("sample rate", f"{meta.sample_rate} Hz; a clip needs {_count(meta.min_samples, along)} or more")
     table.add_row("dtypes", f"{meta.input_dtype}{f', {meta.channels} channels' if meta.channels > 1 else ''} -> {meta.dtype}")
     for name, output in meta.outputs.items():
         if is_lengths_of(name, meta.outputs):
@@ -66,7 +66,7 @@ def _inspect_whole_model(path: Path, meta: Metadata, header: Header) -> None:
     nodes, operators = read_operators(path)
     table = Table(show_header=False, title=escape(str(path)), title_justify="left")
     along = "frames" if all(front_end.get("attached") == "after" for front_end in meta.front_ends) else "samples"
-    table.add_row("whole model", f"{escape(meta.name)}, {meta.sample_rate} Hz; a clip needs {meta.min_samples} {along} or more")
+    table.add_row("whole model", f"{escape(meta.name)}, {meta.sample_rate} Hz; a clip needs {_count(meta.min_samples, along)} or more")
     for front_end in meta.front_ends:
         parameters = ", ".join(f"{name}={value!r}" for name, value in front_end["parameters"].items())
         attached = front_end.get("attached")
@@ -139,3 +139,8 @@ def verify(
     report = check(model, device, tolerance)
     console().print(checks_table(report.checks, report.tolerance))
     console().print(f"[green]{escape(str(model))} computes what it defines[/], on {report.device}: largest error {report.error:.1e}")
+
+
+def _count(number: int, things: str) -> str:
+    """``1 sample``, ``2 samples``."""
+    return f"{number} {things.removesuffix('s') if number == 1 else things}"
