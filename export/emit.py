@@ -13,7 +13,7 @@ from onnx_ir.tape import Tape
 
 from specgraph.dims import Dim, Shape
 from specgraph.graph import Graph
-from specgraph.op import Constant, GraphError, Input, Value
+from specgraph.op import Constant, GraphError, Input, Op, Value
 
 IR_VERSION = 8  # with opset 18, what every onnxruntime from 1.15 on loads
 OPSETS = (18, 19, 20, 21)
@@ -175,6 +175,8 @@ def emit(graph: Graph, opset: int = 18, inner: Collection[str] = ()) -> ir.Model
         if isinstance(op, Constant):
             env[value] = onnx.const(op.array, onnx.stage)
         else:
+            if type(op).onnx is Op.onnx:
+                raise GraphError(f"{op} runs in torch only and has no ONNX operators; use another op, such as stft for rfft and istft for irfft")
             env[value] = op.onnx(onnx, *(env[operand] for operand in value.inputs))
         onnx.set_shape(env[value], value.shape)
     onnx.stage = "output"

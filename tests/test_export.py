@@ -227,6 +227,14 @@ def test_verify_finds_what_was_changed(initializer: str, change: float, mel_file
         sg.verify(tmp_path / "changed.onnx")
 
 
+def test_an_op_of_torch_alone_is_named(tmp_path: Path) -> None:
+    b = sg.Builder(sample_rate=16000)
+    graph = b.build(spectrum=b.rfft(b.frame(b.input("waveforms"), 400, 160), 400))
+    with pytest.raises(ValueError, match=r"rfft\(.*\) runs in torch only and has no ONNX operators; use another op, such as stft"):
+        sg.to_onnx(graph, tmp_path / "m.onnx")
+    assert os.listdir(tmp_path) == []
+
+
 def test_nothing_is_written_where_verification_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(VerificationError, match="on noise of 12007 samples, batch 1, .* and 1.0e-12 is allowed"):
         sg.to_onnx(sg.MelSpectrogram(), tmp_path / "m.onnx", tolerance=1e-12)
