@@ -18,10 +18,9 @@ from specgraph.runtimes.inputs import (
     refuse_file,
     with_lengths,
 )
-from specgraph.shapes import LENGTHS, is_lengths_of, is_waveforms, leading_axes, with_batch
+from specgraph.shapes import LENGTHS, NEXT_STATE, is_lengths_of, is_waveforms, leading_axes, with_batch
 
 RATES = ("sr", "fs", "rate", "samplerate", "sampling_rate")  # what other libraries call the sample rate
-NEXT_STATE = "next_state"
 
 
 class Checking(Described):

@@ -63,8 +63,8 @@ def load(
     )
     if not known:
         raise ValueError(f"device must be {DEVICES}, not {device!r}")
-    model = path if isinstance(path, PinnedModel) else opened(path)
-    meta = read_metadata(Path(model.path), model.data, read_header(model.data, model.path))
+    model, header = (path, read_header(path.data, path.path)) if isinstance(path, PinnedModel) else opened(path)
+    meta = read_metadata(Path(model.path), model.data, header)
     if kind == "torch":
         from specgraph.runtimes.eager import TorchRunner
 

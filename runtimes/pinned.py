@@ -84,13 +84,13 @@ def pin(path: str | Path) -> PinnedModel:
         FileNotFoundError, IsADirectoryError: there is no such file, or one that holds its tensors is missing.
         ValueError: it is not a whole ONNX model, or keeps tensors outside its folder.
     """
-    model = opened(path)
+    model, _ = opened(path)
     with model.unchanged():
         return replace(model, files={name: _hash(Path(model.folder, name)) for name in model.files})
 
 
-def opened(path: str | Path) -> PinnedModel:
-    """As ``pin``, for this process alone: without the hashes, which take a second for each gigabyte."""
+def opened(path: str | Path) -> tuple[PinnedModel, Header]:
+    """The model as ``pin`` reads it, without hashes, which take a second a gigabyte; and its header. For this process alone."""
     data, header = read_model_file(Path(path), "specgraph export writes one")
     model = PinnedModel(os.fspath(path), data, dict.fromkeys(sorted(header.external), ""))
     for name in model.files:
@@ -98,7 +98,7 @@ def opened(path: str | Path) -> PinnedModel:
             raise ValueError(f"{path} keeps tensors in {name!r:.100}, which is outside its folder; save it with its files beside it")
         if (state := state_of(Path(model.folder, name))) is not None:
             model._seen[name] = state
-    return model
+    return model, header
 
 
 def read_model_file(path: Path, otherwise: str) -> tuple[bytes, Header]:

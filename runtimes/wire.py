@@ -23,7 +23,7 @@ FUNCTION_NODES = 7
 ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS = (5, 10), (6, 11)
 TENSOR_EXTERNAL, TENSOR_LOCATION = 13, 14
 DEEPEST = 32  # graphs within graphs
-FIRST = 4096  # bytes, by which most files that are no models are told from one
+FIRST = 4096  # bytes at the start of a file that show whether it can be a model
 MOST_FIELDS = 10_000_000  # that are walked: a graph of 100,000 nodes has about a million
 
 

@@ -14,13 +14,12 @@ from specgraph.compound import Compound
 from specgraph.dims import Dim, Shape
 from specgraph.op import Array, Constant, GraphError, Input, Value
 from specgraph.reach import Reach
-from specgraph.shapes import is_waveforms, time_axis
+from specgraph.shapes import NEXT_STATE, is_waveforms, time_axis
 
 if TYPE_CHECKING:
     from specgraph.lowering import Choice
 
 
-NEXT_STATE = "next_state"  # the output of a streaming graph that is its input again
 OUTPUT_DTYPES = "float32", "float16"
 
 

@@ -59,7 +59,7 @@ def interrupted() -> bool:
 
 
 def _handle(number: signal.Signals, handler: Any) -> None:
-    """Set a handler, where this is the main thread and nobody chose another than Python's or ours."""
+    """Set a handler, where this is the main thread and the present one is Python's or ours."""
     ours = (signal.default_int_handler, signal.SIG_DFL, _end, _raise)
     if threading.current_thread() is threading.main_thread() and signal.getsignal(number) in ours:
         signal.signal(number, handler)

@@ -266,7 +266,7 @@ class GraphModule(nn.Module):
             env[place] = op.torch(*[env[operand] for operand in operands])
             if op.reads == "int16":
                 env[place] = env[place].to(self.working_dtype or torch.float32)
-            for operand in done:  # what nobody reads any more is not held until the end
+            for operand in done:  # no later op reads these: release them now
                 env[operand] = None
         return [env[place] for place in self._outputs.values()]
 

@@ -9,6 +9,7 @@ Sizes = Sequence[int | str]
 WAVEFORMS = "batch", "samples"
 MOST_CHANNELS = 8  # of an audio file that is taken for a batch of clips by mistake
 FEWEST_CLIPS = 100  # for each sample of a clip, where a batch is taken for such a file
+NEXT_STATE = "next_state"  # the output of a streaming graph that is its input again
 LENGTHS = "_lens"  # what the name of an input or output is followed by where it holds the lengths of another
 
 

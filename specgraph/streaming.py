@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from specgraph.compound import Compound
-from specgraph.graph import NEXT_STATE, Graph
+from specgraph.graph import Graph
 from specgraph.instead import instead
 from specgraph.op import GraphError, Input, Value
 from specgraph.ops.concat import Concat
 from specgraph.ops.layout import Slice, is_time
 from specgraph.reach import common_step, margins
+from specgraph.shapes import NEXT_STATE
 
 SECONDS = 0.1  # of the chunk, unless given
 

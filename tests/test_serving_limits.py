@@ -35,6 +35,7 @@ from specgraph.runtimes.serving.budget import Budget, Holding
 from specgraph.runtimes.serving.models import ServedModel
 from specgraph.runtimes.serving.problems import Refusal
 from specgraph.runtimes.session import stoppable_options
+from specgraph.runtimes.wire import varint
 from specgraph.runtimes.workers import stoppable
 
 
@@ -346,7 +347,7 @@ def test_numbers_over_grpc_are_what_raw_bytes_are(files: dict[str, Path]) -> Non
 
 @pytest.mark.parametrize("values", [[], [0, 1, 127, 128, 2**31 - 1, 2**63 - 1, 300] * 30_000, [2**64 - 1, 5]])
 def test_varints(values: list[int]) -> None:
-    data = b"".join(rpc_messages._varint(value) for value in values)
+    data = b"".join(varint(value) for value in values)
     assert rpc_messages._varints(memoryview(data)).tolist() == values
     if data:
         with pytest.raises(ValueError, match="does not end"):

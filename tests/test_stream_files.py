@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 import specgraph as sg
 from specgraph.export.verification import with_allowances
-from specgraph.graph import NEXT_STATE, Graph
+from specgraph.graph import Graph
 from specgraph.ops.layout import is_time
 from specgraph.presets import presets
 from specgraph.reach import common_step, margins
+from specgraph.shapes import NEXT_STATE
 from specgraph.streaming import streaming
 from tests.conftest import peak_error
 from tests.test_module import small

@@ -127,7 +127,7 @@ class Crew:
     """Some workers, started when they are first needed, which live until ``close``.
 
     Args:
-        how: what a worker is told first: ``model``, ``digest``, ``files``, ``device``, ``on_damage``, ``format``, ``folder``, ``work``, ``channel``,
+        how: the configuration that a worker is started with: ``model``, ``digest``, ``files``, ``device``, ``on_damage``, ``format``, ``folder``, ``work``, ``channel``,
             ``limits``; and ``lock``, the descriptor of a lock of this process that is to last as long as any worker.
         workers: how many.
     """

@@ -148,7 +148,7 @@ def _places(output: Path, format: str) -> tuple[Path | None, Path]:
 
 
 def _how(model: PinnedModel, held: Held, device: str, settings: Settings, channel: bool, limits: Limits) -> dict[str, Any]:
-    """What workers are told, the model being kept for them as it was read."""
+    """The configuration of workers; writes the pinned model into the work folder for them."""
     with whole(held.work / "model.onnx") as temporary:
         temporary.write_bytes(model.data)
     return {

@@ -16,7 +16,7 @@ from specgraph.runtimes.serving.json_text import PAUSE
 from specgraph.runtimes.serving.problems import Kind, Refusal, invalid
 from specgraph.runtimes.serving.service import Answer
 from specgraph.runtimes.serving.tensors import datatype_of, to_bytes
-from specgraph.runtimes.wire import VARINT, fields
+from specgraph.runtimes.wire import VARINT, fields, varint
 
 HEAD_BYTES = 1 << 18  # of a message, besides its tensors
 HEAD_FIELDS = 10_000
@@ -109,7 +109,7 @@ def _input(tensor: memoryview, found: InferRequest, head: _Head) -> bytes:
         if number == TENSOR_CONTENTS and not isinstance(value, int):
             for place, part in fields(value):
                 head.count(10 if isinstance(part, int) else 0)
-                numbers.setdefault(place, []).append(memoryview(_varint(part)) if isinstance(part, int) else part)
+                numbers.setdefault(place, []).append(memoryview(varint(part)) if isinstance(part, int) else part)
             continue
         head.count(10 if isinstance(value, int) else len(value))
         kept += encoded(number, value)
@@ -140,16 +140,8 @@ def _varints(data: memoryview) -> npt.NDArray[np.uint64]:
 def encoded(number: int, value: int | memoryview | bytes) -> bytes:
     """A field of a message."""
     if isinstance(value, int):
-        return _varint(number << 3 | VARINT) + _varint(value)
-    return b"".join([_varint(number << 3 | 2), _varint(len(value)), value])
-
-
-def _varint(value: int) -> bytes:
-    found = bytearray()
-    while value > 127:
-        found.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*found, value])
+        return varint(number << 3 | VARINT) + varint(value)
+    return b"".join([varint(number << 3 | 2), varint(len(value)), value])
 
 
 def write_answer(answer: Answer, identity: str) -> bytes:
@@ -158,7 +150,7 @@ def write_answer(answer: Answer, identity: str) -> bytes:
     parts: list[bytes | memoryview] = []
     for name, array in answer.outputs.items():
         made.outputs.add(name=name, datatype=datatype_of(array), shape=array.shape)
-        parts += [_varint(RESPONSE_RAW << 3 | 2), _varint(array.nbytes), to_bytes(array)]
+        parts += [varint(RESPONSE_RAW << 3 | 2), varint(array.nbytes), to_bytes(array)]
     return b"".join([made.SerializeToString(), *parts])
 
 

@@ -83,7 +83,7 @@ def refuse_several_inputs(runner: Runner) -> None:
     names = runner.input_names
     if len(names) == 1 or runner.takes_lengths:
         return
-    from specgraph.graph import NEXT_STATE
+    from specgraph.shapes import NEXT_STATE
 
     if NEXT_STATE in runner.output_names:
         raise ValueError(
